@@ -1,0 +1,1 @@
+"""Hutong: a standards-based interoperability server for imaging AI."""

@@ -1,0 +1,1 @@
+"""What is kept: tables, units of work, packs of bytes, jobs, migrations. Rows leave as frozen values."""

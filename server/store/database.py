@@ -1,0 +1,84 @@
+"""One PostgreSQL, reached through units of work: what happens in one commits together or not at all."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engine
+
+from server.store import jobs
+
+
+class UnitOfWork:
+    """One transaction on one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @property
+    def driver(self) -> psycopg.Connection[Any]:
+        """The psycopg connection under this transaction, for hot statements and COPY."""
+        driver = self._connection.connection.driver_connection
+        if not isinstance(driver, psycopg.Connection):
+            raise TypeError("The engine must run on psycopg 3.")
+        return driver
+
+    def execute(
+        self, statement: Executable, parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
+    ) -> CursorResult[Any]:
+        """Runs a SQLAlchemy Core statement in this transaction."""
+        return self._connection.execute(statement, parameters)
+
+    def defer(
+        self,
+        task: str,
+        *,
+        queue: str = "events",
+        lock: str | None = None,
+        schedule_in: Mapping[str, float] | None = None,
+        priority: int = 0,
+        **arguments: Any,
+    ) -> int:
+        """Defers a job that exists if and only if this transaction commits; returns its number."""
+        return jobs.defer(
+            self.driver, task, queue=queue, lock=lock, schedule_in=schedule_in, priority=priority, arguments=arguments
+        )
+
+    def lock(self, *key: object) -> None:
+        """Takes a transaction-scoped advisory lock on ``key``; waits for whoever holds it."""
+        name = "\x1f".join(str(part) for part in key)
+        self.driver.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (name,))
+
+
+class Database:
+    """The pool of connections; opened by the composition root and handed down."""
+
+    def __init__(self, url: str, *, pool_size: int = 16) -> None:
+        """``url`` is a libpq connection string or URL, e.g. ``postgresql:///hutong?host=/run/x``."""
+        self.url = url
+        self._engine: Engine = create_engine(
+            "postgresql+psycopg://",
+            creator=lambda: psycopg.connect(url, application_name="hutong"),
+            pool_size=pool_size,
+            max_overflow=16,
+            pool_pre_ping=True,
+        )
+
+    @contextmanager
+    def unit_of_work(self) -> Iterator[UnitOfWork]:
+        """One transaction: commits when the block ends, rolls back when it raises."""
+        with self._engine.begin() as connection:
+            yield UnitOfWork(connection)
+
+    @contextmanager
+    def reading(self) -> Iterator[UnitOfWork]:
+        """One read-only transaction that sees one moment (repeatable read)."""
+        with self._engine.connect().execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        ) as connection:
+            yield UnitOfWork(connection)
+
+    def close(self) -> None:
+        """Closes every pooled connection."""
+        self._engine.dispose()

@@ -1,0 +1,1 @@
+"""Codes and what they mean: codings, code systems, value sets, concept maps. Knows nothing of the server."""
