@@ -1,0 +1,273 @@
+"""The standard's definitions, read once from the generated fact tables under fhir_profiles/base.
+
+What a resource type can do comes from here and never from code that names the type. The tables are made by
+fhir_profiles/base/generate.py from the standard's own packages (FHIR R4, 4.0.1).
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from importlib import resources
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Element:
+    """One element of a type, as its ElementDefinition has it: https://hl7.org/fhir/R4/elementdefinition.html"""
+
+    path: str
+    min: int
+    #: "*" or a count.
+    max: str
+    types: tuple[str, ...] = ()
+    #: Resource types that a Reference (or canonical) may point to; empty means any.
+    targets: tuple[str, ...] = ()
+    #: Path of the element whose definition holds here too (contentReference).
+    content: str = ""
+    binding_strength: str = ""
+    value_set: str = ""
+    summary: bool = False
+    modifier: bool = False
+
+    @property
+    def name(self) -> str:
+        """The last step of the path, without the mark of a choice."""
+        return self.path.rpartition(".")[2].removesuffix("[x]")
+
+    @property
+    def choice(self) -> bool:
+        """Whether the JSON name carries the type (value[x] -> valueQuantity)."""
+        return self.path.endswith("[x]")
+
+    @property
+    def many(self) -> bool:
+        """Whether JSON holds it as an array."""
+        return self.max not in ("0", "1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Property:
+    """One JSON property of a type: an element together with the type that this spelling of it has."""
+
+    element: Element
+    type: str
+    #: Where the children of the value are defined: a type's name, or a path for elements defined in place.
+    children: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TypeDefinition:
+    """One type of the standard."""
+
+    name: str
+    #: resource, complex-type or primitive-type.
+    kind: str
+    base: str = ""
+    abstract: bool = False
+    #: For primitives: what the text of a value has to look like.
+    regex: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Constraint:
+    """One invariant: https://hl7.org/fhir/R4/conformance-rules.html#constraints"""
+
+    path: str
+    key: str
+    severity: str
+    expression: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchParameter:
+    """One search parameter as it holds for one resource type: https://hl7.org/fhir/R4/searchparameter.html"""
+
+    base: str
+    code: str
+    #: number, date, string, token, reference, composite, quantity, uri or special.
+    type: str
+    url: str
+    expression: str = ""
+    targets: tuple[str, ...] = ()
+    #: Of a composite: (canonical of the component's parameter, expression within the composite's value).
+    components: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Definitions:
+    """All definitions of one edition of FHIR."""
+
+    version: str
+    tables: Mapping[str, Mapping[str, Any]] = field(repr=False)
+
+    @cached_property
+    def types(self) -> dict[str, TypeDefinition]:
+        """Every type by name."""
+        return {
+            name: TypeDefinition(
+                name=name,
+                kind=row["kind"],
+                base=row.get("base", ""),
+                abstract=bool(row.get("abstract")),
+                regex=row.get("regex", ""),
+            )
+            for name, row in self.tables["type"].items()
+        }
+
+    @cached_property
+    def resource_types(self) -> tuple[str, ...]:
+        """Names of the resource types that there can be instances of, sorted."""
+        return tuple(sorted(t.name for t in self.types.values() if t.kind == "resource" and not t.abstract))
+
+    @cached_property
+    def _resource_type_set(self) -> frozenset[str]:
+        return frozenset(self.resource_types)
+
+    def is_resource(self, name: str) -> bool:
+        """Whether there can be instances of the resource type ``name``."""
+        return name in self._resource_type_set
+
+    def ancestry(self, name: str) -> Iterator[str]:
+        """The type and those it is derived from, nearest first."""
+        while name:
+            yield name
+            definition = self.types.get(name)
+            name = definition.base if definition else ""
+
+    @cached_property
+    def elements(self) -> dict[str, Element]:
+        """Every element by the path where it is defined, in the standard's order."""
+        return {path: _element(path, row) for path, row in self.tables["element"].items()}
+
+    @cached_property
+    def _elements_below(self) -> dict[str, tuple[Element, ...]]:
+        below: dict[str, list[Element]] = {}
+        for element in self.elements.values():
+            below.setdefault(element.path.rpartition(".")[0], []).append(element)
+        return {path: tuple(elements) for path, elements in below.items()}
+
+    @cached_property
+    def _properties(self) -> dict[str, dict[str, Property]]:
+        return {}
+
+    def children(self, path: str) -> tuple[Element, ...]:
+        """The elements directly below a type or an in-place element, inherited ones first."""
+        own = self._elements_below.get(path, ())
+        if path in self.types:
+            base = self.types[path].base
+            return (*self.children(base), *own) if base else own
+        element = self.elements.get(path)
+        if element is None:
+            return ()
+        if element.content:
+            return self.children(element.content)
+        return (*self.children(element.types[0]), *own) if element.types else own
+
+    def properties(self, path: str) -> dict[str, Property]:
+        """JSON property name -> what it is, for a type or an in-place element; computed once for each path."""
+        known = self._properties.get(path)
+        if known is None:
+            known = {name: found for element in self.children(path) for name, found in self._spellings(element)}
+            self._properties[path] = known
+        return known
+
+    def _spellings(self, element: Element) -> Iterator[tuple[str, Property]]:
+        if element.content:
+            kind = self.elements[element.content].types[0]
+            yield element.name, Property(element=element, type=kind, children=element.content)
+        for kind in element.types:
+            name = element.name + kind[0].upper() + kind[1:] if element.choice else element.name
+            in_place = element.path in self._elements_below
+            yield name, Property(element=element, type=kind, children=element.path if in_place else kind)
+
+    @cached_property
+    def constraints(self) -> dict[str, tuple[Constraint, ...]]:
+        """Invariants by the path at which they are stated."""
+        stated: dict[str, list[Constraint]] = {}
+        for place, row in self.tables["constraint"].items():
+            path, _, key = place.partition("#")
+            stated.setdefault(path, []).append(Constraint(path=path, key=key, **row))
+        return {path: tuple(found) for path, found in stated.items()}
+
+    @cached_property
+    def _search_parameters(self) -> dict[str, dict[str, SearchParameter]]:
+        by_base: dict[str, dict[str, SearchParameter]] = {}
+        for place, row in self.tables["search_parameter"].items():
+            base, _, code = place.partition(".")
+            by_base.setdefault(base, {})[code] = _search_parameter(base, code, row)
+        return by_base
+
+    @cached_property
+    def _search_parameters_of(self) -> dict[str, dict[str, SearchParameter]]:
+        return {}
+
+    def search_parameters(self, resource_type: str) -> dict[str, SearchParameter]:
+        """Code -> parameter for one resource type, those of Resource and DomainResource among them."""
+        known = self._search_parameters_of.get(resource_type)
+        if known is None:
+            merged: dict[str, SearchParameter] = {}
+            for base in reversed(list(self.ancestry(resource_type))):
+                merged.update(self._search_parameters.get(base, {}))
+            known = self._search_parameters_of[resource_type] = merged
+        return known
+
+    @cached_property
+    def search_parameter_types(self) -> dict[str, str]:
+        """Canonical of a search parameter -> its type; what a composite's components are looked up by."""
+        return {row["url"]: row["type"] for row in self.tables["search_parameter"].values()}
+
+    def compartment(self, name: str) -> dict[str, tuple[str, ...]]:
+        """Resource type -> search parameters that put a resource into a compartment (Patient, Encounter, ...)."""
+        return {kind: tuple(codes) for kind, codes in self.tables["compartment"].get(name, {}).items()}
+
+    def codes(self, value_set: str) -> dict[str, frozenset[str]] | None:
+        """System -> codes of a value set with a required binding; None if its codes are not in the tables."""
+        row = self.tables["value_set"].get(value_set)
+        return None if row is None else {system: frozenset(codes) for system, codes in row.items()}
+
+    @property
+    def operations(self) -> Mapping[str, Any]:
+        """Canonical -> code, levels, resource types and parameters of the standard's operations."""
+        return self.tables["operation"]
+
+
+def _element(path: str, row: Mapping[str, Any]) -> Element:
+    strength, value_set = row.get("binding", ("", ""))
+    return Element(
+        path=path,
+        min=row["min"],
+        max=row["max"],
+        types=tuple(row.get("types", ())),
+        targets=tuple(row.get("targets", ())),
+        content=row.get("content", ""),
+        binding_strength=strength,
+        value_set=value_set,
+        summary=bool(row.get("summary")),
+        modifier=bool(row.get("modifier")),
+    )
+
+
+def _search_parameter(base: str, code: str, row: Mapping[str, Any]) -> SearchParameter:
+    return SearchParameter(
+        base=base,
+        code=code,
+        type=row["type"],
+        url=row["url"],
+        expression=row.get("expression", ""),
+        targets=tuple(row.get("targets", ())),
+        components=tuple((url, expression) for url, expression in row.get("components", ())),
+    )
+
+
+TABLES = ("type", "element", "constraint", "search_parameter", "compartment", "operation", "value_set")
+#: The editions that there are tables for, and the version that each is.
+EDITIONS = {"r4": "4.0.1"}
+
+
+@lru_cache(maxsize=len(EDITIONS))
+def load(edition: str = "r4") -> Definitions:
+    """The definitions of an edition, read on first use (about 30 ms) and shared afterwards."""
+    folder = resources.files("fhir_profiles") / "base" / edition
+    tables = {name: json.loads((folder / f"{name}_table.json").read_text(encoding="utf-8")) for name in TABLES}
+    return Definitions(version=EDITIONS[edition], tables=tables)
