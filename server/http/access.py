@@ -1,0 +1,28 @@
+"""Who calls: the Access of an HTTP request, from its bearer token (RFC 6750)."""
+
+from fastapi import Request
+
+from server.errors import Unauthenticated
+from server.security import token
+from server.security.access import Access
+from server.settings import Settings
+from server.store.database import Database
+
+_EVERYTHING = frozenset({"read", "write", "admin"})
+
+
+class AccessOfRequest:
+    """Callable that routes depend on: ``access: Access = Depends(access_of_request)``."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self._database = database
+
+    def __call__(self, request: Request) -> Access:
+        """The caller's Access; on loopback everybody may do everything, elsewhere a token decides."""
+        scheme, _, text = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and text:
+            return token.access_for(self._database, text.strip())
+        if self._settings.tokens_required:
+            raise Unauthenticated("Send 'Authorization: Bearer <token>'; make a token by `hutong token create`.")
+        return Access(who="loopback", scopes=_EVERYTHING)
