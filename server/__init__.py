@@ -1,1 +1,3 @@
 """Hutong: a standards-based interoperability server for imaging AI."""
+
+__version__ = "0.1.0"

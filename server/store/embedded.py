@@ -57,11 +57,11 @@ class EmbeddedPostgres:
         if not (self.cluster / "PG_VERSION").exists():
             self._initdb()
         deadline = time.monotonic() + 30
-        while exclusive and self._answers():
+        while exclusive and self.answers():
             if time.monotonic() > deadline:
                 raise Unavailable(f"Another program keeps the database in {self.cluster} running; end it first.")
             time.sleep(0.1)
-        if not self._answers():
+        if not self.answers():
             self._launch()
         self._ensure_database()
         return self.url
@@ -130,12 +130,13 @@ class EmbeddedPostgres:
         while time.monotonic() < deadline:
             if process.poll() is not None:
                 return False
-            if self._answers():
+            if self.answers():
                 return True
             time.sleep(0.02)
         return False
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Whether the cluster runs and takes us in."""
         try:
             with psycopg.connect(self.url.replace("///hutong?", "///postgres?"), connect_timeout=5):
                 return True

@@ -1,0 +1,22 @@
+"""The list of commands, in the order in which ``hutong --help`` shows them."""
+
+import typer
+
+from server.cli import adapters, demo, doctor, phantom, serve, settings, token, version, worker
+
+app = typer.Typer(
+    name="hutong",
+    help="Hutong: a standards-based interoperability server for imaging AI.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("serve")(serve.serve)
+app.command("worker")(worker.worker)
+app.command("demo")(demo.demo)
+app.command("phantom")(phantom.phantom)
+app.add_typer(adapters.app, name="adapters")
+app.add_typer(token.app, name="token")
+app.command("settings")(settings.settings)
+app.command("doctor")(doctor.doctor)
+app.command("version")(version.version)
