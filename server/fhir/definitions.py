@@ -23,8 +23,8 @@ class Element:
     types: tuple[str, ...] = ()
     #: Resource types that a Reference (or canonical) may point to; empty means any.
     targets: tuple[str, ...] = ()
-    #: Path of the element whose definition holds here too (contentReference).
-    content: str = ""
+    #: Path under which the children stand that are defined in place, here or where a contentReference points to.
+    content_path: str = ""
     binding_strength: str = ""
     value_set: str = ""
     summary: bool = False
@@ -94,9 +94,9 @@ class SearchParameter:
     components: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Definitions:
-    """All definitions of one edition of FHIR."""
+    """All definitions of one edition of FHIR; hashable by identity, so that expressions can be compiled for it."""
 
     version: str
     tables: Mapping[str, Mapping[str, Any]] = field(repr=False)
@@ -135,51 +135,59 @@ class Definitions:
             definition = self.types.get(name)
             name = definition.base if definition else ""
 
+    def supertype(self, name: str) -> str | None:
+        """The type that this one specialises; None at the root or for an unknown one."""
+        definition = self.types.get(name)
+        return definition.base or None if definition else None
+
     @cached_property
-    def elements(self) -> dict[str, Element]:
-        """Every element by the path where it is defined, in the standard's order."""
-        return {path: _element(path, row) for path, row in self.tables["element"].items()}
+    def _elements(self) -> dict[str, Element]:
+        rows = self.tables["element"]
+        parents = {path.rpartition(".")[0] for path in rows}
+        return {path: _element(path, row, rows, parents) for path, row in rows.items()}
 
     @cached_property
     def _elements_below(self) -> dict[str, tuple[Element, ...]]:
         below: dict[str, list[Element]] = {}
-        for element in self.elements.values():
+        for element in self._elements.values():
             below.setdefault(element.path.rpartition(".")[0], []).append(element)
         return {path: tuple(elements) for path, elements in below.items()}
+
+    def element(self, path: str) -> Element | None:
+        """The element defined at a path, e.g. ``Observation.value[x]``."""
+        return self._elements.get(path)
+
+    def children(self, path: str) -> tuple[Element, ...]:
+        """The elements directly below a type or an in-place element, inherited ones first, in the standard's order."""
+        own = self._elements_below.get(path, ())
+        if path in self.types:
+            base = self.types[path].base
+            return (*self.children(base), *own) if base else own
+        element = self._elements.get(path)
+        return (*self.children(element.types[0]), *own) if element and element.content_path else ()
+
+    @cached_property
+    def _by_name(self) -> dict[str, dict[str, Element] | None]:
+        return {}
+
+    def elements(self, path: str) -> dict[str, Element] | None:
+        """The children of a path by FHIRPath name; None for a path that is not defined."""
+        if path not in self._by_name:
+            found = {element.name: element for element in self.children(path)}
+            self._by_name[path] = found if found or path in self.types else None
+        return self._by_name[path]
 
     @cached_property
     def _properties(self) -> dict[str, dict[str, Property]]:
         return {}
 
-    def children(self, path: str) -> tuple[Element, ...]:
-        """The elements directly below a type or an in-place element, inherited ones first."""
-        own = self._elements_below.get(path, ())
-        if path in self.types:
-            base = self.types[path].base
-            return (*self.children(base), *own) if base else own
-        element = self.elements.get(path)
-        if element is None:
-            return ()
-        if element.content:
-            return self.children(element.content)
-        return (*self.children(element.types[0]), *own) if element.types else own
-
     def properties(self, path: str) -> dict[str, Property]:
         """JSON property name -> what it is, for a type or an in-place element; computed once for each path."""
         known = self._properties.get(path)
         if known is None:
-            known = {name: found for element in self.children(path) for name, found in self._spellings(element)}
+            known = {name: found for element in self.children(path) for name, found in _spellings(element)}
             self._properties[path] = known
         return known
-
-    def _spellings(self, element: Element) -> Iterator[tuple[str, Property]]:
-        if element.content:
-            kind = self.elements[element.content].types[0]
-            yield element.name, Property(element=element, type=kind, children=element.content)
-        for kind in element.types:
-            name = element.name + kind[0].upper() + kind[1:] if element.choice else element.name
-            in_place = element.path in self._elements_below
-            yield name, Property(element=element, type=kind, children=element.path if in_place else kind)
 
     @cached_property
     def constraints(self) -> dict[str, tuple[Constraint, ...]]:
@@ -232,15 +240,22 @@ class Definitions:
         return self.tables["operation"]
 
 
-def _element(path: str, row: Mapping[str, Any]) -> Element:
+def _spellings(element: Element) -> Iterator[tuple[str, Property]]:
+    for kind in element.types:
+        name = element.name + kind[0].upper() + kind[1:] if element.choice else element.name
+        yield name, Property(element=element, type=kind, children=element.content_path or kind)
+
+
+def _element(path: str, row: Mapping[str, Any], rows: Mapping[str, Any], parents: set[str]) -> Element:
     strength, value_set = row.get("binding", ("", ""))
+    content = row.get("content", "")
     return Element(
         path=path,
         min=row["min"],
         max=row["max"],
-        types=tuple(row.get("types", ())),
+        types=tuple((rows[content] if content else row).get("types", ())),
         targets=tuple(row.get("targets", ())),
-        content=row.get("content", ""),
+        content_path=content or (path if path in parents else ""),
         binding_strength=strength,
         value_set=value_set,
         summary=bool(row.get("summary")),
