@@ -1,0 +1,87 @@
+"""An expression that can be evaluated: https://hl7.org/fhirpath/N1/#expressions."""
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from server.fhir.fhirpath.compiler import compile_syntax
+from server.fhir.fhirpath.frame import Frame, MemberOf, Resolve, Step, World
+from server.fhir.fhirpath.model import Definitions
+from server.fhir.fhirpath.node import Collection, Node, plain_value, resource_node
+from server.fhir.fhirpath.parser import parse
+from server.fhir.fhirpath.singleton import truth
+
+_NO_VARIABLES: Mapping[str, Any] = {}
+
+
+class Expression:
+    """One FHIRPath expression, parsed once and compiled once for each model."""
+
+    def __init__(self, text: str) -> None:
+        #: As it was written.
+        self.text = text
+        self._syntax = parse(text)
+        # By identity: definitions hold tables and can't be hashed. The model is kept so that its id stays its own.
+        self._steps: dict[int, tuple[Definitions | None, Step]] = {}
+        self._step(None)
+
+    def _step(self, model: Definitions | None) -> Step:
+        known = self._steps.get(id(model))
+        if known is None:
+            known = self._steps[id(model)] = (model, compile_syntax(self._syntax, model))
+        return known[1]
+
+    def evaluate(
+        self,
+        resource: dict[str, Any] | Node,
+        *,
+        context: Mapping[str, Any] | None = None,
+        resolve: Resolve | None = None,
+        member_of: MemberOf | None = None,
+        model: Definitions | None = None,
+    ) -> Collection:
+        """The items that the expression gives for a resource, or for an element of one as a Node.
+
+        ``context`` holds ``%name`` variables (a dict is taken as an element, a list as a collection); a ``resource``
+        in it is %resource where it is not what is evaluated. ``resolve`` finds what a reference means; without it
+        resolve() gives the type and id that the reference itself names. ``member_of`` decides memberOf().
+        Unprocessable if the data don't allow what the expression asks.
+        """
+        root = resource if isinstance(resource, Node) else resource_node(resource)
+        world = World(root, context if context is not None else _NO_VARIABLES, resolve, member_of, model)
+        known = self._steps.get(id(model))
+        step = known[1] if known is not None else self._step(model)
+        this = [root]
+        return step(Frame(world, this), this)
+
+    def values(
+        self,
+        resource: dict[str, Any] | Node,
+        *,
+        context: Mapping[str, Any] | None = None,
+        resolve: Resolve | None = None,
+        member_of: MemberOf | None = None,
+        model: Definitions | None = None,
+    ) -> list[Any]:
+        """As ``evaluate``, each item as plain JSON: text, numbers, dicts."""
+        found = self.evaluate(resource, context=context, resolve=resolve, member_of=member_of, model=model)
+        return [plain_value(item) for item in found]
+
+    def holds(
+        self,
+        resource: dict[str, Any] | Node,
+        *,
+        context: Mapping[str, Any] | None = None,
+        resolve: Resolve | None = None,
+        member_of: MemberOf | None = None,
+        model: Definitions | None = None,
+    ) -> bool:
+        """Whether it gives true (or one item that is no boolean); empty is false; several are Unprocessable."""
+        found = self.evaluate(resource, context=context, resolve=resolve, member_of=member_of, model=model)
+        return truth(found, self.text) is True
+
+    def __repr__(self) -> str:
+        return f"Expression({self.text!r})"
+
+
+compile_expression: Callable[[str], Expression] = lru_cache(maxsize=8192)(Expression)
