@@ -11,10 +11,11 @@ from server.store.database import UnitOfWork
 _FIELDS = "id, version, status, topic, filters, handshaken, events, delivered, scheduled, failures, last_error"
 _TAKE_OVER = text(
     """
-    insert into subscription as old (tenant, id, version, status, topic, filters)
-    values (:tenant, :id, :version, :status, :topic, :filters)
+    insert into subscription as old (tenant, id, version, status, topic, filters, until)
+    values (:tenant, :id, :version, :status, :topic, :filters, :until)
     on conflict (tenant, id) do update set
       version = excluded.version, status = excluded.status, topic = excluded.topic, filters = excluded.filters,
+      until = excluded.until,
       handshaken = old.handshaken and excluded.status in ('active', 'error'),
       failures = case when excluded.status = 'requested' then 0 else old.failures end
     where old.version < excluded.version
@@ -22,12 +23,11 @@ _TAKE_OVER = text(
 )
 _REMOVE = text("update subscription set status = 'off', version = :version where tenant = :tenant and id = :id")
 _LISTENING = text(
-    f"select {_FIELDS} from subscription where tenant = :tenant and handshaken and status in ('active', 'error')"
+    f"select {_FIELDS} from subscription where tenant = :tenant and handshaken and status in ('active', 'error') "
+    "and (until is null or until > now())"
 )
 _ONE = text(f"select {_FIELDS} from subscription where tenant = :tenant and id = :id")
-_NUMBER = text(
-    "update subscription set events = events + 1 where tenant = :tenant and id = :id returning events"
-)
+_NUMBER = text("update subscription set events = events + 1 where tenant = :tenant and id = :id returning events")
 _APPEND = text(
     """
     insert into event (tenant, subscription, number, topic, type, id, version, interaction, recorded)
@@ -37,10 +37,11 @@ _APPEND = text(
 _SCHEDULE = text(
     "update subscription set scheduled = true where tenant = :tenant and id = :id and not scheduled returning id"
 )
+_HURRY = text("update procrastinate_jobs set scheduled_at = null where lock = :lock and status = 'todo'")
 _REST = text(
     """
     update subscription set scheduled = false
-    where tenant = :tenant and id = :id and (delivered = events or status = 'off') and status <> 'requested'
+    where tenant = :tenant and id = :id and (status = 'off' or (handshaken and delivered = events))
     returning id
     """
 )
@@ -116,10 +117,11 @@ class Event:
 
 
 def take_over(
-    uow: UnitOfWork, tenant: int, *, id: str, version: int, status: str, topic: str, filters: Sequence[str]
-) -> None:
+    uow: UnitOfWork, tenant: int, *, id: str, version: int, status: str, topic: str, filters: Sequence[str],
+    until: datetime | None = None,
+) -> None:  # fmt: skip
     """Follows one version of a Subscription resource; an older version than the known one changes nothing."""
-    values = {"tenant": tenant, "id": id, "version": version, "status": status, "topic": topic}
+    values = {"tenant": tenant, "id": id, "version": version, "status": status, "topic": topic, "until": until}
     uow.execute(_TAKE_OVER, {**values, "filters": "\n".join(filters)})
 
 
@@ -150,17 +152,22 @@ def append(
     return number
 
 
-def schedule(uow: UnitOfWork, tenant: int, id: str) -> None:
-    """Sees to it that exactly one notify job exists for the subscription."""
+def schedule(uow: UnitOfWork, tenant: int, id: str, *, now: bool = False) -> None:
+    """Sees to it that exactly one notify job exists for the subscription; ``now`` ends the pause after a failure."""
     if uow.execute(_SCHEDULE, {"tenant": tenant, "id": id}).one_or_none() is not None:
         defer_notify(uow, tenant, id)
+    elif now:
+        uow.execute(_HURRY, {"lock": _lock(tenant, id)})
 
 
 def defer_notify(uow: UnitOfWork, tenant: int, id: str, *, seconds: float = 0) -> None:
     """Defers the subscription's notify job, after a pause of ``seconds`` if it is above zero."""
     schedule_in = {"seconds": seconds} if seconds else None
-    lock = f"notify/{tenant}/{id}"
-    uow.defer("notify", queue="notify", lock=lock, schedule_in=schedule_in, tenant=tenant, subscription=id)
+    uow.defer("notify", queue="notify", lock=_lock(tenant, id), schedule_in=schedule_in, tenant=tenant, subscription=id)
+
+
+def _lock(tenant: int, id: str) -> str:
+    return f"notify/{tenant}/{id}"
 
 
 def rest(uow: UnitOfWork, tenant: int, id: str) -> bool:
@@ -183,7 +190,7 @@ def failed(uow: UnitOfWork, tenant: int, id: str, error: str) -> int:
     return int(uow.execute(_FAILED, {"tenant": tenant, "id": id, "error": error}).scalar_one())
 
 
-def between(uow: UnitOfWork, tenant: int, id: str, first: int, last: int, limit: int) -> tuple[Event, ...]:
+def between(uow: UnitOfWork, tenant: int, id: str, *, first: int, last: int, limit: int) -> tuple[Event, ...]:
     """The subscription's events with numbers from ``first`` to ``last``, at most ``limit``."""
     parameters = {"tenant": tenant, "subscription": id, "first": first, "last": last, "limit": limit}
     return tuple(Event(**row._mapping) for row in uow.execute(_BETWEEN, parameters))

@@ -31,7 +31,9 @@ def arm(spec: str) -> None:
         return
     name, _, nth = spec.partition(":")
     if name not in POINTS or not (nth or "1").isdigit():
-        raise BadRequest(f"'{spec}' is no kill point; write one of {', '.join(POINTS)}, or name:nth.", expression="kill_at")
+        raise BadRequest(
+            f"'{spec}' is no kill point; write one of {', '.join(POINTS)}, or name:nth.", expression="kill_at"
+        )
     _armed[name] = int(nth or "1")
 
 

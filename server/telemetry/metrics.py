@@ -9,7 +9,9 @@ analysis_seconds = Histogram(
     "hutong_analysis_seconds", "From load to findings.", ["adapter"], buckets=(1, 2, 5, 10, 20, 30, 60, 120, 300)
 )
 dispatch_lag_seconds = Histogram(
-    "hutong_dispatch_lag_seconds", "From a change's commit to its dispatch.", buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 30)
+    "hutong_dispatch_lag_seconds",
+    "From a change's commit to its dispatch.",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 30),
 )
 sent_instances = Counter("hutong_sent_instances", "Instances sent on to peers by outcome.", ["peer", "outcome"])
 jobs_running = Gauge("hutong_jobs_running", "Jobs running in this worker.", ["queue"])

@@ -41,6 +41,8 @@ subscription = Table(
     Column("topic", Text, nullable=False),
     # Newline-separated search queries, all of which must match.
     Column("filters", Text, nullable=False, server_default=""),
+    # When it ends by itself (Subscription.end).
+    Column("until", DateTime(timezone=True)),
     Column("handshaken", Boolean, nullable=False, server_default=text("false")),
     # Number of the newest event.
     Column("events", BigInteger, nullable=False, server_default=text("0")),

@@ -1,0 +1,1 @@
+"""Changes become events, events become notifications: topics, dispatch, notify."""

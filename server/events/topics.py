@@ -1,0 +1,181 @@
+"""Subscription topics: https://hl7.org/fhir/R5/subscriptiontopic.html, matched purely on two versions of a resource.
+
+Topics are data under ``fhir_profiles``. A trigger's ``queryCriteria`` are search strings, matched in memory by the
+same code that search uses; ``fhirPathCriteria`` sees ``%current`` and ``%previous``.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+from urllib.parse import parse_qsl
+
+from server.errors import Unprocessable
+from server.fhir import definitions
+from server.fhir.fhirpath import compile_expression
+
+Resource = dict[str, Any]
+#: (resource, search parameters) -> whether a search with them would find it.
+Matches = Callable[[Resource, Sequence[tuple[str, str]]], bool]
+#: (resource, resource type) -> resources of the type that it refers to.
+Related = Callable[[Resource, str], Iterable[Resource]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trigger:
+    """One resourceTrigger: when a change of a resource type is an event of the topic."""
+
+    resource: str
+    interactions: frozenset[str]
+    previous: tuple[tuple[str, str], ...] | None = None
+    current: tuple[tuple[str, str], ...] | None = None
+    #: Whether ``previous`` holds for a create, which has no version before.
+    passes_on_create: bool = True
+    #: Whether ``current`` holds for a delete, which has no version after.
+    passes_on_delete: bool = False
+    require_both: bool = True
+    expression: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FilterParameter:
+    """One canFilterBy: what a subscription may filter the topic's events by."""
+
+    resource: str
+    name: str
+    #: The search parameter behind the name.
+    code: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Topic:
+    """One SubscriptionTopic."""
+
+    url: str
+    title: str
+    triggers: tuple[Trigger, ...]
+    filters: tuple[FilterParameter, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Filter:
+    """One query of a subscription: ``Type?name=value&...`` with names resolved to search parameters."""
+
+    resource: str
+    parameters: tuple[tuple[str, str], ...]
+
+
+def load(folder: str = "imaging") -> tuple[Topic, ...]:
+    """The topics in one folder of ``fhir_profiles``, sorted by URL."""
+    found = resources.files("fhir_profiles").joinpath(folder).iterdir()
+    texts = [file.read_text(encoding="utf-8") for file in found if file.name.startswith("SubscriptionTopic-")]
+    return tuple(sorted((read(json.loads(text)) for text in texts), key=lambda topic: topic.url))
+
+
+def read(resource: Resource) -> Topic:
+    """The Topic in a SubscriptionTopic resource."""
+    return Topic(
+        url=resource["url"],
+        title=resource.get("title", resource["url"]),
+        triggers=tuple(_trigger(trigger) for trigger in resource.get("resourceTrigger", ())),
+        filters=tuple(_filter_parameter(item) for item in resource.get("canFilterBy", ())),
+    )
+
+
+def match(before: Resource | None, after: Resource | None, topics: Iterable[Topic], matches: Matches) -> list[Topic]:
+    """The topics that a change from ``before`` to ``after`` is an event of; None stands for absent or deleted."""
+    return [topic for topic in topics if any(_fires(trigger, before, after, matches) for trigger in topic.triggers)]
+
+
+def interaction(before: Resource | None, after: Resource | None) -> str:
+    """The REST interaction that a change was: create, update or delete."""
+    if after is None:
+        return "delete"
+    return "create" if before is None else "update"
+
+
+def parse_filter(text: str, topic: Topic) -> Filter:
+    """A backport-filter-criteria string; raises Unprocessable naming what the topic can be filtered by."""
+    resource, mark, query = text.partition("?")
+    if not mark:
+        resource, query = topic.triggers[0].resource, text
+    known = {item.name: item.code for item in topic.filters if item.resource == resource}
+    pairs = parse_qsl(query, keep_blank_values=True)
+    for name, value in pairs:
+        if name.partition(":")[0] not in known or not value:
+            raise Unprocessable(
+                f"The topic {topic.url} has no filter '{resource}?{name}'; it has "
+                f"{', '.join(f'{item.resource}?{item.name}' for item in topic.filters)}.",
+                expression="Subscription.criteria.extension",
+            )
+    if not pairs:
+        raise Unprocessable("A filter is written Type?parameter=value.", expression="Subscription.criteria.extension")
+    return Filter(resource=resource, parameters=tuple((_code(name, known), value) for name, value in pairs))
+
+
+def passes(resource: Resource, filters: Iterable[Filter], matches: Matches, related: Related) -> bool:
+    """Whether an event's focus passes all filters; one on another type holds if a resource referred to passes it."""
+    return all(
+        any(
+            matches(candidate, item.parameters)
+            for candidate in (
+                [resource] if resource["resourceType"] == item.resource else related(resource, item.resource)
+            )
+        )
+        for item in filters
+    )
+
+
+def _code(name: str, known: dict[str, str]) -> str:
+    base, colon, modifier = name.partition(":")
+    return known[base] + colon + modifier
+
+
+def _trigger(trigger: dict[str, Any]) -> Trigger:
+    criteria = trigger.get("queryCriteria", {})
+    return Trigger(
+        resource=trigger["resource"].rpartition("/")[2],
+        interactions=frozenset(trigger.get("supportedInteraction", ("create", "update", "delete"))),
+        previous=_query(criteria.get("previous")),
+        current=_query(criteria.get("current")),
+        passes_on_create=criteria.get("resultForCreate", "test-passes") == "test-passes",
+        passes_on_delete=criteria.get("resultForDelete", "test-fails") == "test-passes",
+        require_both=criteria.get("requireBoth", True),
+        expression=trigger.get("fhirPathCriteria", ""),
+    )
+
+
+def _query(text: str | None) -> tuple[tuple[str, str], ...] | None:
+    return None if text is None else tuple(parse_qsl(text, keep_blank_values=True))
+
+
+def _filter_parameter(item: dict[str, Any]) -> FilterParameter:
+    # Resource-level parameters (_tag, _security, ...) have canonicals that end in their name without the underscore.
+    canonical = item.get("filterDefinition", "").rpartition("/")[2]
+    name = item["filterParameter"]
+    base, _, code = canonical.partition("-")
+    resolved = name if not canonical else f"_{code}" if base == "Resource" else code
+    return FilterParameter(resource=item["resource"], name=name, code=resolved)
+
+
+def _fires(trigger: Trigger, before: Resource | None, after: Resource | None, matches: Matches) -> bool:
+    focus = after if after is not None else before
+    if focus is None or focus["resourceType"] != trigger.resource:
+        return False
+    if interaction(before, after) not in trigger.interactions:
+        return False
+    tests = []
+    if trigger.previous is not None:
+        tests.append(trigger.passes_on_create if before is None else matches(before, trigger.previous))
+    if trigger.current is not None:
+        tests.append(trigger.passes_on_delete if after is None else matches(after, trigger.current))
+    if tests and not (all(tests) if trigger.require_both else any(tests)):
+        return False
+    return not trigger.expression or _holds(trigger.expression, before, after)
+
+
+def _holds(expression: str, before: Resource | None, after: Resource | None) -> bool:
+    focus = after if after is not None else before
+    versions = {"current": after if after is not None else [], "previous": before if before is not None else []}
+    return focus is not None and compile_expression(expression).holds(focus, context=versions, model=definitions.load())
