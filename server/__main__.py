@@ -1,6 +1,7 @@
-"""Enters the command line: ``hutong`` or ``python -m server``."""
-
-from server.cli import main
+"""Enters the command line: ``python -m server``."""
 
 if __name__ == "__main__":
+    # Here and not above: the processes that serve starts import this module too, and need no command line.
+    from server.cli import main
+
     main()

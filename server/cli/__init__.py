@@ -2,18 +2,16 @@
 
 import sys
 
-from server.cli.commands import app
-from server.cli.output import fail
-from server.errors import HutongError
-
 
 def main() -> None:
     """Runs the command line; an error of ours becomes one line on standard error and exit status 1."""
+    # Imported late: a child of serve reaches its entry through this package and must not load every command.
+    from server.cli.commands import app
+    from server.cli.output import fail
+    from server.errors import HutongError
+
     try:
         app()
     except HutongError as error:
         fail(error)
         sys.exit(1)
-
-
-__all__ = ["main"]

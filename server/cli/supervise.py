@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
@@ -78,6 +78,8 @@ class Supervisor:
             child.process = None
             child.pause = _FIRST_PAUSE if now - child.started > _WELL_AFTER else min(child.pause * 2, _LONGEST_PAUSE)
             child.restart_at = now + child.pause
+            # A crash test's kill point is armed once: the successor is to finish the work.
+            self._settings = replace(self._settings, kill_at="")
             print(f"hutong: the {child.name} process ended and is started again", file=sys.stderr, flush=True)
         if child.process is None and now >= child.restart_at:
             self._start(child)

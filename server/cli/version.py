@@ -1,6 +1,7 @@
 """``hutong version``."""
 
-from importlib.metadata import PackageNotFoundError, version as installed_version
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
 
 from server import __version__
 from server.cli.output import AsJson, print_json
