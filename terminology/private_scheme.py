@@ -1,0 +1,52 @@
+"""The few concepts that no standard table at hand has a code for, in a scheme of our own.
+
+DICOM wants a private scheme declared in the object that uses it: Coding Scheme Identification Sequence
+(PS3.3 C.12.1.1.1). The designator starts with 99 as PS3.16 chapter 8 reserves it.
+"""
+
+import uuid
+from dataclasses import dataclass
+
+from terminology.codings import SYSTEMS, Coding
+
+DESIGNATOR = "99HUTONG"
+#: A UID of the 2.25 form (PS3.5 B.2) made from the FHIR URI that the same scheme has, so both name one thing.
+UID = f"2.25.{uuid.uuid5(uuid.NAMESPACE_URL, f'urn:hutong:coding-scheme:{DESIGNATOR}').int}"
+
+#: Attenuation classes of a pulmonary nodule for which pydicom's PS3.16 tables carry no code; ground glass has
+#: one (112120 DCM). The terms are those of the Fleischner Society's glossary.
+SOLID = Coding(value="solid", scheme=DESIGNATOR, meaning="Solid")
+PART_SOLID = Coding(value="part-solid", scheme=DESIGNATOR, meaning="Part-solid")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SchemeIdentification:
+    """One item of the Coding Scheme Identification Sequence (0008,0110)."""
+
+    designator: str
+    name: str
+    #: Empty where the scheme has no UID that we know of.
+    uid: str
+    responsible: str
+
+
+_PRIVATE = {
+    DESIGNATOR: SchemeIdentification(
+        designator=DESIGNATOR, name="Hutong local concepts", uid=UID, responsible="Hutong"
+    ),
+    "99IHE": SchemeIdentification(
+        designator="99IHE",
+        name="IHE private codes",
+        uid=SYSTEMS["99IHE"].removeprefix("urn:oid:"),
+        responsible="IHE International",
+    ),
+}
+
+
+def identification(scheme: str) -> SchemeIdentification | None:
+    """How a report declares a scheme; None for those that DICOM itself registers (PS3.16 chapter 8)."""
+    if scheme in _PRIVATE:
+        return _PRIVATE[scheme]
+    if scheme.startswith("99"):
+        return SchemeIdentification(designator=scheme, name=scheme, uid="", responsible="")
+    return None
