@@ -15,7 +15,7 @@ from dicom_sr.findings import Finding
 from server.cli.demo.client import Client, Resource, dicom_files
 from server.cli.demo.report import Report, compare, show, truth_of
 from server.cli.demo.server import DemoServer
-from server.cli.demo.subscriber import Subscriber, focus
+from server.cli.demo.subscriber import Subscriber, number_and_focus
 from server.cli.output import AsJson, err, out, print_json
 from server.errors import HutongError, Unavailable
 
@@ -114,7 +114,7 @@ def _await_report(client: Client, subscriber: Subscriber, study_uid: str) -> Res
     deadline = time.monotonic() + _RESULT_WITHIN
     while (left := deadline - time.monotonic()) > 0:
         bundle = subscriber.wait("event-notification", left)
-        for reference in [] if bundle is None else focus(bundle):
+        for _, reference in [] if bundle is None else number_and_focus(bundle):
             resource = client.read("/".join(reference.split("/")[-2:]))
             if _is_of(client, resource, study_uid):
                 return resource

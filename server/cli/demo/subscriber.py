@@ -6,6 +6,7 @@ Subscriptions R5 Backport for R4: https://hl7.org/fhir/uv/subscriptions-backport
 import json
 import queue
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
@@ -18,7 +19,8 @@ class Subscriber:
 
     def __init__(self) -> None:
         self.received: queue.Queue[Bundle] = queue.Queue()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self.received))
+        self._everything: list[Bundle] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self._take))
         self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}/notify"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
@@ -32,6 +34,14 @@ class Subscriber:
         self._server.shutdown()
         self._server.server_close()
 
+    def all_received(self) -> list[Bundle]:
+        """Every bundle so far, in the order of arrival."""
+        return list(self._everything)
+
+    def _take(self, bundle: Bundle) -> None:
+        self._everything.append(bundle)
+        self.received.put(bundle)
+
     def wait(self, kind: str, seconds: float) -> Bundle | None:
         """The next bundle of this type (``handshake``, ``event-notification``), or None when none came in time."""
         try:
@@ -43,12 +53,17 @@ class Subscriber:
             return None
 
 
-def focus(bundle: Bundle) -> list[str]:
-    """The references of the resources that the events of a notification are about."""
+def number_and_focus(bundle: Bundle) -> list[tuple[int, str]]:
+    """The number of each event of a notification, and the reference of the resource that it is about."""
     events = [part["part"] for part in _status(bundle) if part.get("name") == "notification-event"]
     return [
-        part["valueReference"]["reference"] for event in events for part in event if part.get("name") == "focus"
-    ]  # fmt: skip
+        (int(_part(event, "event-number")["valueString"]), str(_part(event, "focus")["valueReference"]["reference"]))
+        for event in events
+    ]
+
+
+def _part(event: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    return next(part for part in event if part.get("name") == name)
 
 
 def _parameter(bundle: Bundle, name: str) -> dict[str, Any]:
@@ -61,11 +76,11 @@ def _status(bundle: Bundle) -> list[dict[str, Any]]:
     return parameters
 
 
-def _handler(received: "queue.Queue[Bundle]") -> type[BaseHTTPRequestHandler]:
+def _handler(take: Callable[[Bundle], None]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            received.put(json.loads(body))
+            take(json.loads(body))
             self.send_response(200)
             self.send_header("Content-Length", "0")
             self.end_headers()
