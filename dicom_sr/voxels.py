@@ -12,7 +12,7 @@ Voxels = NDArray[np.bool_]
 
 
 def pack(box: Voxels, origin: tuple[int, int, int] = (0, 0, 0)) -> Mask | None:
-    """The smallest Mask around the set voxels of a box lying at ``origin`` (slice, row, column); None if none is set."""
+    """The smallest Mask around the set voxels of a box at ``origin`` (slice, row, column); None if none is set."""
     if not box.any():
         return None
     extents = [np.flatnonzero(box.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
