@@ -1,10 +1,16 @@
 """Fixtures that every test may use: settings in a fresh folder, and an empty, migrated database."""
 
-from collections.abc import Iterator
+import struct
+from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import UID
 
 from server.settings import Settings
 from server.store.database import Database
@@ -59,3 +65,53 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the data folder ../shared/data is not here")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def make_instance() -> Callable[..., bytes]:
+    """Makes a small, sound CT instance as a Part 10 file; keyword arguments are attributes, None leaves one out."""
+    return _make_instance
+
+
+def _make_instance(
+    number: int = 1, *, study: str = "1.2.3", syntax: str = "1.2.840.10008.1.2.1", **attributes: Any
+) -> bytes:
+    values: dict[str, Any] = {
+        "SOPClassUID": "1.2.840.10008.5.1.4.1.1.2",
+        "SOPInstanceUID": f"{study}.1.{number}",
+        "StudyInstanceUID": study,
+        "SeriesInstanceUID": f"{study}.1",
+        "PatientID": "P1",
+        "PatientName": "Hu^Tong",
+        "PatientBirthDate": "19700102",
+        "PatientSex": "F",
+        "StudyDate": "20240131",
+        "StudyTime": "101500",
+        "AccessionNumber": "A1",
+        "StudyID": "S1",
+        "ReferringPhysicianName": "Li^Wei",
+        "Modality": "CT",
+        "SeriesNumber": 1,
+        "InstanceNumber": number,
+        "StudyDescription": "Chest CT",
+        "BodyPartExamined": "CHEST",
+        "Rows": 8,
+        "Columns": 8,
+        "BitsAllocated": 16,
+        "BitsStored": 16,
+        "HighBit": 15,
+        "PixelRepresentation": 0,
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "PixelData": struct.pack("<64H", *range(number, number + 64)),
+    } | attributes
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = UID(syntax)
+    for keyword, value in values.items():
+        if value is not None:
+            setattr(dataset, keyword, value)
+    dataset["PixelData"].VR = "OW"
+    out = BytesIO()
+    dataset.save_as(out, enforce_file_format=True)
+    return out.getvalue()

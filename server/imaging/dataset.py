@@ -1,7 +1,8 @@
 """Reads one encoded data set (PS3.5 chapter 7) in a single pass: checks its structure and gives its DICOM JSON.
 
-Reads explicit and implicit little endian, and the retired explicit big endian. Everything is checked against the bytes that are there before it is used:
-declared lengths, nesting, number of elements, value representations. Big values are not copied but noted as spans.
+Reads explicit and implicit little endian, and the retired explicit big endian. Everything is checked against the
+bytes that are there before it is used: declared lengths, nesting, number of elements, value representations. Big
+values are not copied but noted as spans.
 """
 
 import base64
@@ -89,7 +90,7 @@ class Content(Protocol):
 
 @dataclass(slots=True)
 class DatasetReader:
-    """One pass over ``buffer[start:end]``; afterwards ``bulk`` holds the spans by path, e.g. ``00081140/1/7FE00010``."""
+    """One pass over a buffer; afterwards ``bulk`` holds the spans by path, e.g. ``00081140/1/7FE00010``."""
 
     buffer: Buffer
     limits: Limits
@@ -127,7 +128,7 @@ class DatasetReader:
                 self._only_zeros(at, end)
                 return out, end
             if vr == "SQ" or length == UNDEFINED or (vr == "UN" and self._is_sequence(tag, at)):
-                at = self._nested(out, tag, vr, at, length, end, scope)
+                at = self._nested(out, tag, Span(vr=vr, offset=at, length=length), end, scope)
                 continue
             stop = at + length
             if stop > end:
@@ -179,16 +180,16 @@ class DatasetReader:
         if vr == "UN" and scope.explicit and length <= _INLINE_TEXT:
             vr = element["vr"] = _known_text_vr(int(key, 16))
         if key == "7FE00010" or key in ("7FE00008", "7FE00009"):
-            self._bulk(element, key, vr, at, length, scope)
+            self._bulk(element, key, Span(vr=vr, offset=at, length=length), scope)
         elif not length:
             pass
         elif vr in BYTES:
             if length > _INLINE:
-                self._bulk(element, key, vr, at, length, scope)
+                self._bulk(element, key, Span(vr=vr, offset=at, length=length), scope)
             else:
                 element["InlineBinary"] = base64.b64encode(self._raw(vr, at, length)).decode("ascii")
         elif length > _INLINE_TEXT:
-            self._bulk(element, key, vr, at, length, scope)
+            self._bulk(element, key, Span(vr=vr, offset=at, length=length), scope)
         elif convert := CONVERT.get(vr):
             value = convert(self._raw(vr, at, length), scope.charset)
             if value:
@@ -202,20 +203,21 @@ class DatasetReader:
         width = _WIDTH.get(vr, 1) if self.big_endian else 1
         return raw if width == 1 else swapped(raw, width)
 
-    def _bulk(self, element: dict[str, Any], key: str, vr: str, at: int, length: int, scope: _Scope) -> None:
-        if length:
+    def _bulk(self, element: dict[str, Any], key: str, span: Span, scope: _Scope) -> None:
+        if span.length:
             path = f"{scope.path}/{key}".lstrip("/")
             element["BulkDataURI"] = BULK + path
-            self.bulk[path] = Span(vr=vr, offset=at, length=length)
+            self.bulk[path] = span
 
-    def _nested(self, out: Attributes, tag: int, vr: str, at: int, length: int, end: int, scope: _Scope) -> int:
+    def _nested(self, out: Attributes, tag: int, span: Span, end: int, scope: _Scope) -> int:
         """A sequence, or encapsulated pixel data; returns where the next element starts."""
+        vr, at, length = span.vr, span.offset, span.length
         stop = end if length == UNDEFINED else at + length
         if stop > end:
             raise self._bad(tag, scope, f"declares {length} bytes, but only {end - at} follow")
         if vr in ("OB", "OW") or (vr == "UN" and tag == PIXEL_DATA):
             out[f"{tag:08X}"] = element = {"vr": "OB"}
-            self._bulk(element, f"{tag:08X}", "OB", at, UNDEFINED, scope)
+            self._bulk(element, f"{tag:08X}", Span(vr="OB", offset=at, length=UNDEFINED), scope)
             stop = self._fragments(tag, at, end, scope)
             if self.digest is not None:
                 self.digest.value(tag, "OB", self.buffer[at:stop])

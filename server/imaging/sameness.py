@@ -1,7 +1,7 @@
 """Whether two instances with one SOP Instance UID are the same.
 
-"Same content" ignores group 0002, group lengths, trailing padding (FFFC,FFFC), padding of public text, whether lengths of
-sequences are defined, and which of the native transfer syntaxes encodes it. Asked only when two files with one UID
+"Same content" ignores group 0002, group lengths, trailing padding (FFFC,FFFC), padding of public text, whether lengths
+of sequences are defined, and which of the native transfer syntaxes encodes it. Asked only when two files with one UID
 differ in their bytes, so ingest pays nothing for it.
 """
 
