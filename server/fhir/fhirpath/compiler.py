@@ -3,11 +3,17 @@
 from typing import Any
 
 from server.errors import BadRequest, Unprocessable
+from server.fhir.fhirpath.analysis import type_name
 from server.fhir.fhirpath.frame import Frame, Step
 from server.fhir.fhirpath.function import Function, application
+from server.fhir.fhirpath.functions_conversion import CONVERSION
+from server.fhir.fhirpath.functions_dates import DATES
 from server.fhir.fhirpath.functions_existence import EXISTENCE
 from server.fhir.fhirpath.functions_fhir import FHIR
 from server.fhir.fhirpath.functions_filtering import FILTERING, sort_items
+from server.fhir.fhirpath.functions_math import MATH
+from server.fhir.fhirpath.functions_strings import STRINGS
+from server.fhir.fhirpath.functions_types import TYPES
 from server.fhir.fhirpath.model import Definitions
 from server.fhir.fhirpath.navigation import child_step, root_step
 from server.fhir.fhirpath.node import Collection, Node, resource_node
@@ -25,9 +31,9 @@ from server.fhir.fhirpath.syntax import (
     TypeOperation,
     Variable,
 )
-from server.fhir.fhirpath.typing_rules import TypeSpecifier
+from server.fhir.fhirpath.type_specifiers import TypeSpecifier
 
-FUNCTIONS: dict[str, Function] = {**EXISTENCE, **FILTERING, **FHIR}
+FUNCTIONS: dict[str, Function] = {**EXISTENCE, **FILTERING, **STRINGS, **MATH, **CONVERSION, **DATES, **TYPES, **FHIR}
 _TYPE_FUNCTIONS = ("is", "as", "ofType")
 #: https://hl7.org/fhir/R4/fhirpath.html#variables.
 _CONSTANTS = {
@@ -63,7 +69,7 @@ def compile_syntax(syntax: Syntax, model: Definitions | None) -> Step:
 
 def _literal(values: tuple[Any, ...]) -> Step:
     constant = list(values)
-    return lambda frame, focus: constant
+    return lambda _frame, _focus: constant
 
 
 def _operation(operator: str, left: Step, right: Step) -> Step:
@@ -83,9 +89,9 @@ def _indexer(of: Step, index: Step) -> Step:
 
 
 _DOLLARS: dict[str, Step] = {
-    "this": lambda frame, focus: frame.this,
-    "index": lambda frame, focus: [frame.index],
-    "total": lambda frame, focus: frame.total,
+    "this": lambda frame, _focus: frame.this,
+    "index": lambda frame, _focus: [frame.index],
+    "total": lambda frame, _focus: frame.total,
 }
 
 
@@ -96,7 +102,7 @@ def _variable(name: str) -> Step:
         if name.startswith(prefix):
             return _literal((url + name.removeprefix(prefix),))
 
-    def look_up(frame: Frame, focus: Collection) -> Collection:
+    def look_up(frame: Frame, _focus: Collection) -> Collection:
         world = frame.world
         if name in world.variables:
             return _items(world.variables[name])
@@ -121,8 +127,8 @@ def _item(value: Any) -> Any:
 def _call(call: Call, model: Definitions | None) -> Step:
     of = None if call.of is None else compile_syntax(call.of, model)
     if call.name in _TYPE_FUNCTIONS and len(call.arguments) == 1:
-        specifier = TypeSpecifier(_type_name(call.arguments[0]), model)
-        return _typed(call.name + "()", of or (lambda frame, focus: focus), specifier)
+        specifier = TypeSpecifier(type_name(call.arguments[0]), model)
+        return _typed(call.name + "()", of or (lambda _frame, focus: focus), specifier)
     if call.name == "sort":
         return _sort(of, call.arguments, model)
     function = FUNCTIONS.get(call.name)
@@ -134,15 +140,6 @@ def _call(call: Call, model: Definitions | None) -> Step:
             f"FHIRPath: {call.name}() takes {wanted} arguments, not {len(call.arguments)}", expression=call.name
         )
     return application(function, of, tuple(compile_syntax(argument, model) for argument in call.arguments))
-
-
-def _type_name(argument: Syntax) -> str:
-    match argument:
-        case Member(None, name):
-            return name
-        case Member(Member(None, namespace), name):
-            return f"{namespace}.{name}"
-    raise BadRequest("FHIRPath: is(), as() and ofType() take a type name such as Quantity or FHIR.Quantity")
 
 
 def _sort(of: Step | None, arguments: tuple[Syntax, ...], model: Definitions | None) -> Step:

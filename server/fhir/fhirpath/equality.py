@@ -36,7 +36,7 @@ def equal_items(left: Item, right: Item) -> bool | None:
     if isinstance(a, bool) != isinstance(b, bool):
         return False
     if a is None and b is None:
-        return left == right
+        return bool(left == right)
     return bool(a == b)
 
 
@@ -94,13 +94,19 @@ def _same_number(left: Decimal | int, right: Decimal | int) -> bool:
     return Decimal(left).quantize(step, ROUND_HALF_UP) == Decimal(right).quantize(step, ROUND_HALF_UP)
 
 
+def _same_quantity(left: Quantity, right: Quantity) -> bool:
+    """Equal in the larger of the two units, at the lesser precision (N1, 6.1.2)."""
+    pair = left.in_larger_unit(right)
+    return pair is not None and _same_number(*pair)
+
+
 def equivalent_items(left: Item, right: Item) -> bool:
     """Whether two items mean the same: text without case, numbers at the lesser precision, codes by system and code."""
     a, b = system_value(left), system_value(right)
     if isinstance(a, Temporal) and isinstance(b, Temporal):
         return a.compare(b) == 0
     if isinstance(a, Quantity) and isinstance(b, Quantity):
-        return a.compare(b, equivalent=True) == 0
+        return _same_quantity(a, b)
     if isinstance(a, str) and isinstance(b, str):
         return _same_text(a, b)
     if _is_number(a) and _is_number(b):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from server.fhir.fhirpath.analysis import check
 from server.fhir.fhirpath.compiler import compile_syntax
 from server.fhir.fhirpath.frame import Frame, MemberOf, Resolve, Step, World
 from server.fhir.fhirpath.model import Definitions
@@ -30,6 +31,10 @@ class Expression:
         if known is None:
             known = self._steps[id(model)] = (model, compile_syntax(self._syntax, model))
         return known[1]
+
+    def check(self, type_name: str, model: Definitions) -> None:
+        """Raise BadRequest if the expression makes no sense for that type: a name it lacks, an order there isn't."""
+        check(self._syntax, type_name, model)
 
     def evaluate(
         self,

@@ -9,7 +9,7 @@ from server.fhir.fhirpath.function import Function, eager, lazy
 from server.fhir.fhirpath.node import Collection, Node, plain_value, resource_node, system_value
 from server.fhir.fhirpath.quantity import Quantity
 from server.fhir.fhirpath.singleton import single, text
-from server.fhir.fhirpath.typing_rules import specialises
+from server.fhir.fhirpath.type_specifiers import specialises
 
 #: ``Type/id`` at the end of a reference: https://hl7.org/fhir/R4/references.html#literal.
 _LITERAL = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?(?:#.*)?$")

@@ -92,12 +92,12 @@ def _iif(frame: Frame, focus: Collection, criterion: Step, then: Step, otherwise
     return otherwise(inner, focus) if otherwise is not None else []
 
 
-def _trace(frame: Frame, focus: Collection, name: Step, projection: Step | None = None) -> Collection:
+def _trace(_frame: Frame, focus: Collection, _name: Step, _projection: Step | None = None) -> Collection:
     # N1, 5.10: leaves the input as it is. Where a trace would go is a log, and patient data don't go into logs.
     return focus
 
 
-def _coalesce(frame: Frame, focus: Collection, *choices: Step) -> Collection:
+def _coalesce(frame: Frame, _focus: Collection, *choices: Step) -> Collection:
     for choice in choices:
         found = choice(frame, frame.this)
         if found:
@@ -108,8 +108,8 @@ def _coalesce(frame: Frame, focus: Collection, *choices: Step) -> Collection:
 def _compare_keys(left: list[Any], right: list[Any]) -> int:
     for (a, descending), (b, _) in zip(left, right, strict=True):
         if a is None or b is None:
-            # What has no key comes first (N1 as of 3.0: empty is lowest).
-            order: int | None = (a is not None) - (b is not None)
+            # What has no key counts as the highest: last upwards, first downwards (HL7's suite, testSort10).
+            order: int | None = int(a is None) - int(b is None)
         else:
             order = ordering(a, b, "sort()")
         if order:
@@ -126,9 +126,8 @@ def sort_items(frame: Frame, focus: Collection, *keys: tuple[Step, bool]) -> Col
         inner = Frame(frame.world, [item], frame.index, frame.total)
         return [(single(step(inner, inner.this), "sort()"), descending) for step, descending in keys]
 
-    decorated = [(key_of(item), item) for item in focus]
-    decorated.sort(key=cmp_to_key(lambda left, right: _compare_keys(left[0], right[0])))
-    return [item for _, item in decorated]
+    by_keys = cmp_to_key(_compare_keys)
+    return sorted(focus, key=lambda item: by_keys(key_of(item)))
 
 
 def _single(focus: Collection) -> Collection:

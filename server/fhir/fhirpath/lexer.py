@@ -51,7 +51,7 @@ def unescape(text: str) -> str:
 
 
 def tokens(text: str) -> list[Token]:
-    """The lexical elements of an expression, an "end" token last; BadRequest names the first character it can't read."""
+    """The lexical elements of an expression and an "end" token; BadRequest names the first character it can't read."""
     found: list[Token] = []
     at = 0
     while at < len(text):

@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from server.errors import BadRequest
 from server.fhir.fhirpath.frame import Frame, Step
 from server.fhir.fhirpath.model import Definitions
 from server.fhir.fhirpath.node import Collection, Node, resource_node
-from server.fhir.fhirpath.typing_rules import COMPLEX, PRIMITIVES, specialises
+from server.fhir.fhirpath.type_specifiers import COMPLEX, PRIMITIVES, specialises
 
 #: One JSON property that a name may mean: key, FHIR type of its values, path of their children, whether primitive.
 _Spelling = tuple[str, str, str, bool]
@@ -131,9 +130,3 @@ def all_children(item: Any, model: Definitions | None) -> Iterator[Node]:
             spelling = (key, "", "", False)
         _append(out, item.value.get(key), spelling, item.value.get("_" + key))
     yield from out
-
-
-def check_member(path: str, name: str, model: Definitions) -> None:
-    """Refuse a name that no element of the path has (strict mode: N1, 3.5)."""
-    if path and not any(found.element.name == name for found in model.properties(path).values()):
-        raise BadRequest(f"FHIRPath: {path} has no element {name!r}; check its spelling", expression=f"{path}.{name}")

@@ -39,7 +39,7 @@ def _mismatch(sign: str, left: Any, right: Any) -> Unprocessable:
 def ordering(left: Any, right: Any, sign: str) -> int | None:
     """-1, 0 or 1 for two System values; None where open; Unprocessable for kinds without an order (N1, 6.2)."""
     if (is_number(left) and is_number(right)) or (isinstance(left, str) and isinstance(right, str)):
-        return (left > right) - (left < right)
+        return int(left > right) - int(left < right)
     if isinstance(left, Temporal) and isinstance(right, Temporal) and isinstance(left, Time) == isinstance(right, Time):
         return left.compare(right)
     if isinstance(left, Quantity) and isinstance(right, Quantity):

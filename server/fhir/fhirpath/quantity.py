@@ -33,12 +33,12 @@ class Quantity:
     def _canonical(self) -> Canonical | None:
         return canonical(DEFINITE.get(self.unit, self.unit))
 
-    def compare(self, other: "Quantity", *, equivalent: bool = False) -> int | None:
+    def compare(self, other: "Quantity") -> int | None:
         """-1, 0 or 1; None where the units have different dimensions or aren't known."""
         if self.unit == other.unit:
             return (self.value > other.value) - (self.value < other.value)
         left, right = self, other
-        if equivalent or _is_calendar(self, other):
+        if _is_calendar(self, other):
             left, right = (Quantity(each.value, INDEFINITE.get(each.unit, each.unit)) for each in (self, other))
         elif self.unit in INDEFINITE or other.unit in INDEFINITE:
             return None
@@ -54,6 +54,26 @@ class Quantity:
             return True
         mine, theirs = self._canonical(), other._canonical()
         return mine is not None and theirs is not None and mine.dimension == theirs.dimension
+
+    def in_larger_unit(self, other: "Quantity") -> tuple[Decimal, Decimal] | None:
+        """Both values in the larger of the two units, years and months as UCUM's; None if they measure other things."""
+        left, right = (Quantity(each.value, INDEFINITE.get(each.unit, each.unit)) for each in (self, other))
+        if left.unit == right.unit:
+            return left.value, right.value
+        mine, theirs = left._canonical(), right._canonical()
+        if mine is None or theirs is None or mine.dimension != theirs.dimension:
+            return None
+        larger = max(mine.factor, theirs.factor)
+        return left.value * (mine.factor / larger), right.value * (theirs.factor / larger)
+
+    def in_unit(self, unit: str) -> "Quantity | None":
+        """The same amount in another unit; None if that measures something else."""
+        mine, theirs = self._canonical(), canonical(DEFINITE.get(unit, unit))
+        if self.unit == unit:
+            return self
+        if mine is None or theirs is None or mine.dimension != theirs.dimension:
+            return None
+        return Quantity(self.value * mine.factor / theirs.factor, unit)
 
     def plus(self, other: "Quantity", sign: int = 1) -> "Quantity | None":
         """The sum in the finer of the two units; None if they measure different things (N1, 6.6.3)."""
