@@ -4,6 +4,8 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
 from server.store.database import Database
@@ -22,3 +24,13 @@ def upgrade(database: Database, revision: str = HEAD) -> None:
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
+
+
+def revisions(database: Database) -> tuple[str, str]:
+    """The revision that the database is at ("" for a fresh one), and the one that this version wants."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    engine: Engine = database._engine
+    with engine.connect() as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+    return current or "", ScriptDirectory.from_config(config).get_current_head() or ""
