@@ -25,6 +25,8 @@ EXAMPLES = {"example", "example-extension", "example-reference"}
 #: An expansion longer than this is a terminology's, not a code list's (UCUM's common units stop at 1,000).
 LONGEST_CODE_LIST = 500
 FHIR_TYPE = "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type"
+#: 4.0.1's machine-readable definition says string here, its page (resource.html) id; R4B has it right.
+CORRECTED = {"Resource.id": ["id"]}
 REGEX = "http://hl7.org/fhir/StructureDefinition/regex"
 STRUCTURE = "http://hl7.org/fhir/StructureDefinition/"
 
@@ -52,7 +54,7 @@ def element_row(element: Json) -> Json:
     row: Json = {"min": element["min"], "max": element["max"]}
     kinds = element.get("type", [])
     if kinds:
-        row["types"] = [element_type(kind) for kind in kinds]
+        row["types"] = CORRECTED.get(element["path"]) or [element_type(kind) for kind in kinds]
     targets = sorted({target.removeprefix(STRUCTURE) for kind in kinds for target in kind.get("targetProfile", [])})
     if targets:
         row["targets"] = targets
@@ -141,7 +143,9 @@ def search_rows(parameter: Json) -> Iterator[tuple[str, Json]]:
         if parameter.get("target"):
             row["targets"] = sorted(parameter["target"])
         if parameter.get("component"):
-            row["components"] = [[part["definition"], part["expression"]] for part in parameter["component"]]
+            # The standard writes one type name in the wrong case (Observation-code-value-date).
+            parts = [(part["definition"], part["expression"]) for part in parameter["component"]]
+            row["components"] = [[url, expression.replace("DateTime)", "dateTime)")] for url, expression in parts]
         yield f"{base}.{parameter['code']}", row
 
 

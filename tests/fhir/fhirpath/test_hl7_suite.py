@@ -1,10 +1,10 @@
 """HL7's FHIRPath suite for R4, every test: static check against the definitions, evaluation, values and their types."""
 
 import json
-import xml.etree.ElementTree as ElementTree
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
