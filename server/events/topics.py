@@ -77,7 +77,7 @@ def read(resource: Resource) -> Topic:
     """The Topic in a SubscriptionTopic resource."""
     return Topic(
         url=resource["url"],
-        title=resource.get("title", resource["url"]),
+        title=str(resource.get("title", resource["url"])),
         triggers=tuple(_trigger(trigger) for trigger in resource.get("resourceTrigger", ())),
         filters=tuple(_filter_parameter(item) for item in resource.get("canFilterBy", ())),
     )

@@ -1,0 +1,1 @@
+"""What follows from events: plans applied, adapters run, results written."""

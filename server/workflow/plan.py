@@ -1,0 +1,217 @@
+"""PlanDefinition/$apply, purely: https://hl7.org/fhir/R4/plandefinition-operation-apply.html.
+
+A pathway's PlanDefinition names the topic it answers in ``action.trigger``; ``action.condition`` and
+``dynamicValue`` are FHIRPath on the event's focus. Variables (the standard's ``variable`` extension, in FHIRPath or as
+a FHIR query) hold for the action that states them and all below it, through PlanDefinitions that it refers to as well.
+Ids follow from the plan, the action and the focus, so that the same event gives the same resources.
+"""
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from server.errors import Unprocessable
+from server.fhir import definitions
+from server.fhir.fhirpath import compile_expression
+from server.workflow import element
+
+Resource = dict[str, Any]
+
+#: https://hl7.org/fhir/extensions/StructureDefinition-variable.html
+VARIABLE = "http://hl7.org/fhir/StructureDefinition/variable"
+QUERY = "application/x-fhir-query"
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:hutong:plan")
+_DEEPEST = 16
+
+
+class Sources(Protocol):
+    """Where expressions find what they refer to."""
+
+    def resolve(self, reference: str) -> Resource | None:
+        """The resource that a reference means, None if there is none."""
+
+    def search(self, query: str) -> Sequence[Resource]:
+        """The resources that ``Type?parameter=value`` finds."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TopicEvent:
+    """What happened."""
+
+    #: Canonical of the topic.
+    topic: str
+    focus: Resource
+    #: When, as a FHIR instant; the only clock that expressions have, so that a rerun gives the same.
+    recorded: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pathway:
+    """The definitions that belong together, by canonical."""
+
+    plans: Mapping[str, Resource]
+    activities: Mapping[str, Resource]
+
+    def answering(self, topic: str) -> Iterator[Resource]:
+        """The PlanDefinitions that answer a topic."""
+        for plan in self.plans.values():
+            if any(_triggered(action, topic) for action in plan.get("action", ())):
+                yield plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scope:
+    """Where in the application we are."""
+
+    pathway: Pathway
+    event: TopicEvent
+    sources: Sources
+    plan: Resource
+    variables: Mapping[str, Any]
+    depth: int = 0
+
+    def values(self, expression: str) -> list[Any]:
+        """What a FHIRPath expression gives on the event's focus."""
+        return compile_expression(expression).values(
+            self.event.focus, context=self.variables, resolve=self.sources.resolve, model=definitions.load()
+        )
+
+    def holds(self, expression: str) -> bool:
+        """Whether a FHIRPath condition holds on the event's focus."""
+        return compile_expression(expression).holds(
+            self.event.focus, context=self.variables, resolve=self.sources.resolve, model=definitions.load()
+        )
+
+    def within(self, stating: Resource) -> "_Scope":
+        """This scope with the variables that an element states, each seeing those before it."""
+        scope = self
+        for extension in stating.get("extension", ()):
+            if extension.get("url") == VARIABLE:
+                variable = extension["valueExpression"]
+                scope = replace(scope, variables={**scope.variables, variable["name"]: scope._variable(variable)})
+        return scope
+
+    def _variable(self, variable: Resource) -> list[Any]:
+        if variable["language"] == QUERY:
+            return list(self.sources.search(self._filled(variable["expression"])))
+        return self.values(variable["expression"])
+
+    def _filled(self, query: str) -> str:
+        """A FHIR query with its ``{{FHIRPath}}`` parts evaluated."""
+        first, *rest = query.split("{{")
+        parts = [first]
+        for part in rest:
+            expression, _, after = part.partition("}}")
+            parts += [",".join(str(value) for value in self.values(expression)), after]
+        return "".join(parts)
+
+
+def apply(plan: Resource, event: TopicEvent, pathway: Pathway, sources: Sources) -> list[Resource]:
+    """The resources that a plan's answer to an event consists of, each with its id; empty if no condition holds."""
+    start = {
+        "event": {"topic": event.topic, "recorded": event.recorded},
+        "created": {identifier: {"reference": reference} for identifier, reference in _references(event, pathway)},
+    }
+    scope = _Scope(pathway=pathway, event=event, sources=sources, plan=plan, variables=start).within(plan)
+    triggered = [action for action in plan.get("action", ()) if _triggered(action, event.topic)]
+    return [resource for action in triggered for resource in _action(action, scope)]
+
+
+def _triggered(action: Resource, topic: str) -> bool:
+    return any(
+        trigger.get("type") == "named-event" and trigger.get("name") == topic for trigger in action.get("trigger", ())
+    )
+
+
+def _action(action: Resource, outer: _Scope) -> list[Resource]:
+    if outer.depth > _DEEPEST:
+        raise Unprocessable("The plan's actions are nested too deeply; does it refer to itself?")
+    scope = replace(outer.within(action), depth=outer.depth + 1)
+    conditions = [item["expression"]["expression"] for item in action.get("condition", ())]
+    if not all(scope.holds(condition) for condition in conditions):
+        return []
+    made: list[Resource] = []
+    canonical = action.get("definitionCanonical", "").partition("|")[0]
+    if canonical in scope.pathway.activities:
+        made.append(_activity(scope.pathway.activities[canonical], action, scope))
+    elif canonical in scope.pathway.plans:
+        inner = scope.pathway.plans[canonical]
+        below = replace(scope, plan=inner).within(inner)
+        made += [resource for child in inner.get("action", ()) for resource in _action(child, below)]
+    elif canonical:
+        raise Unprocessable(
+            f"The pathway has no definition {canonical}.", expression="PlanDefinition.action.definition"
+        )
+    return made + _children(action, scope)
+
+
+def _children(action: Resource, scope: _Scope) -> list[Resource]:
+    """All actions below, or the first that applies where only one may."""
+    one = action.get("selectionBehavior") in ("exactly-one", "at-most-one")
+    made: list[Resource] = []
+    for child in action.get("action", ()):
+        made += _action(child, scope)
+        if one and made:
+            break
+    return made
+
+
+def _activity(activity: Resource, action: Resource, scope: _Scope) -> Resource:
+    """ActivityDefinition/$apply: https://hl7.org/fhir/R4/activitydefinition-operation-apply.html.
+
+    The request resource of ``kind``; for results that are no requests (R4's kind can't name them) a copy of the
+    resource that the ActivityDefinition contains.
+    """
+    inner = scope.within(activity)
+    focus = scope.event.focus
+    if "kind" in activity:
+        resource = _request(activity)
+    else:
+        resource = {name: value for name, value in activity["contained"][0].items() if name != "id"}
+    for dynamic in (*activity.get("dynamicValue", ()), *action.get("dynamicValue", ())):
+        element.put(resource, dynamic["path"], inner.values(dynamic["expression"]["expression"]))
+    origin = f"{focus['resourceType']}/{focus['id']}/_history/{focus['meta']['versionId']}"
+    resource["meta"] = {**resource.get("meta", {}), "source": origin}
+    resource["id"] = _identity(scope.plan, action, scope.event)
+    return resource
+
+
+def _request(activity: Resource) -> Resource:
+    """What a request resource takes over from its definition."""
+    resource: Resource = {"resourceType": activity["kind"], "status": "draft"}
+    resource["intent"] = activity.get("intent", "proposal")
+    resource["instantiatesCanonical"] = f"{activity['url']}|{activity['version']}"
+    if activity["kind"] in ("CarePlan", "ServiceRequest"):
+        resource["instantiatesCanonical"] = [resource["instantiatesCanonical"]]
+    if "priority" in activity:
+        resource["priority"] = activity["priority"]
+    if "code" in activity and activity["kind"] != "CarePlan":
+        resource["code"] = activity["code"]
+    return resource
+
+
+def _references(event: TopicEvent, pathway: Pathway) -> Iterator[tuple[str, str]]:
+    """(action id, reference) for every action of the pathway that makes a resource: what it will be, if it is made."""
+    for plan in pathway.plans.values():
+        for action in _all_actions(plan):
+            activity = pathway.activities.get(action.get("definitionCanonical", "").partition("|")[0])
+            if activity is not None and "id" in action:
+                kind = activity["kind"] if "kind" in activity else activity["contained"][0]["resourceType"]
+                yield action["id"], f"{kind}/{_identity(plan, action, event)}"
+
+
+def _all_actions(holder: Resource) -> Iterator[Resource]:
+    for action in holder.get("action", ()):
+        yield action
+        yield from _all_actions(action)
+
+
+def _identity(plan: Resource, action: Resource, event: TopicEvent) -> str:
+    """The id of what an action makes of a focus; action ids are unique within their plan."""
+    focus = event.focus
+    parts = [plan["url"], action.get("id", action.get("title", "")), focus["resourceType"], focus["id"]]
+    if any(item.get("type") == "named-event" for item in action.get("trigger", ())):
+        # A triggered action answers each event anew; what is below it stays the same from version to version.
+        parts.append(str(focus["meta"]["versionId"]))
+    return str(uuid.uuid5(_NAMESPACE, "\x1f".join(parts)))
