@@ -105,6 +105,8 @@ class Algorithm:
     digest: str = ""
     #: (name, value) pairs, e.g. the threshold and the execution provider.
     parameters: tuple[tuple[str, str], ...] = ()
+    #: False for a program that a foreign report names without saying that it is an AI.
+    is_ai: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,3 +128,5 @@ class Findings:
     person: str | None = None
     #: The imaging procedure reported (121058 DCM), not the algorithm.
     procedure: Coding | None = None
+    #: True for a report that an accountable person has verified (Verification Flag); what we write never is.
+    verified: bool = False

@@ -190,12 +190,12 @@ def _item(concept: Coding, region: Region, relationship: str = INFERRED_FROM) ->
 
 def _numbers(finding: Finding, concept: Coding, graphic: Region) -> list[Dataset]:
     """TID 300 for each measurement and for the certainty, with the graphics hung on them (TID 320)."""
-    certainty = [] if finding.confidence is None else [_certainty(finding.confidence)]
-    numbers = [*finding.measurements, *certainty]
+    certain = [] if finding.confidence is None else [certainty(finding.confidence)]
+    numbers = [*finding.measurements, *certain]
     free = [m for m in numbers if m.method is None and m.region is None]
     # The number that carries the rectangle stands first; only the certainty may be moved for it.
-    if free and free[0] is not numbers[0] and certainty:
-        numbers = [*certainty, *finding.measurements]
+    if free and free[0] is not numbers[0] and certain:
+        numbers = [*certain, *finding.measurements]
         free = [m for m in numbers if m.method is None and m.region is None]
     graphics = _graphics(concept, graphic, len(free))
     if not free:
@@ -219,7 +219,7 @@ def _graphics(concept: Coding, graphic: Region, places: int) -> list[tuple[Codin
     return [(concept, rectangle), (codes.OUTLINE, graphic)]
 
 
-def _certainty(confidence: float) -> Measurement:
+def certainty(confidence: float) -> Measurement:
     """Certainty of Finding (111012) in percent; the shift by two digits is decimal, so that it can be undone."""
     return Measurement(concept=codes.CERTAINTY, value=float(Decimal(repr(confidence)) * 100), unit=codes.PERCENT)
 
