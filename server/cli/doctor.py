@@ -24,6 +24,8 @@ import typer
 from packaging.requirements import Requirement
 from rle.utils import decode_pixel_data, encode_pixel_data
 
+from ai_adapters.manifest import BrokenManifest
+from ai_adapters.registry import registry
 from server.cli.output import AsJson, out, print_json
 from server.errors import HutongError
 from server.settings import Settings, load
@@ -79,6 +81,7 @@ def _looks(settings: Settings) -> Iterator[Callable[[], Check]]:
     yield packages
     yield codecs
     yield lambda: execution_providers(settings)
+    yield lambda: adapters(settings)
     yield lambda: data_folder(settings)
     yield lambda: port(settings, "http_port")
     yield lambda: port(settings, "dimse_port")
@@ -216,6 +219,19 @@ def execution_providers(settings: Settings) -> Check:
     if missing:
         said += f"; not there: {', '.join(missing)}"
     return Check(name="inference", ok=not missing, said=said, cure=cure)
+
+
+def adapters(settings: Settings) -> Check:
+    """Every adapter bundle's manifest holds, and its models have the digests that it names."""
+    try:
+        bundles = registry(settings.bundle_folder).bundles()
+    except BrokenManifest as error:
+        return Check(name="adapters", ok=False, said=str(error), cure="Put the bundle's own files back, or remove it.")
+    if not bundles:
+        cure = "Install the package again: it brings a bundle along. Or bring one by `hutong adapters add FOLDER`."
+        return Check(name="adapters", ok=False, said="there is none", cure=cure)
+    named = ", ".join(f"{bundle.manifest.name} {bundle.manifest.version}" for bundle in bundles)
+    return Check(name="adapters", ok=True, said=f"{named}; digests hold")
 
 
 def data_folder(settings: Settings) -> Check:
