@@ -1,6 +1,7 @@
 """The steps of the demo, top to bottom."""
 
 import contextlib
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Annotated, Any
 
 import pydicom
 import typer
+from dicom_sr.read import read
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from dicom_sr import read as sr
+from conformance.phantom.make import Wishes
+from conformance.phantom.write import make
 from dicom_sr.findings import Finding
 from server.cli.demo.client import Client, Resource, dicom_files
 from server.cli.demo.report import Report, compare, show, truth_of
@@ -22,6 +25,8 @@ from server.errors import HutongError, Unavailable
 TOPIC = "https://hutong.example/fhir/SubscriptionTopic/ai-result-available"
 _RESULT_WITHIN = 300.0
 _PLAN_WITHIN = 20.0
+#: As routine chest CTs have it, and the annotated ones.
+_SPACING_MM = 2.5
 
 
 def demo(
@@ -72,8 +77,10 @@ class Steps:
 
 
 def phantom_study(folder: Path, seed: int) -> Path:
-    """A fresh phantom: the same anatomy for the same seed, its own UIDs each time."""
-    raise NotImplementedError
+    """A phantom: the same patient for the same seed, its own UIDs each time."""
+    shutil.rmtree(folder, ignore_errors=True)
+    make(folder, Wishes(seed=seed, spacing=_SPACING_MM), fresh=True)
+    return folder
 
 
 def _one_study(datasets: list[pydicom.Dataset]) -> str:
@@ -161,7 +168,7 @@ def _findings(client: Client, datasets: list[pydicom.Dataset], report: Report) -
     for series, instance in client.instances(report.study_uid, "SR"):
         if instance not in ours:
             report.sr_uids.append(instance)
-            findings += sr.read(client.retrieve(report.study_uid, series, instance)).findings
+            findings += read(client.retrieve(report.study_uid, series, instance)).findings
     if not report.sr_uids:
         raise HutongError("The study has no structured report of ours.")
     return findings
