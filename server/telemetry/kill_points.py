@@ -1,7 +1,7 @@
 """Named points at which a crash test kills the process, as a power cut would: no clean-up, no exception.
 
-Armed by the setting ``kill_at`` (``name`` or ``name:nth``); unarmed, ``at`` costs one dictionary look-up. The supervisor
-starts the killed process again unarmed.
+Armed by the setting ``kill_at`` (``name`` or ``name:nth``); unarmed, ``at`` costs one dictionary look-up.
+The supervisor starts the killed process again unarmed.
 """
 
 import os

@@ -4,13 +4,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import psycopg
-
-from server.store.changes import CHANNEL
-
-#: Seconds between two looks, whether or not anything was announced: a change may become visible when an older
-#: transaction ends, which announces nothing.
-DISPATCH_INTERVAL = 0.25
+#: Seconds between two looks.
+DISPATCH_INTERVAL = 0.1
 SWEEP_INTERVAL = 0.25
 
 
@@ -32,16 +27,12 @@ def every(name: str, seconds: float, act: Callable[[], object]) -> Loop:
     return Loop(name=name, run=run)
 
 
-def on_changes(database_url: str, dispatch: Callable[[], int]) -> Loop:
-    """The dispatcher's loop: woken by LISTEN/NOTIFY, and looking by itself in between."""
+def until_empty(name: str, seconds: float, act: Callable[[], int]) -> Loop:
+    """A loop that acts until nothing is left, then waits an interval."""
 
     def run(stopping: threading.Event) -> None:
-        with psycopg.connect(database_url, autocommit=True, application_name="hutong dispatch") as connection:
-            connection.execute(f"listen {CHANNEL}")
-            while not stopping.is_set():
-                while dispatch():
-                    pass
-                for _ in connection.notifies(timeout=DISPATCH_INTERVAL, stop_after=1):
-                    pass
+        while not stopping.wait(seconds):
+            while act() and not stopping.is_set():
+                pass
 
-    return Loop(name="dispatch", run=run)
+    return Loop(name=name, run=run)
