@@ -1,0 +1,306 @@
+"""The one door for FHIR resources: create read vread history update delete search, and transaction() around them.
+
+A write, its index rows, its audit row and its row in the outbox commit together or not at all. Bodies are kept as
+bytes; every version is kept; a delete is a version. https://hl7.org/fhir/R4/http.html
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from server.errors import BadRequest, Conflict, Gone, Issue, NotFound, PreconditionFailed, Unprocessable
+from server.fhir import instants, json_format
+from server.fhir.definitions import Definitions
+from server.search import url
+from server.search.find import Search, SearchResult
+from server.search.reference import ID
+from server.security.access import Access
+from server.store import resources
+from server.store.database import Database, UnitOfWork
+from server.store.resources import Stored, Version
+
+Resource = dict[str, Any]
+Parameters = Sequence[tuple[str, str]]
+#: What is wrong with a resource by the standard's rules; server.fhir.validate is one.
+Validate = Callable[[Definitions, Resource], Sequence[Issue]]
+#: A rule of the house on writes: (access, new, version before or None) raises when it is broken.
+Check = Callable[[Access, Resource, Resource | None], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Written:
+    """What a write came to."""
+
+    resource: Resource
+    #: Whether there was no current version before.
+    created: bool
+    #: Whether there is a new version; an update with the same content is none.
+    changed: bool
+
+
+class Repository:
+    """FHIR resources of all tenants."""
+
+    def __init__(
+        self,
+        database: Database,
+        definitions: Definitions,
+        search: Search,
+        *,
+        validate: Validate | None = None,
+        checks: Sequence[Check] = (),
+    ) -> None:
+        """``checks`` run on every create and update, after ``validate``."""
+        self.database = database
+        self.definitions = definitions
+        self.search_engine = search
+        self.validate = validate
+        self.checks = tuple(checks)
+
+    @contextmanager
+    def transaction(self, access: Access) -> Iterator["Transaction"]:
+        """The same verbs in one unit of work: all of it commits at the end of the block, or nothing."""
+        with self.database.unit_of_work() as uow:
+            transaction = Transaction(self, uow, access)
+            yield transaction
+            transaction.flush()
+
+    @contextmanager
+    def _reading(self, access: Access) -> Iterator["Transaction"]:
+        with self.database.reading() as uow:
+            yield Transaction(self, uow, access)
+
+    def read(self, access: Access, resource_type: str, id: str) -> Resource:
+        """The current version; NotFound, or Gone if it was deleted."""
+        return json_format.parse(self.read_stored(access, resource_type, id).body)
+
+    def read_stored(self, access: Access, resource_type: str, id: str) -> Stored:
+        """As ``read``, as the bytes that are kept."""
+        with self._reading(access) as transaction:
+            return transaction.read_stored(resource_type, id)
+
+    def vread(self, access: Access, resource_type: str, id: str, version: str) -> Stored:
+        """One version; NotFound, or Gone for that of a delete."""
+        with self._reading(access) as transaction:
+            return transaction.vread(resource_type, id, version)
+
+    def history(
+        self,
+        access: Access,
+        resource_type: str,
+        id: str,
+        *,
+        count: int = 50,
+        before: int | None = None,
+        since: datetime | None = None,
+    ) -> tuple[Stored, ...]:
+        """Versions of one resource, newest first, tombstones among them; NotFound if it never was."""
+        with self._reading(access) as transaction:
+            return transaction.history(resource_type, id, count=count, before=before, since=since)
+
+    def create(
+        self, access: Access, resource: Resource, if_none_exist: str | None = None, id: str | None = None
+    ) -> Written:
+        """Stores a new resource; with ``if_none_exist`` (a query) only if nothing matches it."""
+        with self.transaction(access) as transaction:
+            return transaction.create(resource, if_none_exist, id)
+
+    def update(self, access: Access, resource: Resource, if_match: str | None = None) -> Written:
+        """Stores the resource under its own id; ``if_match`` is the version that it must replace."""
+        with self.transaction(access) as transaction:
+            return transaction.update(resource, if_match)
+
+    def delete(self, access: Access, resource_type: str, id: str) -> int | None:
+        """Deletes if it is there; the tombstone's version, None when there was nothing to delete."""
+        with self.transaction(access) as transaction:
+            return transaction.delete(resource_type, id)
+
+    def search(
+        self, access: Access, resource_type: str, parameters: Parameters, *, lenient: bool = False
+    ) -> SearchResult:
+        """One page of the resources that the parameters ask for."""
+        with self._reading(access) as transaction:
+            return transaction.search(resource_type, parameters, lenient=lenient)
+
+    def version_of(self, uow: UnitOfWork, tenant: int, resource_type: str, id: str, version: int) -> Resource | None:
+        """A version as the outbox names it; None where it is absent or a delete."""
+        found = resources.version(uow, tenant, resource_type, id, version)
+        return json_format.parse(found.body) if found and not found.deleted else None
+
+    def related(self, uow: UnitOfWork, tenant: int, resource: Resource, resource_type: str) -> tuple[Resource, ...]:
+        """The resources of one type that a resource refers to by its search parameters."""
+        rows = self.search_engine.indexer.rows(resource)
+        targets = {str(row.values[0]).partition("/") for row in rows if row.kind == "reference"}
+        wanted = sorted((kind, id) for kind, _, id in targets if kind == resource_type)
+        return tuple(json_format.parse(found.body) for found in resources.by_reference(uow, tenant, wanted))
+
+
+class Transaction:
+    """The repository's verbs within one unit of work; writes are gathered and go out together."""
+
+    def __init__(self, repository: Repository, uow: UnitOfWork, access: Access) -> None:
+        self.uow = uow
+        self.access = access
+        #: One moment for everything that is written together.
+        self.moment = instants.now()
+        self._repository = repository
+        self._pending: dict[tuple[str, str], Version] = {}
+
+    def flush(self) -> None:
+        """Sends what was written so far to the database, still uncommitted."""
+        if self._pending:
+            versions = tuple(self._pending.values())
+            self._pending = {}
+            resources.write(self.uow, self.access.tenant, self.access.who, versions)
+
+    def read(self, resource_type: str, id: str) -> Resource:
+        """See ``Repository.read``."""
+        return json_format.parse(self.read_stored(resource_type, id).body)
+
+    def read_stored(self, resource_type: str, id: str) -> Stored:
+        """See ``Repository.read_stored``."""
+        self.access.require("read")
+        self.flush()
+        found = resources.current(self.uow, self.access.tenant, resource_type, id)
+        return _present(found, resource_type, id)
+
+    def vread(self, resource_type: str, id: str, version: str) -> Stored:
+        """See ``Repository.vread``."""
+        self.access.require("read")
+        self.flush()
+        number = int(version) if version.isascii() and version.isdigit() and len(version) < 19 else 0
+        found = resources.version(self.uow, self.access.tenant, resource_type, id, number)
+        return _present(found, resource_type, f"{id}/_history/{version}")
+
+    def history(
+        self, resource_type: str, id: str, *, count: int = 50, before: int | None = None, since: datetime | None = None
+    ) -> tuple[Stored, ...]:
+        """See ``Repository.history``."""
+        self.access.require("read")
+        self.flush()
+        tenant = self.access.tenant
+        found = resources.history(self.uow, tenant, resource_type, id, count=count, before=before, since=since)
+        if not found and resources.current(self.uow, tenant, resource_type, id) is None:
+            raise NotFound(f"There is no {resource_type}/{id}.")
+        return found
+
+    def search(self, resource_type: str, parameters: Parameters, *, lenient: bool = False) -> SearchResult:
+        """See ``Repository.search``."""
+        self.access.require("read")
+        self.flush()
+        query = self._repository.search_engine.read(resource_type, parameters, lenient=lenient)
+        return self._repository.search_engine.find(self.uow, self.access.tenant, query)
+
+    def matches(self, resource_type: str, criteria: str) -> tuple[Stored, ...]:
+        """At most two current resources that a conditional interaction's query finds; BadRequest for an empty one."""
+        parameters = url.parameters(criteria)
+        if not any(not name.startswith("_") or name.partition(":")[0] == "_id" for name, _ in parameters):
+            raise BadRequest("A conditional interaction needs at least one search parameter.", expression=criteria)
+        self.flush()
+        return self.search(resource_type, [*parameters, ("_count", "2")]).matches
+
+    def create(self, resource: Resource, if_none_exist: str | None = None, id: str | None = None) -> Written:
+        """See ``Repository.create``; ``id`` is for callers inside the server that chose one already."""
+        self.access.require("write")
+        resource_type = self._checked_type(resource)
+        if if_none_exist is not None:
+            self.uow.lock("if-none-exist", self.access.tenant, resource_type, url.normal(if_none_exist))
+            found = self.matches(resource_type, if_none_exist)
+            if len(found) > 1:
+                raise PreconditionFailed(f"Several {resource_type} resources match; If-None-Exist allows at most one.")
+            if found:
+                return Written(resource=json_format.parse(found[0].body), created=False, changed=False)
+        return self._write(resource_type, id or instants.new_id(), resource, None)
+
+    def update(self, resource: Resource, if_match: str | None = None) -> Written:
+        """See ``Repository.update``."""
+        self.access.require("write")
+        resource_type = self._checked_type(resource)
+        id = resource.get("id")
+        if not isinstance(id, str) or not ID.fullmatch(id):
+            raise BadRequest("An update needs the resource's id: 1 to 64 of A-Z a-z 0-9 - .", expression="id")
+        before = self._locked(resource_type, id)
+        current = None if before is None or before.deleted else before
+        if if_match is not None and (current is None or str(current.version) != if_match):
+            have = f"version {current.version}" if current else "no current version"
+            raise PreconditionFailed(f"If-Match asks for version {if_match}; there is {have} of {resource_type}/{id}.")
+        return self._write(resource_type, id, resource, before)
+
+    def delete(self, resource_type: str, id: str) -> int | None:
+        """See ``Repository.delete``."""
+        self.access.require("write")
+        before = self._locked(resource_type, id)
+        if before is None or before.deleted:
+            return None
+        number = before.version + 1
+        self._pending[resource_type, id] = Version(
+            type=resource_type, id=id, version=number, last_updated=self.moment, deleted=True, body=b"", action="delete"
+        )
+        return number
+
+    def _locked(self, resource_type: str, id: str) -> Stored | None:
+        """The current version, held until the end; where there is none the place is held instead."""
+        if (resource_type, id) in self._pending:
+            self.flush()
+        tenant = self.access.tenant
+        found = resources.current(self.uow, tenant, resource_type, id, lock=True)
+        if found is None:
+            self.uow.lock("resource", tenant, resource_type, id)
+            found = resources.current(self.uow, tenant, resource_type, id, lock=True)
+        return found
+
+    def _checked_type(self, resource: Resource) -> str:
+        resource_type = resource.get("resourceType")
+        if not isinstance(resource_type, str) or not self._repository.definitions.is_resource(resource_type):
+            raise BadRequest("resourceType must name a resource type of FHIR R4.", expression="resourceType")
+        return resource_type
+
+    def _write(self, resource_type: str, id: str, resource: Resource, before: Stored | None) -> Written:
+        previous = json_format.parse(before.body) if before is not None and not before.deleted else None
+        number = 1 if before is None else before.version + 1
+        stamped = self._stamped(resource, id, number)
+        if previous is not None and _content(previous) == _content(stamped):
+            return Written(resource=previous, created=False, changed=False)
+        self._validate(stamped, previous)
+        rows = tuple(self._repository.search_engine.indexer.rows(stamped))
+        if (resource_type, id) in self._pending:
+            raise Conflict(f"{resource_type}/{id} is written twice in one transaction.")
+        self._pending[resource_type, id] = Version(
+            type=resource_type, id=id, version=number, last_updated=self.moment, deleted=False,
+            body=json_format.write(stamped), action="create" if previous is None else "update", rows=rows,
+        )  # fmt: skip
+        return Written(resource=stamped, created=previous is None, changed=True)
+
+    def _validate(self, resource: Resource, previous: Resource | None) -> None:
+        if self._repository.validate is not None:
+            issues = tuple(self._repository.validate(self._repository.definitions, resource))
+            if any(issue.severity in ("error", "fatal") for issue in issues):
+                raise Unprocessable("The resource breaks rules of FHIR R4.", issues=issues)
+        for check in self._repository.checks:
+            check(self.access, resource, previous)
+
+    def _stamped(self, resource: Resource, id: str, version: int) -> Resource:
+        """The resource with the id, versionId and lastUpdated that it is stored with; the caller's is left alone."""
+        meta = resource.get("meta") or {}
+        if not isinstance(meta, dict):
+            raise Unprocessable("meta is an object.", expression="meta")
+        stamp = {**meta, "versionId": str(version), "lastUpdated": instants.text(self.moment)}
+        rest = {name: value for name, value in resource.items() if name not in ("resourceType", "id", "meta")}
+        return {"resourceType": resource["resourceType"], "id": id, "meta": stamp, **copy.deepcopy(rest)}
+
+
+def _content(resource: Resource) -> bytes:
+    """What makes two versions the same: everything but the stamp, whatever the order, decimals digit for digit."""
+    meta = {n: v for n, v in (resource.get("meta") or {}).items() if n not in ("versionId", "lastUpdated")}
+    return json_format.write_sorted({**resource, "meta": meta})
+
+
+def _present(found: Stored | None, resource_type: str, place: str) -> Stored:
+    if found is None:
+        raise NotFound(f"There is no {resource_type}/{place}.")
+    if found.deleted:
+        raise Gone(f"{resource_type}/{place} was deleted; its history is still there.")
+    return found

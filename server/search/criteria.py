@@ -1,0 +1,187 @@
+"""From one search parameter of a URL to a criterion: names, modifiers, chains and _has.
+
+https://hl7.org/fhir/R4/search.html#modifiers, #chaining and #has. What is not understood is refused by name, with the
+nearest known one.
+"""
+
+import difflib
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from server.errors import BadRequest, TooLarge, UnknownParameter
+from server.fhir.definitions import Definitions, SearchParameter
+from server.search import date, number, position, quantity, reference, string, token, uri
+from server.search.index import component_suffix, kind_of, searchable
+from server.search.query import Chain, Composite, Criterion, Has, Ids, LastUpdated, Missing, Operand, Values
+from server.search.text import split, unescape
+
+#: Values of one parameter, and links of one chain.
+MOST_VALUES = 1000
+LONGEST_CHAIN = 8
+MODIFIERS: dict[str, frozenset[str]] = {
+    "token": token.MODIFIERS,
+    "string": string.MODIFIERS,
+    "reference": reference.MODIFIERS,
+    "date": date.MODIFIERS,
+    "number": number.MODIFIERS,
+    "quantity": quantity.MODIFIERS,
+    "uri": uri.MODIFIERS,
+    "position": position.MODIFIERS,
+    "composite": frozenset(),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reader:
+    """Reads criteria under one set of definitions, at one moment."""
+
+    definitions: Definitions
+    now: datetime
+    base_url: str = ""
+
+    def criterion(self, resource_type: str, name: str, value: str, depth: int = 0) -> Criterion | None:
+        """The criterion of ``name=value``; None when the value is empty. BadRequest names what is wrong."""
+        if depth > LONGEST_CHAIN:
+            raise TooLarge(f"A chain has at most {LONGEST_CHAIN} links.", expression=name)
+        if name.startswith("_has:"):
+            return self._has(resource_type, name, value, depth)
+        own, _, chained = name.partition(".")
+        code, _, modifier = own.partition(":")
+        parameter = self.parameter(resource_type, code)
+        if chained:
+            return self._chain(parameter, resource_type, modifier, chained, value, depth)
+        values = [part for part in split(value, ",") if part]
+        if not values:
+            return None
+        if len(values) > MOST_VALUES:
+            raise TooLarge(f"At most {MOST_VALUES} values are taken for one parameter.", expression=name)
+        try:
+            return self._own(parameter, resource_type, modifier, values)
+        except BadRequest as error:
+            raise BadRequest(f"{name}: {error.details}", expression=name) from error
+
+    def parameter(self, resource_type: str, code: str) -> SearchParameter:
+        """The search parameter, or UnknownParameter that names the nearest known ones."""
+        known = searchable(self.definitions, resource_type)
+        found = known.get(code)
+        if found is None:
+            raise unknown(code, [*known, *_RESULT_NAMES], resource_type)
+        return found
+
+    def _own(self, parameter: SearchParameter, resource_type: str, modifier: str, values: list[str]) -> Criterion:
+        if modifier == "missing":
+            return self._missing(parameter, resource_type, values)
+        if parameter.code == "_id":
+            return Ids(ids=tuple(unescape(value) for value in values), negated=_only(modifier, "not") == "not")
+        kind = kind_of(parameter) or parameter.type
+        self._check_modifier(parameter, kind, modifier)
+        if parameter.code == "_lastUpdated":
+            return LastUpdated(operands=tuple(date.parse(value, self.now) for value in values))
+        if kind == "composite":
+            alternatives = tuple(self._components(parameter, value) for value in values)
+            return Composite(resource_type=resource_type, code=parameter.code, alternatives=alternatives)
+        operands = tuple(self.operand(kind, value, modifier, parameter.targets) for value in values)
+        negated = modifier == "not"
+        return Values(resource_type=resource_type, code=parameter.code, operands=operands, negated=negated)
+
+    def _check_modifier(self, parameter: SearchParameter, kind: str, modifier: str) -> None:
+        is_type = kind == "reference" and self.definitions.is_resource(modifier)
+        if modifier and modifier not in MODIFIERS[kind] and not is_type:
+            known = sorted(MODIFIERS[kind] | {"missing"})
+            raise UnknownParameter(
+                f"The modifier ':{modifier}' is not supported for '{parameter.code}' (a {parameter.type}); "
+                f"supported: {', '.join(':' + name for name in known)}.",
+                expression=f"{parameter.code}:{modifier}",
+            )
+
+    def operand(self, kind: str, value: str, modifier: str, targets: tuple[str, ...]) -> Operand:
+        """One value as its parameter type reads it."""
+        if kind == "reference":
+            return self._reference(value, modifier, targets)
+        parsed: dict[str, Any] = {
+            "token": lambda: token.parse(value, modifier),
+            "string": lambda: string.parse(value, modifier),
+            "date": lambda: date.parse(value, self.now),
+            "number": lambda: number.parse(value),
+            "quantity": lambda: quantity.parse(value),
+            "uri": lambda: uri.parse(value, modifier),
+            "position": lambda: position.parse(value),
+        }
+        operand: Operand = parsed[kind]()
+        return operand
+
+    def _reference(self, value: str, modifier: str, targets: tuple[str, ...]) -> Operand:
+        if modifier == "identifier":
+            return replace(token.parse(value, ""), suffix="identifier")
+        types = (modifier,) if modifier else targets or self.definitions.resource_types
+        return reference.parse(value, types, self.base_url)
+
+    def _components(self, parameter: SearchParameter, value: str) -> tuple[Operand, ...]:
+        parts = split(value, "$")
+        if len(parts) != len(parameter.components):
+            raise BadRequest(f"This composite wants {len(parameter.components)} values joined by '$'.")
+        operands = []
+        for place, (part, (url, _)) in enumerate(zip(parts, parameter.components, strict=True)):
+            operand: Any = self.operand(self.definitions.search_parameter_types[url], part, "", ())
+            operands.append(replace(operand, suffix=component_suffix(place, operand.suffix)))
+        return tuple(operands)
+
+    def _missing(self, parameter: SearchParameter, resource_type: str, values: list[str]) -> Criterion:
+        if values not in (["true"], ["false"]):
+            raise BadRequest("The modifier :missing wants true or false.")
+        if parameter.code in ("_id", "_lastUpdated"):
+            raise UnknownParameter("It is never missing.")
+        kind = kind_of(parameter) or parameter.type
+        places = [(kind, "")]
+        if kind == "reference":
+            places.append(("token", "identifier"))
+        if kind == "composite":
+            places = [(self.definitions.search_parameter_types[parameter.components[0][0]], "0")]
+        return Missing(
+            resource_type=resource_type, code=parameter.code, places=tuple(places), missing=values == ["true"]
+        )
+
+    def _chain(
+        self, parameter: SearchParameter, resource_type: str, modifier: str, rest: str, value: str, depth: int
+    ) -> Criterion | None:
+        if parameter.type != "reference":
+            raise BadRequest(f"Only a reference can be chained; '{parameter.code}' is of type {parameter.type}.")
+        types = (modifier,) if modifier else parameter.targets or self.definitions.resource_types
+        first = rest.partition(".")[0].partition(":")[0]
+        able = [name for name in types if first in searchable(self.definitions, name) or rest.startswith("_has:")]
+        if not able:
+            known = {code for name in types for code in searchable(self.definitions, name)}
+            raise unknown(first, sorted(known), " or ".join(types[:4]))
+        inner = [(name, self.criterion(name, rest, value, depth + 1)) for name in able]
+        targets = tuple((name, criterion) for name, criterion in inner if criterion is not None)
+        return Chain(resource_type=resource_type, code=parameter.code, targets=targets) if targets else None
+
+    def _has(self, resource_type: str, name: str, value: str, depth: int) -> Criterion | None:
+        parts = name.split(":", 3)
+        if len(parts) != 4 or not self.definitions.is_resource(parts[1]):
+            raise BadRequest("Write _has:Type:reference:parameter=value.", expression=name)
+        _, source_type, code, rest = parts
+        if self.parameter(source_type, code).type != "reference":
+            raise BadRequest(f"'{code}' of {source_type} is no reference.", expression=name)
+        inner = self.criterion(source_type, rest, value, depth + 1)
+        if inner is None:
+            return None
+        return Has(resource_type=resource_type, source_type=source_type, code=code, criterion=inner)
+
+
+_RESULT_NAMES = ("_sort", "_count", "_include", "_revinclude", "_summary", "_elements", "_total", "_has")
+
+
+def _only(modifier: str, *known: str) -> str:
+    if modifier and modifier not in known:
+        names = ", ".join(f":{name}" for name in (*known, "missing"))
+        raise UnknownParameter(f"The modifier ':{modifier}' is not supported here; supported: {names}.")
+    return modifier
+
+
+def unknown(name: str, known: list[str], resource_type: str) -> UnknownParameter:
+    """The error for a name that is not known, with the nearest ones that are."""
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    cure = f"nearest: {', '.join(near)}" if near else "the CapabilityStatement lists those that are"
+    return UnknownParameter(f"'{name}' is no search parameter of {resource_type}; {cure}.", expression=name)

@@ -1,0 +1,148 @@
+"""From a resource to its index rows, by the expressions of its type's search parameters."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from server.errors import Unprocessable
+from server.fhir.definitions import Definitions, SearchParameter
+from server.fhir.fhirpath import Expression, Node, compile_expression
+from server.search import date, number, position, quantity, reference, string, token, uri
+from server.search.entry import Entry
+from server.search.numbers import number as parameter_number
+
+#: Answered from the resource's own row rather than from an index table.
+OWN_COLUMNS = frozenset({"_id", "_lastUpdated"})
+#: Special parameters that there is an index for.
+SPECIAL = {"near": "position"}
+Entries = Callable[[Node], Iterator[Entry]]
+
+
+class Row(NamedTuple):
+    """One row of an index table, but for the tenant and the resource's key."""
+
+    kind: str
+    parameter: int
+    item: int
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Component:
+    entries: Entries
+    expression: Expression
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Indexed:
+    """One search parameter, ready to be applied."""
+
+    parameter: SearchParameter
+    resource_type: str
+    expression: Expression
+    entries: Entries | None
+    components: tuple[_Component, ...] = ()
+
+    def number(self, suffix: str) -> int:
+        return parameter_number(self.resource_type, self.parameter.code, suffix)
+
+
+def kind_of(parameter: SearchParameter) -> str | None:
+    """Which index table serves a parameter: its type's, ``position``, or None where there is none."""
+    if not parameter.expression:
+        return None
+    if parameter.type == "special":
+        return SPECIAL.get(parameter.code)
+    return parameter.type
+
+
+def searchable(definitions: Definitions, resource_type: str) -> dict[str, SearchParameter]:
+    """The parameters that can be searched by, with those answered from the resource's own row."""
+    parameters = definitions.search_parameters(resource_type)
+    return {code: found for code, found in parameters.items() if code in OWN_COLUMNS or kind_of(found)}
+
+
+class Indexer:
+    """Makes the index rows of resources; compiled once for each resource type."""
+
+    def __init__(self, definitions: Definitions, base_url: str = "") -> None:
+        """``base_url``: absolute references below it are taken as local ones."""
+        self._definitions = definitions
+        self._entries: dict[str, Entries] = {
+            "token": token.entries,
+            "string": string.entries,
+            "reference": lambda node: reference.entries(node, base_url),
+            "date": date.entries,
+            "number": number.entries,
+            "quantity": quantity.entries,
+            "uri": uri.entries,
+            "position": position.entries,
+        }
+        self._compiled: dict[str, tuple[_Indexed, ...]] = {}
+
+    def rows(self, resource: dict[str, Any]) -> Iterator[Row]:
+        """Every index row of a resource."""
+        for indexed in self._parameters(resource["resourceType"]):
+            yield from self._rows(indexed, resource)
+
+    def _parameters(self, resource_type: str) -> tuple[_Indexed, ...]:
+        known = self._compiled.get(resource_type)
+        if known is None:
+            parameters = searchable(self._definitions, resource_type)
+            kept = (found for code, found in parameters.items() if code not in OWN_COLUMNS)
+            known = self._compiled[resource_type] = tuple(self._compile(resource_type, found) for found in kept)
+        return known
+
+    def _compile(self, resource_type: str, parameter: SearchParameter) -> _Indexed:
+        types = self._definitions.search_parameter_types
+        return _Indexed(
+            parameter=parameter,
+            resource_type=resource_type,
+            expression=compile_expression(parameter.expression),
+            entries=self._entries.get(kind_of(parameter) or ""),
+            components=tuple(
+                _Component(entries=self._entries[types[url]], expression=compile_expression(expression))
+                for url, expression in parameter.components
+            ),
+        )
+
+    def _rows(self, indexed: _Indexed, resource: dict[str, Any]) -> Iterator[Row]:
+        nodes = self._nodes(indexed.expression, resource)
+        if indexed.components:
+            for item, node in enumerate(nodes, 1):
+                yield from self._composite(indexed, node, item, resource)
+        elif indexed.entries:
+            seen = set()
+            for node in nodes:
+                for entry in indexed.entries(node):
+                    if entry not in seen:
+                        seen.add(entry)
+                        yield Row(entry.kind, indexed.number(entry.suffix), 0, entry.values)
+
+    def _composite(self, indexed: _Indexed, node: Node, item: int, resource: dict[str, Any]) -> Iterator[Row]:
+        """The components of one composite value, tied by ``item``; none unless every component has a value."""
+        found = []
+        for place, component in enumerate(indexed.components):
+            nodes = self._nodes(component.expression, node, resource)
+            entries = [entry for each in nodes for entry in component.entries(each)]
+            if not entries:
+                return
+            found += [(component_suffix(place, entry.suffix), entry) for entry in entries]
+        for suffix, entry in found:
+            yield Row(entry.kind, indexed.number(suffix), item, entry.values)
+
+    def _nodes(
+        self, expression: Expression, focus: dict[str, Any] | Node, resource: dict[str, Any] | None = None
+    ) -> Sequence[Node]:
+        context = None if resource is None else {"resource": resource}
+        try:
+            found = expression.evaluate(focus, context=context, model=self._definitions)
+        except Unprocessable:
+            # The data have a shape that the expression does not provide for: there is nothing to find it by.
+            return ()
+        return [item if isinstance(item, Node) else Node(item, "", "") for item in found]
+
+
+def component_suffix(place: int, inner: str) -> str:
+    """The suffix of a composite's component: its place, and what its own type of parameter adds."""
+    return f"{place}.{inner}" if inner else str(place)

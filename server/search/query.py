@@ -1,0 +1,131 @@
+"""A search as frozen values: what the parameters of a URL ask for. https://hl7.org/fhir/R4/search.html"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+class Operand(Protocol):
+    """One value asked for, as the file of its parameter type understands it."""
+
+    @property
+    def kind(self) -> str:
+        """Which index table it is looked for in."""
+
+    @property
+    def suffix(self) -> str:
+        """See ``numbers.number``."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Values:
+    """Any of the operands (or, negated, none of them) among a parameter's values."""
+
+    resource_type: str
+    code: str
+    operands: tuple[Operand, ...]
+    negated: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Composite:
+    """Any of the alternatives, all of whose components hold of one and the same value."""
+
+    resource_type: str
+    code: str
+    alternatives: tuple[tuple[Operand, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Missing:
+    """Whether a parameter has no value at all."""
+
+    resource_type: str
+    code: str
+    #: The index tables that its values may stand in, with the suffix.
+    places: tuple[tuple[str, str], ...]
+    missing: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ids:
+    """_id: the logical id is one of these (or, negated, none)."""
+
+    ids: tuple[str, ...]
+    negated: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LastUpdated:
+    """_lastUpdated: any of the operands, which are those of a date parameter."""
+
+    operands: tuple[Any, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chain:
+    """A reference to a resource for which a criterion of its own type holds."""
+
+    resource_type: str
+    code: str
+    #: By target type.
+    targets: tuple[tuple[str, "Criterion"], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Has:
+    """A resource of another type refers to this one and meets a criterion."""
+
+    resource_type: str
+    #: The type that refers, and the reference parameter by which it does.
+    source_type: str
+    code: str
+    criterion: "Criterion"
+
+
+Criterion = Values | Composite | Missing | Ids | LastUpdated | Chain | Has
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sort:
+    """One key of _sort."""
+
+    code: str
+    #: Index table, or "" for what stands in the resource's own row.
+    kind: str
+    descending: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Include:
+    """One _include or _revinclude: https://hl7.org/fhir/R4/search.html#include"""
+
+    #: The type whose parameter it is.
+    source_type: str
+    #: Reference parameter, or "*" for all of them.
+    code: str
+    #: Only targets of this type; empty for all.
+    target_type: str = ""
+    reverse: bool = False
+    iterate: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Query:
+    """One search for resources of one type."""
+
+    resource_type: str
+    criteria: tuple[Criterion, ...] = ()
+    sort: tuple[Sort, ...] = ()
+    count: int = 0
+    #: none, estimate or accurate.
+    total: str = "none"
+    includes: tuple[Include, ...] = ()
+    #: true, text, data, count or false.
+    summary: str = "false"
+    elements: tuple[str, ...] = ()
+    #: Where the page before this one ended; empty for the first.
+    cursor: str = ""
+    #: The parameters that were understood, as they came: what links repeat.
+    used: tuple[tuple[str, str], ...] = ()
+    #: What was ignored under handling=lenient, and why.
+    ignored: tuple[str, ...] = ()

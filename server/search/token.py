@@ -1,0 +1,122 @@
+"""Token search: https://hl7.org/fhir/R4/search.html#token"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from sqlalchemy import ColumnElement, and_, false, or_
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
+
+from server.errors import BadRequest
+from server.fhir.fhirpath.node import Node
+from server.search.entry import Entry
+from server.search.text import cut, fold, split, unescape
+
+MODIFIERS = frozenset({"text", "not", "of-type"})
+Columns = ReadOnlyColumnCollection[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Operand:
+    """What one value of a token parameter asks for."""
+
+    kind: ClassVar[str] = "token"
+    #: None: any system; "": no system.
+    system: str | None = None
+    #: None: any code.
+    code: str | None = None
+    #: Folded beginning of the words beside the code (:text).
+    text: str | None = None
+    suffix: str = ""
+
+
+def entries(node: Node) -> Iterator[Entry]:
+    """Index rows of a Coding, CodeableConcept, Identifier, ContactPoint or simple value."""
+    value = node.value
+    if isinstance(value, dict):
+        yield from _complex(node.type, value)
+    elif isinstance(value, bool):
+        yield _entry(None, "true" if value else "false")
+    elif value is not None:
+        yield _entry(None, str(value))
+
+
+def _complex(kind: str, value: dict[str, Any]) -> Iterator[Entry]:
+    if "coding" in value or kind == "CodeableConcept":
+        for coding in _dicts(value.get("coding")):
+            yield _entry(coding.get("system"), coding.get("code"), coding.get("display"))
+        if value.get("text"):
+            yield _entry(None, None, value["text"])
+    elif kind == "Identifier":
+        yield from identifier_entries(value)
+    elif kind == "ContactPoint":
+        yield _entry(None, value.get("value"))
+    elif kind == "Extension":
+        for name, inner in value.items():
+            if name.startswith("value"):
+                yield from entries(Node(inner, name.removeprefix("value"), ""))
+    elif value.get("code"):
+        yield _entry(value.get("system"), value.get("code"), value.get("display"))
+
+
+def identifier_entries(identifier: dict[str, Any], suffix: str = "") -> Iterator[Entry]:
+    """Rows of an Identifier: by system and value, and with its type for :of-type."""
+    kind = identifier.get("type") or {}
+    yield _entry(identifier.get("system"), identifier.get("value"), kind.get("text"), suffix)
+    for coding in _dicts(kind.get("coding")) if not suffix else ():
+        if coding.get("code") and identifier.get("value"):
+            yield _entry(coding.get("system"), f"{coding['code']}|{identifier['value']}", None, "of-type")
+
+
+def _entry(system: Any, code: Any, text: Any = None, suffix: str = "") -> Entry:
+    return Entry("token", (_key(system), _key(code), fold(str(text)) if text else None), suffix)
+
+
+def _key(value: Any) -> str | None:
+    return None if value is None else cut(str(value))
+
+
+def _dicts(value: Any) -> Iterator[dict[str, Any]]:
+    return (item for item in value or () if isinstance(item, dict))
+
+
+def parse(text: str, modifier: str) -> Operand:
+    """The operand of ``system|code`` in its forms; raises BadRequest for one that says nothing."""
+    if modifier == "text":
+        return Operand(text=fold(unescape(text)))
+    parts = [cut(unescape(part)) for part in split(text, "|")]
+    if modifier == "of-type":
+        if len(parts) != 3 or not (parts[1] and parts[2]):
+            raise BadRequest("The modifier :of-type wants system|type|value.")
+        return Operand(system=parts[0] or None, code=cut(f"{parts[1]}|{parts[2]}"), suffix="of-type")
+    if len(parts) == 1:
+        return Operand(code=parts[0])
+    # A code may hold a bar that the client did not escape.
+    system, code = parts[0], "|".join(parts[1:])
+    if not system and not code:
+        raise BadRequest("A token is code, system|code, |code or system|.")
+    return Operand(system=system, code=code or None)
+
+
+def clause(operand: Operand, columns: Columns) -> ColumnElement[bool]:
+    """The operand over the columns of index_token."""
+    conditions: list[ColumnElement[bool]] = []
+    if operand.text is not None:
+        conditions.append(columns["text"].startswith(operand.text, autoescape=True))
+    if operand.code is not None:
+        conditions.append(columns["code"] == operand.code)
+    if operand.system == "":
+        conditions.append(or_(columns["system"].is_(None), columns["system"] == ""))
+    elif operand.system is not None:
+        conditions.append(columns["system"] == operand.system)
+    return and_(*conditions) if conditions else false()
+
+
+def matches(operand: Operand, values: tuple[Any, ...]) -> bool:
+    """The same, for one row in memory."""
+    system, code, text = values
+    if operand.text is not None:
+        return text is not None and str(text).startswith(operand.text)
+    if operand.code is not None and code != operand.code:
+        return False
+    return operand.system is None or (system or "") == operand.system

@@ -1,0 +1,169 @@
+"""The door for FHIR resources, on a real PostgreSQL."""
+
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+
+import pytest
+
+from server.errors import BadRequest, Gone, NotFound, PreconditionFailed, UnknownParameter
+from server.fhir.definitions import load
+from server.repository import Repository
+from server.search.find import Search
+from server.security.access import system
+from server.store.database import Database
+
+ACCESS = system()
+PATIENT = {
+    "resourceType": "Patient",
+    "identifier": [{"system": "urn:mrn", "value": "1"}],
+    "name": [{"family": "Müller", "given": ["Ana María"]}],
+    "birthDate": "1970-03",
+}
+
+
+@pytest.fixture
+def repository(database: Database) -> Repository:
+    definitions = load()
+    return Repository(database, definitions, Search(definitions))
+
+
+def ids(repository: Repository, kind: str, query: dict[str, str]) -> list[str]:
+    return [found.id for found in repository.search(ACCESS, kind, list(query.items())).matches]
+
+
+def test_created_is_read_back_with_its_stamp(repository: Repository) -> None:
+    written = repository.create(ACCESS, PATIENT)
+    assert written.created and written.changed
+    read = repository.read(ACCESS, "Patient", written.resource["id"])
+    assert read == written.resource
+    assert read["meta"]["versionId"] == "1" and read["meta"]["lastUpdated"].endswith("Z")
+    assert {name: read[name] for name in PATIENT} == PATIENT
+
+
+def test_decimals_keep_their_digits(repository: Repository) -> None:
+    value = Decimal("1.10")
+    observation = {
+        "resourceType": "Observation",
+        "status": "final",
+        "code": {"text": "x"},
+        "valueQuantity": {"value": value},
+    }
+    written = repository.create(ACCESS, observation)
+    assert b'"value":1.10}' in repository.read_stored(ACCESS, "Observation", written.resource["id"]).body
+
+
+def test_update_makes_versions_and_the_same_content_none(repository: Repository) -> None:
+    resource = repository.create(ACCESS, PATIENT).resource
+    changed = {**resource, "gender": "female"}
+    second = repository.update(ACCESS, changed, if_match="1")
+    assert not second.created and second.changed and second.resource["meta"]["versionId"] == "2"
+    again = repository.update(ACCESS, {**changed, "meta": {}})
+    assert not again.changed and again.resource["meta"]["versionId"] == "2"
+    with pytest.raises(PreconditionFailed):
+        repository.update(ACCESS, resource, if_match="1")
+    versions = repository.history(ACCESS, "Patient", resource["id"])
+    assert [found.version for found in versions] == [2, 1]
+    assert b"gender" not in repository.vread(ACCESS, "Patient", resource["id"], "1").body
+
+
+def test_delete_leaves_a_tombstone(repository: Repository) -> None:
+    id = repository.create(ACCESS, PATIENT).resource["id"]
+    assert repository.delete(ACCESS, "Patient", id) == 2
+    assert repository.delete(ACCESS, "Patient", id) is None
+    with pytest.raises(Gone):
+        repository.read(ACCESS, "Patient", id)
+    assert ids(repository, "Patient", {"identifier": "urn:mrn|1"}) == []
+    assert [found.deleted for found in repository.history(ACCESS, "Patient", id)] == [True, False]
+    revived = repository.update(ACCESS, {**PATIENT, "id": id})
+    assert revived.created and revived.resource["meta"]["versionId"] == "3"
+    with pytest.raises(NotFound):
+        repository.read(ACCESS, "Patient", "nobody")
+
+
+def test_search_by_token_string_reference_and_date(repository: Repository) -> None:
+    patient = repository.create(ACCESS, PATIENT).resource["id"]
+    other = repository.create(ACCESS, {**PATIENT, "identifier": [{"system": "urn:mrn", "value": "2"}]}).resource["id"]
+    observation = repository.create(
+        ACCESS,
+        {
+            "resourceType": "Observation",
+            "status": "final",
+            "code": {"coding": [{"system": "http://loinc.org", "code": "1-8", "display": "Acyclovir"}]},
+            "subject": {"reference": f"Patient/{patient}"},
+            "effectiveDateTime": "2024-02-29T12:00:00+01:00",
+            "valueQuantity": {"value": Decimal("5.4"), "system": "http://unitsofmeasure.org", "code": "mg"},
+        },
+    ).resource["id"]
+    assert ids(repository, "Patient", {"identifier": "urn:mrn|1"}) == [patient]
+    assert ids(repository, "Patient", {"identifier": "2"}) == [other]
+    assert ids(repository, "Patient", {"family": "mull"}) == [other, patient]
+    assert ids(repository, "Patient", {"given:contains": "mari", "identifier": "1"}) == [patient]
+    assert ids(repository, "Patient", {"family:exact": "Muller"}) == []
+    assert ids(repository, "Patient", {"birthdate": "1970"}) == [other, patient]
+    assert ids(repository, "Observation", {"subject": f"Patient/{patient}"}) == [observation]
+    assert ids(repository, "Observation", {"patient": patient, "date": "ge2024-02-29"}) == [observation]
+    assert ids(repository, "Observation", {"date": "lt2024-02-29T11:00:00Z"}) == []
+    assert ids(repository, "Observation", {"code:text": "acy"}) == [observation]
+    assert ids(repository, "Observation", {"code-value-quantity": "1-8$gt5"}) == [observation]
+    assert ids(repository, "Observation", {"value-quantity": "0.0054|http://unitsofmeasure.org|g"}) == [observation]
+    assert ids(repository, "Observation", {"subject:Patient.identifier": "1"}) == [observation]
+    assert ids(repository, "Observation", {"patient.name": "nobody"}) == []
+    assert ids(repository, "Patient", {"_has:Observation:patient:code": "1-8"}) == [patient]
+    assert ids(repository, "Patient", {"gender:missing": "true", "_id": patient}) == [patient]
+    assert ids(repository, "Patient", {"identifier:not": "urn:mrn|1"}) == [other]
+    included = repository.search(ACCESS, "Observation", [("_include", "Observation:subject")])
+    assert [found.id for found in included.included] == [patient]
+    back = repository.search(ACCESS, "Patient", [("_id", patient), ("_revinclude", "Observation:subject")])
+    assert [found.id for found in back.included] == [observation]
+
+
+def test_pages_give_every_match_once_in_order(repository: Repository) -> None:
+    for n in range(7):
+        born = {"birthDate": f"19{70 + n % 3}"} if n else {}
+        repository.create(ACCESS, {"resourceType": "Patient", **born})
+    for sort in ("birthdate", "-birthdate", "_id", "-_lastUpdated", ""):
+        parameters = [("_count", "2"), *([("_sort", sort)] if sort else [])]
+        found, after = [], ""
+        while True:
+            page = repository.search(ACCESS, "Patient", [*parameters, ("_page", after)] if after else parameters)
+            found += [one.id for one in page.matches]
+            after = page.next
+            if not after:
+                break
+        whole = ids(repository, "Patient", {"_sort": sort} if sort else {})
+        assert found == whole and len(set(found)) == 7
+
+
+def test_unknown_parameter_names_the_nearest(repository: Repository) -> None:
+    with pytest.raises(UnknownParameter, match="nearest: birthdate"):
+        repository.search(ACCESS, "Patient", [("birth-date", "1970")])
+    lenient = repository.search(ACCESS, "Patient", [("birth-date", "1970")], lenient=True)
+    assert "birth-date" in lenient.query.ignored[0]
+
+
+def test_64_conditional_creates_make_one(repository: Repository) -> None:
+    def create(_: int) -> bool:
+        return repository.create(ACCESS, PATIENT, if_none_exist="identifier=urn:mrn|1").created
+
+    with ThreadPoolExecutor(64) as threads:
+        created = list(threads.map(create, range(64)))
+    assert sum(created) == 1
+    assert len(ids(repository, "Patient", {})) == 1
+
+
+def test_empty_condition_is_refused(repository: Repository) -> None:
+    with pytest.raises(BadRequest, match="at least one"):
+        repository.create(ACCESS, PATIENT, if_none_exist="_count=1")
+
+
+def test_transaction_commits_or_leaves_nothing(repository: Repository) -> None:
+    with pytest.raises(RuntimeError), repository.transaction(ACCESS) as transaction:
+        transaction.create(PATIENT)
+        transaction.flush()
+        raise RuntimeError
+    assert ids(repository, "Patient", {}) == []
+    with repository.transaction(ACCESS) as transaction:
+        first = transaction.create(PATIENT)
+        assert transaction.read("Patient", first.resource["id"]) == first.resource
+        transaction.create({**PATIENT, "gender": "male"})
+    assert len(ids(repository, "Patient", {})) == 2
