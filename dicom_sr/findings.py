@@ -48,6 +48,8 @@ class Measurement:
     method: Coding | None = None
     #: The graphic that the number was taken from, e.g. the long axis.
     region: Region | None = None
+    #: Which of several such numbers it is, e.g. mean or maximum (121401 DCM).
+    derivation: Coding | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

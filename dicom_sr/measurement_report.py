@@ -192,17 +192,22 @@ def _numbers(finding: Finding, concept: Coding, graphic: Region) -> list[Dataset
     """TID 300 for each measurement and for the certainty, with the graphics hung on them (TID 320)."""
     certain = [] if finding.confidence is None else [certainty(finding.confidence)]
     numbers = [*finding.measurements, *certain]
-    free = [m for m in numbers if m.method is None and m.region is None]
+    free = [m for m in numbers if _is_free(m)]
     # The number that carries the rectangle stands first; only the certainty may be moved for it.
     if free and free[0] is not numbers[0] and certain:
         numbers = [*certain, *finding.measurements]
-        free = [m for m in numbers if m.method is None and m.region is None]
+        free = [m for m in numbers if _is_free(m)]
     graphics = _graphics(concept, graphic, len(free))
     if not free:
         # No number can carry it: the graphic stands in the group itself, as in TID 1410.
         return [_item(*each, CONTAINS) for each in graphics] + [_number(m, []) for m in numbers]
     hung = {id(m): [_item(*each)] for m, each in zip(free, graphics, strict=False)}
     return [_number(m, hung.get(id(m), [])) for m in numbers]
+
+
+def _is_free(measurement: Measurement) -> bool:
+    """Whether a graphic would be a number's only child, which is how viewers look for it."""
+    return measurement.method is None and measurement.region is None and measurement.derivation is None
 
 
 def _graphics(concept: Coding, graphic: Region, places: int) -> list[tuple[Coding, Region]]:
@@ -230,4 +235,6 @@ def _number(measurement: Measurement, graphics: Sequence[Dataset]) -> Dataset:
         children.append(_item(codes.SOURCE_OF_MEASUREMENT, measurement.region))
     if measurement.method is not None:
         children.append(code(HAS_CONCEPT_MOD, codes.METHOD, measurement.method))
+    if measurement.derivation is not None:
+        children.append(code(HAS_CONCEPT_MOD, codes.DERIVATION, measurement.derivation))
     return number(CONTAINS, measurement.concept, measurement.value, measurement.unit, children)

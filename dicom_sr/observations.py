@@ -119,6 +119,10 @@ def _members(context: Context, finding: Finding, lesion: Resource, name: str) ->
         observation["valueQuantity"] = quantity(measurement)
         if measurement.method is not None:
             observation["method"] = concept(measurement.method)
+        if measurement.derivation is not None:
+            derivation = {"code": concept(codes.DERIVATION), "valueCodeableConcept": concept(measurement.derivation)}
+            observation["component"] = [derivation]
+            observation["code"]["text"] += f" ({measurement.derivation.meaning})"
         yield observation
     for index, quality in enumerate(finding.qualities):
         observation = _observation(context, quality.concept, "quality", name, str(index))
