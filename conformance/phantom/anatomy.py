@@ -64,7 +64,7 @@ def build(patient: Patient, seed: int) -> Fields:
     heart = as_distance(_heart(patient, f), grid) + 1.5 * f.broad
     bone, spine = _spine(patient, f)
     mediastinum = _mediastinum(patient, f, heart, spine) + 1.5 * f.middle
-    lung = np.maximum(np.maximum(cavity + 2.5, 2.0 - dome), np.maximum(-mediastinum, 1.2 - np.abs(f.x)))
+    lung = np.maximum(np.maximum(cavity + 2.5, 2.0 - dome), np.maximum(-mediastinum, 1.2 - np.abs(f.x + 4.0 * f.broad)))
     lung = lung + _apical_caps(patient, f)
     muscle = _muscle(patient, f, cavity, grid)
     oblique, horizontal = _fissures(patient, f)
@@ -194,10 +194,12 @@ def _mediastinum(patient: Patient, f: _Frame, heart: Floats, spine: Floats) -> F
         _capsule(f, (4 * s, -18 * s, -70 * s), (0, -14 * s, 42 * s), (40 * s, 27 * s)),
         _capsule(f, (0, -14 * s, 42 * s), (0, 4 * s, 135 * s), (29 * s, 24 * s)),
         _capsule(f, (21 * s, 30 * s, -230 * s), (19 * s, 26 * s, 28 * s), (16 * s, 16 * s)),
+        _capsule(f, (8 * s, 20 * s, -220 * s), (2 * s, 16 * s, 20 * s), (15 * s, 14 * s)),
+        _capsule(f, (2 * s, 16 * s, 20 * s), (0, 16 * s, 130 * s), (14 * s, 16 * s)),
         _capsule(f, (14 * s, 12 * s, 36 * s), (22 * s, 24 * s, 12 * s), (17 * s, 16 * s)),
         _capsule(f, (-36 * s, -3 * s, -18 * s), (-50 * s, 0, -38 * s), (14 * s, 9 * s)),
         _capsule(f, (36 * s, -1 * s, -14 * s), (50 * s, 6 * s, -38 * s), (14 * s, 9 * s)),
-        _capsule(f, (0, -0.78 * patient.cavity[1], -190 * s), (0, -0.9 * patient.cavity[1], 60 * s), (16 * s, 7 * s)),
+        _capsule(f, (0, -0.9 * patient.cavity[1], -190 * s), (0, -1.02 * patient.cavity[1], 30 * s), (16 * s, 6 * s)),
     ]
     soft = np.float32(5.0)
     total = np.zeros_like(f.broad)
@@ -222,7 +224,7 @@ def _muscle(patient: Patient, f: _Frame, cavity: Floats, coarse: Grid) -> Floats
     beside = np.exp(-(((np.abs(f.x) - 62.0) / 34.0) ** 2))
     wall = patient.wall * (0.72 + 0.25 * upper) + 9.0 * front * upper * beside
     back = np.clip((f.y - 30.0) / 40.0, 0.0, 1.0)
-    wall = wall + back * (12.0 * np.exp(-(((np.abs(f.x) - 38.0) / 24.0) ** 2)) + 16.0 * upper * np.exp(-(((np.abs(f.x) - 90) / 40) ** 2)))
+    wall = wall + back * (13.0 * np.exp(-((f.x / 62.0) ** 4)) + 16.0 * upper * np.exp(-(((np.abs(f.x) - 90) / 40) ** 2)))
     shoulder = as_distance(_ellipsoid(f, (0, 22 * s, patient.top + 18 * s), (205 * s, 78 * s, 92 * s)), coarse)
     closeness = np.float32(14.0)
     low, high = np.minimum(cavity - wall, shoulder), np.maximum(cavity - wall, shoulder)

@@ -15,6 +15,8 @@ from conformance.phantom.grid import Floats
 from conformance.phantom.make import Study
 
 MANUFACTURER = "Hutong phantom"
+#: Changes when the same wishes give other images.
+VERSION = "1"
 #: Vendor-like names under which the kernels go.
 _KERNEL_NAMES = {"soft": "SOFT", "standard": "STANDARD", "sharp": "LUNG"}
 
@@ -96,7 +98,7 @@ def patient(data: Dataset, study: Study, identity: Identity) -> None:
     number = int(uid(identity.patient_key)[5:]) % 1_000_000
     data.PatientName = f"Phantom^Hutong {number:06d}"
     data.PatientID = f"PHANTOM-{number:06d}"
-    born = date(study.when.year - person.age, 1 + number % 12, 1 + number % 28)
+    born = date(2024 - person.age, 1 + number % 12, 1 + number % 28)
     data.PatientBirthDate = born.strftime("%Y%m%d")
     data.PatientSex = person.sex
     years = study.when.year - born.year - ((study.when.month, study.when.day) < (born.month, born.day))
@@ -135,7 +137,7 @@ def _series(data: Dataset, study: Study, identity: Identity) -> None:
     data.PositionReferenceIndicator = ""
     data.Manufacturer = MANUFACTURER
     data.ManufacturerModelName = "conformance.phantom"
-    data.SoftwareVersions = "1"
+    data.SoftwareVersions = VERSION
     data.InstitutionName = "Synthetic data"
     data.StationName = "PHANTOM"
     data.DeviceSerialNumber = str(study.scene.seed)

@@ -115,7 +115,7 @@ def _scan(scene: Scene, pose: Pose, wishes: Wishes, rng: np.random.Generator, nu
     spacing = wishes.spacing or (reach / wishes.slices if wishes.slices else float(rng.choice((1.25, 2.0, 2.5), p=(0.2, 0.3, 0.5))))
     thickness = wishes.thickness or spacing
     count = wishes.slices or int(np.ceil(reach / spacing))
-    field = float(np.clip((high[0] - low[0]) * rng.uniform(1.12, 1.4), 0.55 * 512, 0.9 * 512))
+    field = float(np.clip((high[0] - low[0]) * rng.uniform(1.18, 1.5), 0.55 * 512, 0.9 * 512))
     pixel = round(field / wishes.matrix, 6)
     middle = 0.5 * (low + high) + np.array([rng.normal(0, 4), rng.normal(0, 4), 0.0])
     half = (wishes.matrix - 1) / 2 * pixel

@@ -36,10 +36,10 @@ def _surface(patient: Patient, z: Floats, angle: Floats) -> Floats:
 
 
 def _rib_line(patient: Patient, number: int, side: float) -> Floats:
-    level = patient.top - 4.0 - (number - 1) * 23.5 * patient.scale
+    level = patient.top + 14.0 - (number - 1) * 23.5 * patient.scale
     reach = np.pi * (0.86 if number <= 7 else 0.86 - 0.11 * (number - 7))
     angle = np.linspace(0.27, reach, 26)
-    drop = (14.0 + 7.5 * min(number, 8)) * patient.scale * np.sin(np.clip(angle / np.pi, 0, 1) * np.pi / 2) ** 1.3
+    drop = (30.0 + 10.0 * min(number, 7)) * patient.scale * np.sin(np.clip(angle / np.pi, 0, 1) * np.pi / 2) ** 1.2
     line = _surface(patient, level - drop, angle)
     line[:, 0] *= side
     return line
@@ -52,7 +52,7 @@ def _ribs(patient: Patient, rng: np.random.Generator) -> list[Tubes]:
             line = _rib_line(patient, number, side) + rng.normal(0, 0.6, 3)
             radius = (5.2 if number > 1 else 6.5) * patient.scale
             out.append(chain(line, np.full(len(line), radius)))
-            spine = np.array([side * 17.0, float(patient.spine(line[:1, 2])[0]) + 6.0, line[0, 2] + 3.0])
+            spine = np.array([side * 19.0, float(patient.spine(line[:1, 2])[0]) + 12.0, line[0, 2] + 5.0])
             out.append(chain(np.stack([spine, line[0]]), [4.8, radius]))
     return out
 
@@ -61,9 +61,9 @@ def _sternum(patient: Patient) -> Tubes:
     s = patient.scale
     front = -patient.cavity[1] - 10.0
     rows = []
-    for x in (-9.0, 0.0, 9.0):
+    for x in np.linspace(-11.0, 11.0, 7):
         line = [(x * 1.5, front * 0.78, 62 * s), (x * 1.3, front * 0.9, 38 * s), (x, front, 0.0), (x * 0.8, front - 2, -70 * s)]
-        rows.append(chain(line, [5.5, 5.5, 5.5, 4.5]))
+        rows.append(chain(line, [5.2, 5.2, 5.0, 4.5]))
     return joined(*rows)
 
 
@@ -77,7 +77,7 @@ def _girdle(patient: Patient) -> list[Tubes]:
         tip, inner, outer = (
             np.array([side * 108 * s, 84 * s, -40 * s]), np.array([side * 72 * s, 96 * s, 70 * s]), np.array([side * 150 * s, 52 * s, 86 * s])
         )  # fmt: skip
-        for share in np.linspace(0.0, 1.0, 13):
+        for share in np.linspace(0.0, 1.0, 26):
             upper = inner + share * (outer - inner) + np.array([0, 6.0, 0]) * np.sin(np.pi * share)
             thick = 4.2 if share in (0.0, 1.0) else 2.6
             out.append(chain(np.stack([tip, 0.5 * (tip + upper) + [0, 5.0, 0], upper]), [3.5, thick, thick]))

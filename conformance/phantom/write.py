@@ -1,5 +1,6 @@
 """Studies on disk: folders of DICOM instances with their truth, or one numpy archive a volume."""
 
+import json
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.phantom import dicom, truth
+from conformance.phantom import dicom, truth, truth_sr
 from conformance.phantom.grid import Floats
 from conformance.phantom.make import Study, Wishes, plan, render
 from conformance.phantom.render import slices
@@ -21,12 +22,16 @@ def make(out: Path, wishes: Wishes, *, prior_days: int | None = None, fresh: boo
     """
     studies = plan(wishes, () if prior_days is None else (prior_days,))
     folders = [out] if prior_days is None else [out / "current", out / "prior"]
-    key = secrets.token_hex(16) if fresh else f"{wishes} {prior_days}"
-    patient_key = key if fresh else f"seed {wishes.seed} {wishes.nodules}"
+    salt = secrets.token_hex(16) if fresh else ""
     return [
-        _write_study(study, dicom.Identity(key=key, patient_key=patient_key, time_point=n), folder)
+        _write_study(study, _identity(wishes, 0 if n == 0 else prior_days or 0, n, salt), folder)
         for n, (study, folder) in enumerate(zip(studies, folders, strict=True))
     ]
+
+
+def _identity(wishes: Wishes, days: int, time_point: int, salt: str = "") -> dicom.Identity:
+    patient_key = f"{dicom.VERSION} {wishes.seed} {wishes.nodules} {salt}"
+    return dicom.Identity(key=f"{dicom.VERSION} {wishes} {days} {salt}", patient_key=patient_key, time_point=time_point)
 
 
 def _write_study(study: Study, identity: dicom.Identity, folder: Path) -> dict[str, Any]:
@@ -34,7 +39,8 @@ def _write_study(study: Study, identity: dicom.Identity, folder: Path) -> dict[s
         for hu, _, _ in slices(study.scene, study.scan):
             yield hu
 
-    dicom.write(study, identity, images(), folder)
+    headers = dicom.write(study, identity, images(), folder)
+    truth_sr.write(study, identity, headers, folder / "truth_sr.dcm")
     return truth.write(study, identity, folder / "truth.json")
 
 
@@ -44,10 +50,8 @@ def make_npz(path: Path, wishes: Wishes) -> dict[str, Any]:
     Arrays: ``hu`` int16 [z, y, x], ``lung`` bool, ``label`` uint8 (nodule number), ``spacing`` (z, y, x) and
     ``origin`` (x, y, z) in mm, ``centers`` (n, 3) as x, y, z, ``diameters`` (n), ``truth`` the JSON text.
     """
-    import json
-
     study = plan(wishes)[0]
-    identity = dicom.Identity(key=f"{wishes} None", patient_key=f"seed {wishes.seed} {wishes.nodules}", time_point=0)
+    identity = _identity(wishes, 0, 0)
     volume = render(study)
     content = truth.as_dict(study, identity)
     path.parent.mkdir(parents=True, exist_ok=True)
