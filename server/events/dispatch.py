@@ -6,23 +6,21 @@ of that and the new position commit together, so a pass that dies is done again 
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from server.errors import HutongError
 from server.events import subscriptions, topics
+from server.events.lookup import related_of
 from server.events.topics import Matches, Topic
+from server.repository import Repository
 from server.store import changes, events
 from server.store.changes import Change
 from server.store.database import Database, UnitOfWork
 from server.telemetry import kill_points, metrics
 
 Resource = dict[str, Any]
-#: (unit of work, tenant, type, id, version) -> that version, None where it is absent or a deletion.
-VersionOf = Callable[[UnitOfWork, int, str, str, int], Resource | None]
-#: (unit of work, tenant, resource, type) -> the resources of a type that a resource refers to.
-RelatedOf = Callable[[UnitOfWork, int, Resource, str], Iterable[Resource]]
 
 _log = logging.getLogger(__name__)
 
@@ -40,10 +38,9 @@ class Dispatcher:
     """Everything that a pass needs."""
 
     database: Database
+    repository: Repository
     topics: tuple[Topic, ...]
     matches: Matches
-    version_of: VersionOf
-    related_of: RelatedOf
     #: Topic URL -> jobs that answer it.
     answers: Mapping[str, Sequence[Answer]]
     batch: int = 200
@@ -73,9 +70,11 @@ class Dispatcher:
             self._follow(uow, tenant, change)
         if not any(trigger.resource == change.type for topic in self.topics for trigger in topic.triggers):
             return
-        after = self.version_of(uow, tenant, change.type, change.id, change.version)
+        after = self.repository.version_of(uow, tenant, change.type, change.id, change.version)
         before = (
-            self.version_of(uow, tenant, change.type, change.id, change.version - 1) if change.version > 1 else None
+            self.repository.version_of(uow, tenant, change.type, change.id, change.version - 1)
+            if change.version > 1
+            else None
         )
         found = topics.match(before, after, self.topics, self.matches)
         if not found:
@@ -107,12 +106,12 @@ class Dispatcher:
     ) -> bool:
         filters = [topics.parse_filter(text, topic) for text in state.filters.split("\n") if text]
         return topics.passes(
-            focus, filters, self.matches, lambda resource, kind: self.related_of(uow, tenant, resource, kind)
+            focus, filters, self.matches, lambda resource, kind: related_of(uow, tenant, resource, kind)
         )
 
     def _follow(self, uow: UnitOfWork, tenant: int, change: Change) -> None:
         """Takes over a version of a Subscription, at its place among all changes."""
-        resource = self.version_of(uow, tenant, change.type, change.id, change.version)
+        resource = self.repository.version_of(uow, tenant, change.type, change.id, change.version)
         if resource is None:
             events.remove(uow, tenant, change.id, change.version)
             return

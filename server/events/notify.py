@@ -6,7 +6,7 @@ same event numbers. A failing endpoint is tried again for ever, with growing pau
 meanwhile.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,6 @@ from server.store.events import Event, SubscriptionState
 from server.telemetry import kill_points, metrics
 
 Resource = dict[str, Any]
-VersionOf = Callable[[UnitOfWork, int, str, str, int], Resource | None]
 
 #: Consecutive failures after which an active Subscription says ``error``.
 FAILURES_UNTIL_ERROR = 3
@@ -45,7 +44,6 @@ class Notifier:
     database: Database
     repository: Repository
     topics: tuple[Topic, ...]
-    version_of: VersionOf
     guard: Guard
     #: The FHIR base URL that references in notifications start with.
     base: str
@@ -53,12 +51,18 @@ class Notifier:
     timeout: float
 
     def run(self, tenant: int, id: str) -> None:
-        """Delivers until nothing is left, or defers itself after a failure."""
-        try:
-            while not self._step(tenant, id):
-                pass
-        except HutongError as error:
-            self._failed(tenant, id, error)
+        """Delivers until nothing is left, or defers itself after a failure.
+
+        The advisory lock keeps out a second run of the job, should the queue take this one for dead; its transaction
+        writes nothing, so that it does not hold up the dispatcher.
+        """
+        with self.database.unit_of_work() as alone:
+            alone.lock("notify", tenant, id)
+            try:
+                while not self._step(tenant, id):
+                    pass
+            except HutongError as error:
+                self._failed(tenant, id, error)
 
     def _step(self, tenant: int, id: str) -> bool:
         """One POST; True when the job is over."""
@@ -108,7 +112,10 @@ class Notifier:
             self._become(tenant, state, "active", "")
 
     def _focuses(self, uow: UnitOfWork, tenant: int, found: tuple[Event, ...]) -> Mapping[int, Resource | None]:
-        return {event.number: self.version_of(uow, tenant, event.type, event.id, event.version) for event in found}
+        return {
+            event.number: self.repository.version_of(uow, tenant, event.type, event.id, event.version)
+            for event in found
+        }
 
     def _post(self, subscription: Subscription, bundle: Resource) -> None:
         headers = {**dict(subscription.headers), "Content-Type": f"{PAYLOAD}; fhirVersion=4.0"}
@@ -123,7 +130,7 @@ class Notifier:
         """Writes the Subscription's status; False where a client's change in the meantime wins."""
         access = system(tenant)
         with self.repository.transaction(access) as tx:
-            resource = dict(tx.read(access, "Subscription", state.id))
+            resource = tx.read("Subscription", state.id)
             current = int(resource["meta"]["versionId"])
             if status == "active" and not state.handshaken:
                 if current != state.version:
@@ -131,7 +138,7 @@ class Notifier:
                 events.handshaken(tx.uow, tenant, state.id, state.version)
             resource.pop("error", None)
             resource |= {"status": status} | ({"error": error} if error else {})
-            tx.update(access, resource, if_match=str(current))
+            tx.update(resource, if_match=str(current))
         return True
 
     def _failed(self, tenant: int, id: str, error: HutongError) -> None:

@@ -4,7 +4,7 @@ https://hl7.org/fhir/uv/subscriptions-backport/ (profile backport-subscription).
 type (application/fhir+json), content empty, id-only or full-resource.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from server.errors import HutongError, Issue, Unprocessable
 from server.events.topics import Filter, Topic, parse_filter
 from server.outbound.http import Guard, check_url
+from server.security.access import Access, system
 
 BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/"
 FILTER = f"{BACKPORT}backport-filter-criteria"
@@ -80,21 +81,29 @@ def read(resource: Resource, topics: Iterable[Topic]) -> Subscription:
     )
 
 
-def check(resource: Resource, before: Resource | None, topics: Iterable[Topic], guard: Guard) -> None:
-    """Refuses a Subscription that a client may not write: unsupported, unreachable by rule, or active by decree."""
-    subscription = read(resource, topics)
-    check_url(subscription.endpoint, guard)
-    if subscription.status in ("requested", "off"):
-        return
-    unchanged = before is not None and all(
-        resource.get(part) == before.get(part) for part in ("status", "criteria", "_criteria", "channel")
-    )
-    if not unchanged:
-        raise Unprocessable(
-            "Only the server makes a subscription active, once the endpoint has answered the handshake: "
-            "send the status 'requested' (or 'off').",
-            expression="Subscription.status",
-        )
+def checking(topics: Iterable[Topic], guard: Guard) -> Callable[[Access, Resource, Resource | None], None]:
+    """The rule on writes that refuses Subscriptions which are unsupported, out of bounds, or active by decree."""
+    known = tuple(topics)
+
+    def check(access: Access, resource: Resource, before: Resource | None) -> None:
+        if resource["resourceType"] != "Subscription" or access == system(access.tenant):
+            return
+        subscription = read(resource, known)
+        check_url(subscription.endpoint, guard)
+        if subscription.status not in ("requested", "off") and not _untouched(resource, before):
+            raise Unprocessable(
+                "Only the server makes a subscription active, once the endpoint has answered the handshake: "
+                "send the status 'requested' (or 'off').",
+                expression="Subscription.status",
+            )
+
+    return check
+
+
+def _untouched(resource: Resource, before: Resource | None) -> bool:
+    """Whether a write leaves alone what the handshake was about."""
+    parts = ("status", "criteria", "_criteria", "channel")
+    return before is not None and all(resource.get(part) == before.get(part) for part in parts)
 
 
 def _topic(resource: Resource, topics: Iterable[Topic], problems: list[Issue]) -> Topic | None:

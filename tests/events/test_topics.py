@@ -8,9 +8,10 @@ from server.errors import Unprocessable
 from server.events import topics
 from server.events.lookup import matcher
 from server.fhir import definitions
+from server.search.find import Search
 
 TOPICS = {topic.url.rpartition("/")[2]: topic for topic in topics.load()}
-MATCHES = matcher(definitions.load())
+MATCHES = matcher(Search(definitions.load()))
 
 
 def study(*series: tuple[str, str, int], status: str = "available") -> dict[str, Any]:
