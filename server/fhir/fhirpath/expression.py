@@ -1,9 +1,11 @@
 """An expression that can be evaluated: https://hl7.org/fhirpath/N1/#expressions."""
 
 from collections.abc import Callable, Mapping
+from decimal import DecimalException
 from functools import lru_cache
 from typing import Any
 
+from server.errors import BadRequest, Unprocessable
 from server.fhir.fhirpath.analysis import check
 from server.fhir.fhirpath.compiler import compile_syntax
 from server.fhir.fhirpath.frame import Frame, MemberOf, Resolve, Step, World
@@ -29,7 +31,10 @@ class Expression:
     def _step(self, model: Definitions | None) -> Step:
         known = self._steps.get(id(model))
         if known is None:
-            known = self._steps[id(model)] = (model, compile_syntax(self._syntax, model))
+            try:
+                known = self._steps[id(model)] = (model, compile_syntax(self._syntax, model))
+            except RecursionError as error:
+                raise BadRequest("FHIRPath: nested too deeply; split the expression", expression=self.text) from error
         return known[1]
 
     def check(self, type_name: str, model: Definitions) -> None:
@@ -57,7 +62,12 @@ class Expression:
         known = self._steps.get(id(model))
         step = known[1] if known is not None else self._step(model)
         this = [root]
-        return step(Frame(world, this), this)
+        try:
+            return step(Frame(world, this), this)
+        except RecursionError as error:
+            raise Unprocessable("FHIRPath: nested too deeply; split the expression", expression=self.text) from error
+        except DecimalException as error:
+            raise Unprocessable("FHIRPath: a number is out of range", expression=self.text) from error
 
     def values(
         self,

@@ -14,6 +14,8 @@ from server.fhir.fhirpath.temporal import Date, DateTime, Temporal, Time
 _INTEGER = re.compile(r"[+-]?\d{1,10}")
 _DECIMAL = re.compile(r"[+-]?\d+(?:\.\d+)?")
 _QUANTITY = re.compile(r"([+-]?\d+(?:\.\d+)?)\s*(?:'([^']+)'|([a-zA-Z]+))?")
+#: Beyond so many digits a decimal is written with an exponent.
+_MOST_WRITTEN = 1000
 _TRUE = ("true", "t", "yes", "y", "1", "1.0")
 _FALSE = ("false", "f", "no", "n", "0", "0.0")
 
@@ -48,7 +50,8 @@ def to_text(value: Any) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Decimal):
-        return format(value, "f")
+        # Written out, 1E999999999 would be a gigabyte.
+        return format(value, "f") if abs(value.adjusted()) < _MOST_WRITTEN else str(value)
     return str(value) if isinstance(value, str | int | Temporal | Quantity) else None
 
 

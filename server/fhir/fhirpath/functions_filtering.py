@@ -9,11 +9,8 @@ from server.fhir.fhirpath.frame import Frame, Step
 from server.fhir.fhirpath.function import Function, eager, lazy
 from server.fhir.fhirpath.navigation import all_children
 from server.fhir.fhirpath.node import Collection, Node, system_value
-from server.fhir.fhirpath.operators import ordering, union
+from server.fhir.fhirpath.operators import MOST_ITEMS, ordering, union
 from server.fhir.fhirpath.singleton import integer, single, truth
-
-#: repeat() and descendants() of a resource give no more than this.
-_MOST_ITEMS = 1_000_000
 
 
 def _where(frame: Frame, focus: Collection, criteria: Step) -> Collection:
@@ -51,7 +48,7 @@ def _repeat(frame: Frame, focus: Collection, projection: Step) -> Collection:
                 continue
             fresh.append(item)
         out.extend(fresh)
-        if len(out) > _MOST_ITEMS:
+        if len(out) > MOST_ITEMS:
             raise Unprocessable("FHIRPath: repeat() does not come to an end; check its projection")
         waiting = fresh
     return out
@@ -146,6 +143,12 @@ def _take(focus: Collection, count: Collection) -> Collection:
     return [] if number is None else focus[: max(number, 0)]
 
 
+def _combine(focus: Collection, other: Collection) -> Collection:
+    if len(focus) + len(other) > MOST_ITEMS:
+        raise Unprocessable(f"FHIRPath: combine() would give more than {MOST_ITEMS} items")
+    return focus + other
+
+
 def _intersect(focus: Collection, other: Collection) -> Collection:
     return distinct([item for item in focus if contains_item(other, item)])
 
@@ -173,5 +176,5 @@ FILTERING: Final[dict[str, Function]] = {
     "intersect": eager(_intersect, 1),
     "exclude": eager(_exclude, 1),
     "union": eager(union, 1),
-    "combine": eager(lambda focus, other: focus + other, 1),
+    "combine": eager(_combine, 1),
 }

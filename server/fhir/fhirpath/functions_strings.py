@@ -17,10 +17,9 @@ import re2
 from server.errors import BadRequest, Unprocessable
 from server.fhir.fhirpath.function import Function, eager
 from server.fhir.fhirpath.node import Collection
+from server.fhir.fhirpath.operators import LONGEST_TEXT
 from server.fhir.fhirpath.singleton import integer, text
 
-#: Longer text than this is an attack on memory, not a value.
-_LONGEST = 10_000_000
 _GROUP = re.compile(r"\$(?:(\d+)|\{(\w+)\})|\\(.)", re.DOTALL)
 
 
@@ -74,8 +73,8 @@ def _replace(focus: Collection, old: Collection, new: Collection) -> Collection:
     if value is None or wanted is None or instead is None:
         return []
     found = value.count(wanted) if wanted else len(value) + 1
-    if len(value) + found * len(instead) > _LONGEST:
-        raise Unprocessable(f"FHIRPath: replace() would make more than {_LONGEST} characters")
+    if len(value) + found * len(instead) > LONGEST_TEXT:
+        raise Unprocessable(f"FHIRPath: replace() would make more than {LONGEST_TEXT} characters")
     return [value.replace(wanted, instead)]
 
 

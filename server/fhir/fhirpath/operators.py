@@ -12,6 +12,12 @@ from server.fhir.fhirpath.quantity import CALENDAR_UNITS, DEFINITE, Quantity
 from server.fhir.fhirpath.singleton import single, truth
 from server.fhir.fhirpath.temporal import Temporal, Time, add
 
+#: Longer text, or more items, than this is an attack on memory, not a value.
+LONGEST_TEXT: Final = 10_000_000
+MOST_ITEMS: Final = 1_000_000
+#: A quotient of more digits than this has lost its last ones.
+_MOST_DIGITS = 28
+
 Operator = Callable[[Collection, Collection], Collection]
 
 
@@ -30,6 +36,19 @@ def is_number(value: Any) -> bool:
 
 def _kind(value: Any) -> str:
     return "nothing" if value is None else type(value).__name__.lower()
+
+
+def bounded(value: int | Decimal) -> int | Decimal:
+    """An Integer while it fits into 32 bits (N1, 4.1), beyond that a Decimal, whose digits are limited."""
+    if isinstance(value, int) and not -(2**31) <= value < 2**31:
+        return +Decimal(value)
+    return value
+
+
+def _text(left: str, right: str) -> str:
+    if len(left) + len(right) > LONGEST_TEXT:
+        raise Unprocessable(f"FHIRPath: the text would have more than {LONGEST_TEXT} characters")
+    return left + right
 
 
 def _mismatch(sign: str, left: Any, right: Any) -> Unprocessable:
@@ -90,7 +109,7 @@ def _sum(sign: str) -> Operator:
         if a is None or b is None:
             return []
         if is_number(a) and is_number(b):
-            return [a + factor * b]
+            return [bounded(a + factor * b)]
         if isinstance(a, Temporal) and isinstance(b, Quantity):
             return shifted(a, b, factor)
         if isinstance(b, Quantity) and isinstance(a, str) and type(left[0]) is Node and a[:4].isdigit():
@@ -100,7 +119,7 @@ def _sum(sign: str) -> Operator:
             total = a.plus(b, factor)
             return [] if total is None else [total]
         if factor == 1 and isinstance(a, str) and isinstance(b, str):
-            return [a + b]
+            return [_text(a, b)]
         raise _mismatch(sign, a, b)
 
     return compute
@@ -114,7 +133,7 @@ def _times(left: Collection, right: Collection) -> Collection:
     if a is None or b is None:
         return []
     if is_number(a) and is_number(b):
-        return [a * b]
+        return [bounded(a * b)]
     if isinstance(a, Quantity) or isinstance(b, Quantity):
         x, y = _as_quantity(a, b, "*"), _as_quantity(b, a, "*")
         product = x.times(y)
@@ -152,8 +171,10 @@ def _whole(sign: str) -> Operator:
         if b == 0:
             return []
         # Towards nothing, as Decimal does and Python's integers don't (N1, 6.6.5: truncated division).
-        quotient = int((Decimal(a) / Decimal(b)).to_integral_value(ROUND_DOWN))
-        return [quotient] if sign == "div" else [a - b * quotient]
+        quotient = (Decimal(a) / Decimal(b)).to_integral_value(ROUND_DOWN)
+        if quotient.adjusted() > _MOST_DIGITS:
+            return []
+        return [int(quotient)] if sign == "div" else [a - b * int(quotient)]
 
     return compute
 
@@ -163,7 +184,7 @@ def _joined(left: Collection, right: Collection) -> Collection:
     for value in (a, b):
         if value is not None and not isinstance(value, str):
             raise _mismatch("&", a, b)
-    return [(a or "") + (b or "")]
+    return [_text(a or "", b or "")]
 
 
 def union(left: Collection, right: Collection) -> Collection:

@@ -110,7 +110,7 @@ class Quantity:
         return Quantity(value, unit)
 
     def __str__(self) -> str:
-        text = format(self.value, "f")
+        text = format(self.value, "f") if abs(self.value.adjusted()) < 1000 else str(self.value)
         return f"{text} {self.unit}" if self.unit in CALENDAR_UNITS else f"{text} '{self.unit}'"
 
 
