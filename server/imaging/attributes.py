@@ -59,6 +59,11 @@ def fold(value: str) -> str:
     return "".join(c for c in decomposed if not unicodedata.combining(c)).casefold().strip()[:LONGEST]
 
 
+def fold_name(value: str) -> str:
+    """A person name folded, without the empty components at the end of its groups."""
+    return "=".join(group.rstrip("^ ") for group in fold(value).split("="))
+
+
 def moment(attributes: Attributes, date_key: str, time_key: str, zone: tzinfo) -> datetime | None:
     """Date and time in UTC: by TimezoneOffsetFromUTC (0008,0201) if there, else in ``zone``; None without a date."""
     day = _date(text(attributes, date_key))

@@ -15,13 +15,14 @@ from server.store.instances import InstanceRow, PatientRow, SeriesRow, StudyRow
 NAMESPACE = uuid.UUID("7d3c1a52-0f0b-4b61-9c1e-2f6f3f6a1d10")
 
 #: Attributes of each level that QIDO-RS answers with (PS3.18 tables 10.6.3-3 to 10.6.3-5, PS3.4 tables C.6-1 to C.6-4).
-PATIENT_KEYS = ("00100010", "00100020", "00100021", "00100030", "00100040", "00101010", "00104000")
+#: Disjoint, so that the parts of an answer are joined as they are stored. 0008,0005 is not kept: JSON is UTF-8.
+PATIENT_KEYS = ("00100010", "00100020", "00100021", "00100030", "00100040", "00104000")
 STUDY_KEYS = (
-    *("00080005", "00080020", "00080030", "00080050", "00080051", "00080090", "00080201", "00081030", "00081032"),
-    *("0020000D", "00200010", "00101010", "00101030", "00180015"),
+    *("00080020", "00080030", "00080050", "00080051", "00080090", "00080201", "00081030", "00081032"),
+    *("0020000D", "00200010", "00101010", "00101030"),
 )
 SERIES_KEYS = (
-    *("00080005", "00080060", "00080021", "00080031", "0008103E", "00080070", "00081010", "00081090", "00180015"),
+    *("00080060", "00080021", "00080031", "0008103E", "00080070", "00081010", "00081090", "00180015"),
     *("00181030", "00200060", "0020000E", "00200011", "00200052", "00400244", "00400245", "00400275", "00081250"),
 )
 
@@ -78,7 +79,7 @@ def _patient(header: Attributes, patient: str) -> PatientRow:
         issuer=read.text(header, "00100021"),
         patient_id=read.text(header, "00100020"),
         name=name,
-        name_folded=read.fold(name),
+        name_folded=read.fold_name(name),
         birth_date=read.text(header, "00100030"),
         sex=read.text(header, "00100040"),
         attributes=_pick(header, PATIENT_KEYS),
@@ -100,7 +101,7 @@ def _study(sound: Sound, patient: str, zone: tzinfo) -> StudyRow:
         description=description,
         description_folded=read.fold(description),
         referring=referring,
-        referring_folded=read.fold(referring),
+        referring_folded=read.fold_name(referring),
         attributes=_pick(header, STUDY_KEYS),
     )
 
@@ -127,6 +128,9 @@ def _series(sound: Sound) -> SeriesRow:
 
 def _instance(sound: Sound, place: Place) -> InstanceRow:
     header = sound.attributes
+    if "00080005" in header:
+        # What the JSON is in; the file keeps its own.
+        header = header | {"00080005": {"vr": "CS", "Value": ["ISO_IR 192"]}}
     frames = read.integer(header, "00280008") or 1
     return InstanceRow(
         instance=sound.sop_instance,

@@ -1,0 +1,16 @@
+"""DICOMweb (PS3.18): the routes of the studies service, under ``/dicomweb``."""
+
+from fastapi import APIRouter
+
+from server.http import dicomweb_query, dicomweb_retrieve, dicomweb_store
+from server.http.dicomweb_error import DicomWebRoute
+from server.http.dicomweb_services import PREFIX, DicomWeb
+
+
+def router(services: DicomWeb) -> APIRouter:
+    """All routes of the studies service."""
+    api = APIRouter(prefix=PREFIX, route_class=DicomWebRoute, tags=["DICOMweb"])
+    dicomweb_store.add_routes(api, services)
+    dicomweb_query.add_routes(api, services)
+    dicomweb_retrieve.add_routes(api, services)
+    return api

@@ -1,0 +1,31 @@
+"""What the DICOMweb routes need from the composition root."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from server.http.base_url import base_url
+from server.imaging.ingest import Ingest
+from server.imaging.retrieve import Retrieve
+from server.security.access import Access
+from server.settings import Settings
+from server.store.database import Database
+
+PREFIX = "/dicomweb"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DicomWeb:
+    """The use cases behind DICOMweb, and the callers' rights."""
+
+    settings: Settings
+    database: Database
+    ingest: Ingest
+    retrieve: Retrieve
+    #: The caller's rights, from the request.
+    access: Callable[[Request], Access]
+
+    def url(self, request: Request) -> str:
+        """Where the client sees this service."""
+        return base_url(request, self.settings) + PREFIX
