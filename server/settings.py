@@ -64,6 +64,8 @@ class Settings:
     notify_timeout: float = 10.0
     #: Whether subscribers on loopback addresses may be called; None follows ``is_loopback``.
     notify_loopback: bool | None = None
+    #: Private networks whose addresses may be called, e.g. 10.0.0.0/8; public addresses always may.
+    notify_networks: tuple[str, ...] = ()
     #: Folder of further adapter bundles; empty for ``data/bundles``.
     bundles: str = ""
     #: ONNX Runtime execution providers to try, in order; empty for CUDA, then CPU.

@@ -28,3 +28,8 @@ def by_sha256(uow: UnitOfWork, sha256: bytes) -> TokenRow | None:
         select(token.c.tenant, token.c.name, token.c.scopes).where(token.c.sha256 == sha256, token.c.revoked.is_(None))
     ).one_or_none()
     return None if row is None else TokenRow(tenant=row.tenant, name=row.name, scopes=frozenset(row.scopes))
+
+
+def any_valid(uow: UnitOfWork) -> bool:
+    """Whether there is a token that is not revoked."""
+    return uow.execute(select(token.c.token).where(token.c.revoked.is_(None)).limit(1)).first() is not None
