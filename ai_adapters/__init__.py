@@ -1,1 +1,1 @@
-"""AI models as adapters: a bundle (manifest and ONNX files) in, pixels in, Findings out. Knows nothing of the server."""
+"""AI models as adapters: a bundle (manifest and ONNX files) in, pixels in, Findings out. Knows no server."""

@@ -1,0 +1,64 @@
+"""An ONNX model ready to run: CUDA where there is one, else CPU, and what it really runs on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+Float = npt.NDArray[np.float32]
+
+#: Tried in this order, where the installed onnxruntime has them.
+_PREFERRED = ("CUDAExecutionProvider", "CPUExecutionProvider")
+_ERROR_ONLY = 3
+_state = onnxruntime.capi.onnxruntime_pybind11_state
+#: All that onnxruntime raises for a model that is broken, unknown to it or fed wrongly.
+_FAILURES = (
+    RuntimeError,
+    ValueError,
+    _state.Fail,
+    _state.InvalidArgument,
+    _state.InvalidGraph,
+    _state.InvalidProtobuf,
+    _state.NotImplemented,
+    _state.RuntimeException,
+)
+
+
+class BrokenModel(Exception):
+    """A model file that onnxruntime cannot load or run; the message says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxSession:
+    """A loaded model; ``session`` is onnxruntime's own."""
+
+    session: Any
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """What the session says that it runs on, first choice first."""
+        return tuple(self.session.get_providers())
+
+    def run(self, outputs: Sequence[str], feeds: dict[str, Float]) -> list[Float]:
+        """The outputs by name; raises BrokenModel where the model does not fit."""
+        try:
+            return [np.asarray(value, dtype=np.float32) for value in self.session.run(list(outputs), feeds)]
+        except _FAILURES as error:
+            raise BrokenModel(f"the model does not run: {str(error)[:300]}") from error
+
+
+def open_session(model: bytes, threads: int | None = None) -> OnnxSession:
+    """A session on the model's bytes, so that what runs is what was digested; ``threads`` None: all cores."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _ERROR_ONLY
+    options.inter_op_num_threads = 1
+    options.intra_op_num_threads = threads or 0
+    available = onnxruntime.get_available_providers()
+    providers = [name for name in _PREFERRED if name in available]
+    try:
+        return OnnxSession(session=onnxruntime.InferenceSession(model, options, providers=providers))
+    except _FAILURES as error:
+        raise BrokenModel(f"the model does not load: {str(error)[:300]}") from error

@@ -1,0 +1,65 @@
+"""Runs a foreign bundle once, in a process of its own: python -m ai_adapters.probe FOLDER.
+
+Prints one JSON line, ``{"reason": ...}``, and exits 0 where the outputs are what the task expects, 1 where not. The
+limits are set before the model is read: memory, processor time, no file larger than the answer, no core file.
+"""
+
+import json
+import os
+import resource
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from ai_adapters.manifest import BrokenManifest
+from ai_adapters.onnx_session import BrokenModel
+from ai_adapters.registry import read_bundle
+from ai_adapters.run import network
+
+_MEMORY = 6 << 30
+_PROCESSOR_SECONDS = 90
+_OUTPUT_BYTES = 4096
+
+
+def _limit() -> None:
+    """Bound what the process may take from here on."""
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (_PROCESSOR_SECONDS, _PROCESSOR_SECONDS))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_OUTPUT_BYTES, _OUTPUT_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def check(folder: Path) -> str | None:
+    """Why the bundle does not do what its task expects; None where it does."""
+    try:
+        bundle = read_bundle(folder)
+        read, _ = network(bundle, threads=1)
+        size = bundle.manifest.plan.crop
+        noise = np.random.default_rng(0).uniform(-1, 1, (size,) * 3).astype(np.float32)
+        heat, share = read(noise)
+    except (BrokenManifest, BrokenModel) as error:
+        return str(error)
+    except MemoryError:
+        return "the model needs more memory than is allowed"
+    if heat.shape != (size // 2,) * 3 or share.shape != (size,) * 3:
+        return f"the outputs have shapes {heat.shape} and {share.shape}; expected {(size // 2,) * 3} and {(size,) * 3}"
+    for name, values in (("heat", heat), ("share", share)):
+        if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
+            return f"the output {name} is not within 0..1"
+    return None
+
+
+def main() -> None:
+    """Check the folder on the command line."""
+    answer = os.dup(sys.stdout.fileno())
+    # What a model or its runtime prints is nobody's business.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _limit()
+    reason = check(Path(sys.argv[1]))
+    os.write(answer, json.dumps({"reason": reason}).encode()[:_OUTPUT_BYTES])
+    sys.exit(0 if reason is None else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""Runs a bundle on a volume: pixels in, Findings out. Writes nothing; knows neither SR nor FHIR."""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from ai_adapters.measure import Axes, Region, axes, sphere_diameter, to_source
+from ai_adapters.onnx_session import BrokenModel, open_session
+from ai_adapters.registry import Bundle
+from ai_adapters.tasks.nodule_detection import Block, Network, Nodule, Reading, detect
+from ai_adapters.volume import Volume
+from dicom_sr import findings as report
+from terminology.codings import Coding
+
+#: (tracking identifier, tracking UID) of the lesion at a place (mm, LPS), the index-th of the analysis.
+Identify = Callable[[report.Point, int], tuple[str, str]]
+
+_MILLIMETRE = Coding(value="mm", scheme="UCUM", meaning="millimeter")
+_CUBIC_MILLIMETRE = Coding(value="mm3", scheme="UCUM", meaning="cubic millimeter")
+# PS3.16 CID 7470 "Linear Measurement", CID 7472 "Volume Measurement".
+_LONG_AXIS = Coding(value="103339001", scheme="SCT", meaning="Long Axis")
+_SHORT_AXIS = Coding(value="103340004", scheme="SCT", meaning="Short Axis")
+_DIAMETER = Coding(value="81827009", scheme="SCT", meaning="Diameter")
+_VOLUME = Coding(value="118565006", scheme="SCT", meaning="Volume")
+# PS3.16 CID 244 "Laterality".
+_RIGHT = Coding(value="24028007", scheme="SCT", meaning="Right")
+_LEFT = Coding(value="7771000", scheme="SCT", meaning="Left")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A nodule with its measurements on the source grid."""
+
+    center_mm: report.Point
+    confidence: float
+    volume_mm3: float
+    #: Of the sphere of that volume.
+    diameter_mm: float
+    region: Region
+    axes: Axes
+
+
+def network(bundle: Bundle, threads: int | None = None) -> tuple[Network, str]:
+    """The bundle's network as a function of one block, and the execution provider that it runs on."""
+    names = bundle.manifest.outputs
+    session = open_session(next(iter(bundle.models.values())), threads)
+    feed = session.session.get_inputs()[0].name
+
+    def read(block: Block) -> tuple[Block, Block]:
+        heat, share = session.run([names["heat"], names["share"]], {feed: block[None, None]})
+        if heat.ndim != 5 or share.ndim != 5:
+            raise BrokenModel("the outputs are not of (batch, 1, z, y, x)")
+        return heat[0, 0], share[0, 0]
+
+    return read, session.providers[0]
+
+
+def read_nodules(bundle: Bundle, volume: Volume, threads: int | None = None) -> tuple[list[Measured], Reading, str]:
+    """All candidates, measured, by falling confidence and not yet cut by the threshold; the reading; the provider."""
+    read, provider = network(bundle, threads)
+    reading = detect(volume, read, bundle.manifest.plan)
+    return [_measured(nodule, reading, volume) for nodule in reading.nodules], reading, provider
+
+
+def run(
+    bundle: Bundle,
+    volume: Volume,
+    *,
+    identify: Identify,
+    timestamp: datetime,
+    key: str,
+    procedure: Coding | None = None,
+    threads: int | None = None,
+) -> report.Findings:
+    """The Findings of one analysis.
+
+    ``identify`` gives a lesion its tracking identifier and UID, ``timestamp`` (timezone-aware) and ``key`` are the
+    analysis' own. Raises UnusableSeries where no lungs are seen.
+    """
+    manifest = bundle.manifest
+    nodules, reading, provider = read_nodules(bundle, volume, threads)
+    reported = [nodule for nodule in nodules if nodule.confidence >= manifest.report]
+    middle = _midline(reading)
+    return report.Findings(
+        key=key,
+        study_instance_uid=volume.study_instance_uid,
+        frame_of_reference_uid=volume.frame_of_reference_uid,
+        sources=volume.sources,
+        findings=tuple(
+            _finding(bundle, volume, nodule, middle, identify(nodule.center_mm, index))
+            for index, nodule in enumerate(reported)
+        ),
+        timestamp=timestamp,
+        algorithm=report.Algorithm(
+            name=manifest.title,
+            version=manifest.version,
+            manufacturer=manifest.creator,
+            device_uid=manifest.device_uid,
+            digest=manifest.model_digest,
+            parameters=(("threshold", f"{manifest.report:g}"), ("execution provider", provider)),
+        ),
+        procedure=procedure,
+    )
+
+
+def _measured(nodule: Nodule, reading: Reading, volume: Volume) -> Measured:
+    """Carry a nodule to the source grid and measure it."""
+    region = to_source(nodule.share, nodule.origin, reading.grid, volume)
+    volume_mm3 = float(nodule.share.sum()) * float(np.prod(reading.grid.spacing))
+    return Measured(
+        center_mm=reading.grid.to_patient(nodule.index),
+        confidence=nodule.confidence,
+        volume_mm3=volume_mm3,
+        diameter_mm=sphere_diameter(volume_mm3),
+        region=region,
+        axes=axes(region, volume),
+    )
+
+
+def _midline(reading: Reading) -> float:
+    """Patient x (mm) halfway between the outer borders of the lungs."""
+    where = np.argwhere(reading.lungs)
+    corners = [reading.grid.to_patient(place)[0] for place in (where.min(axis=0), where.max(axis=0))]
+    return sum(corners) / 2
+
+
+def _finding(
+    bundle: Bundle, volume: Volume, nodule: Measured, middle: float, tracking: tuple[str, str]
+) -> report.Finding:
+    """One nodule as a report holds it."""
+    codes, lines = bundle.manifest.codes, nodule.axes
+    image = volume.sources[lines.slice_index]
+
+    def line(points: tuple[tuple[float, float], ...]) -> report.Region:
+        return report.Region(image=image, graphic_type="POLYLINE", points=points)
+
+    def millimetres(concept: Coding, value: float, region: report.Region | None = None) -> report.Measurement:
+        return report.Measurement(concept=concept, value=round(value, 1), unit=_MILLIMETRE, region=region)
+
+    return report.Finding(
+        tracking_id=tracking[0],
+        tracking_uid=tracking[1],
+        finding=codes["finding"],
+        site=codes["site"],
+        # x grows towards the patient's left.
+        laterality=_LEFT if nodule.center_mm[0] > middle else _RIGHT,
+        center_mm=(round(nodule.center_mm[0], 2), round(nodule.center_mm[1], 2), round(nodule.center_mm[2], 2)),
+        confidence=round(nodule.confidence, 4),
+        region=line(lines.outline),
+        measurements=(
+            millimetres(_LONG_AXIS, lines.long_mm, line(lines.long)),
+            millimetres(_SHORT_AXIS, lines.short_mm, line(lines.short)),
+            millimetres(_DIAMETER, (lines.long_mm + lines.short_mm) / 2),
+            report.Measurement(concept=_VOLUME, value=round(nodule.volume_mm3, 0), unit=_CUBIC_MILLIMETRE),
+        ),
+        mask=_mask(nodule.region),
+    )
+
+
+def _mask(region: Region) -> report.Mask:
+    """The region's voxels, packed."""
+    mask = region.mask
+    filled = np.argwhere(mask)
+    low, high = filled.min(axis=0), filled.max(axis=0) + 1
+    part: npt.NDArray[np.bool_] = mask[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    corner = [int(a + b) for a, b in zip(low, region.origin, strict=True)]
+    return report.Mask(
+        origin=(corner[0], corner[1], corner[2]),
+        shape=(part.shape[0], part.shape[1], part.shape[2]),
+        bits=zlib.compress(np.packbits(part).tobytes()),
+    )

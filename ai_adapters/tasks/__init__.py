@@ -1,0 +1,1 @@
+"""One module a task: a volume in, what the task looks for out."""

@@ -1,0 +1,210 @@
+"""Finds lung nodules: a heat map over the lungs, its peaks read again in mirrored views, each with its own outline.
+
+The model has one input (batch, 1, z, y, x) in -1..1 and two outputs: ``heat`` at half resolution, the chance that a
+nodule's centre lies there, and ``share`` at full resolution, the part of the voxel that the nodule fills.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from ai_adapters.lung_mask import Mask, grown, lung_mask
+from ai_adapters.volume import UnusableSeries, Volume, resample
+
+Block = npt.NDArray[np.float32]
+#: (heat, share) of a block of normalised voxels.
+Network = Callable[[Block], tuple[Block, Block]]
+
+#: The axes that are mirrored in the views of the second reading.
+_VIEWS = ((), (0,), (1,), (2,))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How the network reads a volume; from the manifest."""
+
+    #: Isotropic grid, mm.
+    spacing_mm: float
+    #: HU that become -1 and 1.
+    window: tuple[float, float]
+    #: Longest edge of a tile of the first reading, voxels, a multiple of 16.
+    tile: int
+    #: Border of a tile whose heat is not used, voxels.
+    margin: int
+    #: Edge of a crop of the second reading, voxels, a multiple of 16.
+    crop: int
+    #: Heat from which a peak is read again.
+    candidate: float
+    #: Peaks that are read again at most.
+    most_candidates: int
+    #: Two peaks nearer than this are one, mm.
+    apart_mm: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nodule:
+    """One candidate after its second reading."""
+
+    #: Mean heat of all views, 0..1.
+    confidence: float
+    #: Fractional (z, y, x) on the network's grid.
+    index: tuple[float, float, float]
+    #: Corner of ``share`` on the network's grid.
+    origin: tuple[int, int, int]
+    #: The part of each voxel that the nodule fills; nought where there is something else.
+    share: Block
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """All that was found in one volume."""
+
+    #: The network's grid: same axes and first voxel as the source.
+    grid: Volume
+    lungs: Mask
+    #: By falling confidence; not yet cut by the threshold.
+    nodules: tuple[Nodule, ...]
+
+
+def detect(volume: Volume, network: Network, plan: Plan) -> Reading:
+    """All candidates of a volume; raises UnusableSeries where no lungs are seen."""
+    grid = resample(volume, plan.spacing_mm)
+    lungs = _lungs(grid, plan.spacing_mm)
+    heat = _first_reading(grid.voxels, lungs, network, plan)
+    nodules: list[Nodule] = []
+    for peak in _peaks(heat, lungs, plan):
+        nodule = _second_reading(grid.voxels, peak, network, plan)
+        if nodule is not None:
+            nodules.append(nodule)
+    return Reading(grid=grid, lungs=lungs, nodules=tuple(_distinct(nodules, plan)))
+
+
+def _lungs(grid: Volume, spacing: float) -> Mask:
+    """The lungs on the network's grid, found on one twice as coarse."""
+    coarse = lung_mask(grid.voxels[::2, ::2, ::2], spacing * 2)
+    if not coarse.any():
+        raise UnusableSeries("no lungs are seen in the series")
+    fine = coarse.repeat(2, axis=0).repeat(2, axis=1).repeat(2, axis=2)
+    return fine[: grid.voxels.shape[0], : grid.voxels.shape[1], : grid.voxels.shape[2]]
+
+
+def normalised(hounsfield: npt.NDArray[np.generic], window: tuple[float, float]) -> Block:
+    """HU to -1..1."""
+    low, high = window
+    return ((np.clip(hounsfield.astype(np.float32), low, high) - low) * (2 / (high - low)) - 1).astype(np.float32)
+
+
+def _first_reading(voxels: npt.NDArray[np.int16], lungs: Mask, network: Network, plan: Plan) -> Block:
+    """The heat map (half resolution) of the box around the lungs; nought elsewhere."""
+    heat = np.zeros(tuple(-(-count // 2) for count in voxels.shape), dtype=np.float32)
+    where = np.argwhere(lungs)
+    low, high = where.min(axis=0) // 2 * 2, where.max(axis=0) + 1
+    inner = np.array([_inner(int(extent), plan) for extent in high - low])
+    edge = plan.margin // 2
+    for steps in np.ndindex(*(-(-(high - low) // inner))):
+        corner = low + steps * inner
+        if not lungs[tuple(slice(a, a + b) for a, b in zip(corner, inner, strict=True))].any():
+            continue
+        found, _ = network(normalised(cut(voxels, corner - plan.margin, inner + 2 * plan.margin), plan.window))
+        target = tuple(slice(a // 2, (a + b) // 2) for a, b in zip(corner, inner, strict=True))
+        room = heat[target].shape
+        heat[target] = found[tuple(slice(edge, edge + count) for count in room)]
+    return heat
+
+
+def _inner(extent: int, plan: Plan) -> int:
+    """The used part of a tile along one axis: as few and as small tiles as cover the extent."""
+    most = plan.tile - 2 * plan.margin
+    tiles = -(-extent // most)
+    whole = -(-(-(-extent // tiles) + 2 * plan.margin) // 16) * 16
+    return min(whole, plan.tile) - 2 * plan.margin
+
+
+def cut(voxels: npt.NDArray[np.int16], low: npt.NDArray[np.int_], size: npt.NDArray[np.int_]) -> npt.NDArray[np.int16]:
+    """The box of ``size`` with its corner at ``low``; beyond the volume the nearest voxel is repeated."""
+    axes = [np.clip(np.arange(a, a + b), 0, n - 1) for a, b, n in zip(low, size, voxels.shape, strict=True)]
+    part: npt.NDArray[np.int16] = voxels[np.ix_(*axes)]
+    return part
+
+
+def _peaks(heat: Block, lungs: Mask, plan: Plan) -> list[npt.NDArray[np.float64]]:
+    """Places (network's grid) of the highest local maxima, a few mm beyond the lung mask included."""
+    near = grown(lungs[::2, ::2, ::2], 2.0)
+    heat = np.where(near[: heat.shape[0], : heat.shape[1], : heat.shape[2]], heat, 0)
+    top = (heat == ndimage.maximum_filter(heat, size=3)) & (heat >= plan.candidate)
+    places = np.argwhere(top)
+    order = np.argsort(-heat[top], kind="stable")
+    kept: list[npt.NDArray[np.float64]] = []
+    for place in places[order]:
+        point = place * 2 + 0.5
+        if all(np.linalg.norm(point - other) * plan.spacing_mm >= plan.apart_mm for other in kept):
+            kept.append(point)
+        if len(kept) == plan.most_candidates:
+            break
+    return kept
+
+
+def _second_reading(
+    voxels: npt.NDArray[np.int16], peak: npt.NDArray[np.float64], network: Network, plan: Plan
+) -> Nodule | None:
+    """Read a crop around the peak in mirrored views; None where nothing is left of the peak."""
+    low = np.rint(peak - plan.crop / 2).astype(int)
+    image = normalised(cut(voxels, low, np.full(3, plan.crop)), plan.window)
+    heats, shares = [], []
+    for view in _VIEWS:
+        heat, share = network(np.ascontiguousarray(np.flip(image, view)))
+        heats.append(np.flip(heat, view))
+        shares.append(np.flip(share, view))
+    heat, share = np.mean(heats, axis=0), np.mean(shares, axis=0)
+    middle = np.indices(heat.shape).astype(np.float32) * 2 + 0.5
+    away = np.sqrt(sum((axis - (p - c)) ** 2 for axis, p, c in zip(middle, peak, low, strict=True)))
+    confidence = float(heat[away * plan.spacing_mm <= plan.apart_mm].max(initial=0.0))
+    own = _own_part(share, peak - low)
+    if own is None:
+        return None
+    z, y, x = (float(a + b) for a, b in zip(ndimage.center_of_mass(own), low, strict=True))
+    return Nodule(
+        confidence=confidence,
+        index=(z, y, x),
+        origin=(int(low[0]), int(low[1]), int(low[2])),
+        share=own,
+    )
+
+
+def _own_part(share: Block, center: npt.NDArray[np.float64]) -> Block | None:
+    """The part of the share map that belongs to the nodule at ``center``, its soft rim included."""
+    level = 0.5 if share.max(initial=0) >= 0.5 else 0.5 * float(share.max(initial=0))
+    if level < 0.05:
+        return None
+    parts, count = ndimage.label(share >= level)
+    distance = np.sqrt(((np.argwhere(parts) - center) ** 2).sum(axis=1))
+    if not count or distance.min() > 4:
+        return None
+    nearest = np.argwhere(parts)[int(distance.argmin())]
+    mine = parts == parts[tuple(nearest)]
+    to_mine = ndimage.distance_transform_edt(~mine)
+    others = (parts > 0) & ~mine
+    closer = to_mine < ndimage.distance_transform_edt(~others) if others.any() else np.ones_like(mine)
+    return np.where((to_mine <= 2.5) & closer, share, 0).astype(np.float32)
+
+
+def _distinct(nodules: list[Nodule], plan: Plan) -> list[Nodule]:
+    """By falling confidence, without those whose centre lies in (or beside) a better one."""
+    kept: list[Nodule] = []
+    for nodule in sorted(nodules, key=lambda each: -each.confidence):
+        if not any(_same(nodule, other, plan) for other in kept):
+            kept.append(nodule)
+    return kept
+
+
+def _same(one: Nodule, other: Nodule, plan: Plan) -> bool:
+    """Whether two candidates are one lesion."""
+    if np.linalg.norm(np.subtract(one.index, other.index)) * plan.spacing_mm < plan.apart_mm:
+        return True
+    place = np.rint(np.subtract(one.index, other.origin)).astype(int)
+    if np.any(place < 0) or np.any(place >= other.share.shape):
+        return False
+    return bool(other.share[tuple(place)] >= 0.5)
