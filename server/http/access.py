@@ -8,6 +8,8 @@ from server.security.access import Access
 from server.settings import Settings
 from server.store.database import Database
 
+#: Set by the results page's sign-in; SameSite=Strict and good for reading only: no foreign page can write by it.
+COOKIE = "hutong_token"
 _EVERYTHING = frozenset({"read", "write", "admin"})
 
 
@@ -22,7 +24,14 @@ class AccessOfRequest:
         """The caller's Access; on loopback everybody may do everything, elsewhere a token decides."""
         scheme, _, text = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and text:
-            return token.access_for(self._database, text.strip())
+            return self.of_token(text.strip())
+        kept = request.cookies.get(COOKIE)
+        if kept and request.method in {"GET", "HEAD"}:
+            return self.of_token(kept)
         if self._settings.tokens_required:
             raise Unauthenticated("Send 'Authorization: Bearer <token>'; make a token by `hutong token create`.")
         return Access(who="loopback", scopes=_EVERYTHING)
+
+    def of_token(self, text: str) -> Access:
+        """The Access of whoever carries this token; raises Unauthenticated when nobody may."""
+        return token.access_for(self._database, text)
