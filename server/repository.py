@@ -69,7 +69,8 @@ class Repository:
             transaction.flush()
 
     @contextmanager
-    def _reading(self, access: Access) -> Iterator["Transaction"]:
+    def reading(self, access: Access) -> Iterator["Transaction"]:
+        """The reading verbs, all at one moment."""
         with self.database.reading() as uow:
             yield Transaction(self, uow, access)
 
@@ -79,12 +80,12 @@ class Repository:
 
     def read_stored(self, access: Access, resource_type: str, id: str) -> Stored:
         """As ``read``, as the bytes that are kept."""
-        with self._reading(access) as transaction:
+        with self.reading(access) as transaction:
             return transaction.read_stored(resource_type, id)
 
     def vread(self, access: Access, resource_type: str, id: str, version: str) -> Stored:
         """One version; NotFound, or Gone for that of a delete."""
-        with self._reading(access) as transaction:
+        with self.reading(access) as transaction:
             return transaction.vread(resource_type, id, version)
 
     def history(
@@ -98,7 +99,7 @@ class Repository:
         since: datetime | None = None,
     ) -> tuple[Stored, ...]:
         """Versions of one resource, newest first, tombstones among them; NotFound if it never was."""
-        with self._reading(access) as transaction:
+        with self.reading(access) as transaction:
             return transaction.history(resource_type, id, count=count, before=before, since=since)
 
     def create(
@@ -122,7 +123,7 @@ class Repository:
         self, access: Access, resource_type: str, parameters: Parameters, *, lenient: bool = False
     ) -> SearchResult:
         """One page of the resources that the parameters ask for."""
-        with self._reading(access) as transaction:
+        with self.reading(access) as transaction:
             return transaction.search(resource_type, parameters, lenient=lenient)
 
     def version_of(self, uow: UnitOfWork, tenant: int, resource_type: str, id: str, version: int) -> Resource | None:
@@ -148,6 +149,11 @@ class Transaction:
         self.moment = instants.now()
         self._repository = repository
         self._pending: dict[tuple[str, str], Version] = {}
+
+    @property
+    def definitions(self) -> Definitions:
+        """What the repository's resources are defined by."""
+        return self._repository.definitions
 
     def flush(self) -> None:
         """Sends what was written so far to the database, still uncommitted."""
@@ -194,12 +200,15 @@ class Transaction:
         query = self._repository.search_engine.read(resource_type, parameters, lenient=lenient)
         return self._repository.search_engine.find(self.uow, self.access.tenant, query)
 
-    def matches(self, resource_type: str, criteria: str) -> tuple[Stored, ...]:
-        """At most two current resources that a conditional interaction's query finds; BadRequest for an empty one."""
+    def matches_locked(self, resource_type: str, criteria: str) -> tuple[Stored, ...]:
+        """At most two current resources that a conditional interaction's query finds; BadRequest for an empty one.
+
+        Whoever asks the same waits until this transaction ends, so that two never create for one condition.
+        """
         parameters = url.parameters(criteria)
         if not any(not name.startswith("_") or name.partition(":")[0] == "_id" for name, _ in parameters):
             raise BadRequest("A conditional interaction needs at least one search parameter.", expression=criteria)
-        self.flush()
+        self.uow.lock("condition", self.access.tenant, resource_type, url.normal(criteria))
         return self.search(resource_type, [*parameters, ("_count", "2")]).matches
 
     def create(self, resource: Resource, if_none_exist: str | None = None, id: str | None = None) -> Written:
@@ -207,8 +216,7 @@ class Transaction:
         self.access.require("write")
         resource_type = self._checked_type(resource)
         if if_none_exist is not None:
-            self.uow.lock("if-none-exist", self.access.tenant, resource_type, url.normal(if_none_exist))
-            found = self.matches(resource_type, if_none_exist)
+            found = self.matches_locked(resource_type, if_none_exist)
             if len(found) > 1:
                 raise PreconditionFailed(f"Several {resource_type} resources match; If-None-Exist allows at most one.")
             if found:

@@ -70,6 +70,14 @@ def bounds(text: str) -> tuple[int, int] | None:
     return low, low + _span(found, year, month) - 1
 
 
+def moment(text: str) -> datetime:
+    """The first moment of a date, dateTime or instant; BadRequest when it is none."""
+    found = bounds(text)
+    if found is None:
+        raise BadRequest("Write an instant, e.g. 2024-02-29T12:00:00Z.")
+    return _EPOCH + found[0] * _MICROSECOND
+
+
 def _offset(zone: str | None) -> int:
     if zone in (None, "Z"):
         return 0

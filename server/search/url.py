@@ -21,3 +21,8 @@ def parameters(query: str) -> list[tuple[str, str]]:
 def normal(query: str) -> str:
     """Equal for queries that ask the same in another order."""
     return urlencode(sorted(parameters(query)))
+
+
+def encoded(pairs: Parameters) -> str:
+    """Parameters as the query part of a URL."""
+    return urlencode(list(pairs))

@@ -1,0 +1,127 @@
+"""FHIR R4 over HTTP: https://hl7.org/fhir/R4/http.html. Bytes in, ``server.interactions``, bytes out."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from server import __version__
+from server.errors import BadRequest
+from server.fhir import json_format
+from server.fhir.instants import text as instant
+from server.fhir.outcome import information
+from server.http.fhir_errors import MEDIA_TYPE, FhirRoute
+from server.http.fhir_request import body_of, check_acceptable, fhir_request
+from server.interactions.batch import batch, perform
+from server.interactions.capabilities import capabilities
+from server.interactions.request import Answer
+from server.interactions.request import Request as FhirRequest
+from server.interactions.transaction import transaction
+from server.repository import Repository
+from server.security.access import Access
+
+Body = Annotated[bytes, Depends(body_of)]
+#: Resource type ("" for the system) -> (name, canonical) of operations that other routers serve.
+Operations = Mapping[str, tuple[tuple[str, str], ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FhirServices:
+    """What the FHIR routes need."""
+
+    repository: Repository
+    #: Who calls; raises Unauthenticated.
+    access: Callable[[Request], Access]
+    #: The server's address as clients see it, without /fhir; empty to take it from each request.
+    base_url: str = ""
+    #: For the CapabilityStatement.
+    operations: Operations = field(default_factory=dict)
+
+
+def router(services: FhirServices, prefix: str = "/fhir") -> APIRouter:
+    """All routes of the RESTful API below ``prefix``."""
+    routes = APIRouter(prefix=prefix, route_class=FhirRoute, tags=["FHIR R4"])
+    allowed = Depends(services.access)
+    _add_system_routes(routes, services, prefix, allowed)
+    _add_type_routes(routes, services, prefix, allowed)
+    return routes
+
+
+def _add_system_routes(routes: APIRouter, services: FhirServices, prefix: str, allowed: object) -> None:
+    started = instant(datetime.now(UTC))
+
+    @routes.get("/metadata", summary="capabilities")
+    def metadata(request: Request) -> Response:
+        check_acceptable(request, request.query_params.get("_format", ""))
+        statement = capabilities(
+            services.repository.definitions,
+            base_url=_base(services, request, prefix),
+            version=__version__,
+            date=started,
+            operations=services.operations,
+        )
+        return Response(json_format.write(statement), media_type=MEDIA_TYPE)
+
+    @routes.post("", summary="batch or transaction")
+    @routes.post("/", include_in_schema=False)
+    def bundle(request: Request, body: Body, access: Annotated[Access, allowed]) -> Response:
+        asked = fhir_request(request, (), body, _base(services, request, prefix))
+        kind = (asked.resource or {}).get("type")
+        if (asked.resource or {}).get("resourceType") != "Bundle" or kind not in ("batch", "transaction"):
+            raise BadRequest("Send a Bundle of type batch or transaction.", expression="Bundle.type")
+        perform_bundle = batch if kind == "batch" else transaction
+        return _response(asked, perform_bundle(services.repository, access, asked))
+
+
+def _add_type_routes(routes: APIRouter, services: FhirServices, prefix: str, allowed: object) -> None:
+    def answer(request: Request, path: tuple[str, ...], body: bytes, access: Access) -> Response:
+        asked = fhir_request(request, path, body, _base(services, request, prefix))
+        return _response(asked, perform(services.repository, access, asked))
+
+    @routes.api_route("/{type}", methods=["GET", "HEAD"], summary="search", operation_id="search")
+    @routes.post("/{type}", summary="create", operation_id="create")
+    @routes.put("/{type}", summary="conditional update", operation_id="conditional-update")
+    @routes.delete("/{type}", summary="conditional delete", operation_id="conditional-delete")
+    def on_type(request: Request, type: str, body: Body, access: Annotated[Access, allowed]) -> Response:
+        return answer(request, (type,), body, access)
+
+    @routes.post("/{type}/_search", summary="search by POST")
+    def search(request: Request, type: str, body: Body, access: Annotated[Access, allowed]) -> Response:
+        return answer(request, (type, "_search"), body, access)
+
+    @routes.api_route("/{type}/{id}", methods=["GET", "HEAD"], summary="read", operation_id="read")
+    @routes.put("/{type}/{id}", summary="update", operation_id="update")
+    @routes.delete("/{type}/{id}", summary="delete", operation_id="delete")
+    def on_instance(request: Request, type: str, id: str, body: Body, access: Annotated[Access, allowed]) -> Response:
+        return answer(request, (type, id), body, access)
+
+    @routes.get("/{type}/{id}/_history", summary="history")
+    def history(request: Request, type: str, id: str, body: Body, access: Annotated[Access, allowed]) -> Response:
+        return answer(request, (type, id, "_history"), body, access)
+
+    @routes.get("/{type}/{id}/_history/{version}", summary="vread")
+    def vread(
+        request: Request, type: str, id: str, version: str, body: Body, access: Annotated[Access, allowed]
+    ) -> Response:
+        return answer(request, (type, id, "_history", version), body, access)
+
+
+def _base(services: FhirServices, request: Request, prefix: str) -> str:
+    return (services.base_url or str(request.base_url)).rstrip("/") + prefix
+
+
+def _response(request: FhirRequest, answer: Answer) -> Response:
+    headers = {}
+    if answer.version:
+        headers["ETag"] = f'W/"{answer.version}"'
+    if answer.last_modified:
+        headers["Last-Modified"] = format_datetime(answer.last_modified.astimezone(UTC), usegmt=True)
+    if answer.location and request.method in ("POST", "PUT"):
+        headers["Location"] = f"{request.base_url}/{answer.location}"
+    body = answer.body
+    if request.prefer_return == "OperationOutcome" and answer.location:
+        body = json_format.write(information(f"{answer.location} is stored."))
+    return Response(body, answer.status, headers=headers, media_type=MEDIA_TYPE if body else None)

@@ -1,0 +1,80 @@
+"""capabilities: a statement made from what is really served. https://hl7.org/fhir/R4/http.html#capabilities"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from server.fhir.definitions import Definitions
+from server.interactions.route import INTERACTIONS
+from server.search.index import kind_of, searchable
+
+_OWN_ROW = {"_id": "token", "_lastUpdated": "date"}
+
+
+def capabilities(
+    definitions: Definitions,
+    *,
+    base_url: str,
+    version: str,
+    date: str,
+    operations: Mapping[str, tuple[tuple[str, str], ...]] | None = None,
+) -> dict[str, Any]:
+    """The CapabilityStatement; ``operations``: resource type ("" for the system) -> (name, canonical) served there."""
+    served = operations or {}
+    rest: dict[str, Any] = {
+        "mode": "server",
+        "resource": [_resource(definitions, name, served.get(name, ())) for name in definitions.resource_types],
+        "interaction": [{"code": "transaction"}, {"code": "batch"}],
+    }
+    if served.get(""):
+        rest["operation"] = _operations(served[""])
+    return {
+        "resourceType": "CapabilityStatement",
+        "status": "active",
+        "date": date,
+        "kind": "instance",
+        "software": {"name": "Hutong", "version": version},
+        "implementation": {"description": "Hutong, interoperability server for imaging AI", "url": base_url},
+        "fhirVersion": definitions.version,
+        "format": ["application/fhir+json", "json"],
+        "rest": [rest],
+    }
+
+
+def _resource(definitions: Definitions, name: str, operations: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    codes = sorted({code for code, _ in INTERACTIONS.values()})
+    parameters = searchable(definitions, name)
+    references = [code for code, found in parameters.items() if kind_of(found) == "reference"]
+    statement: dict[str, Any] = {
+        "type": name,
+        "interaction": [{"code": code} for code in codes],
+        "versioning": "versioned-update",
+        "readHistory": True,
+        "updateCreate": True,
+        "conditionalCreate": True,
+        "conditionalRead": "full-support",
+        "conditionalUpdate": True,
+        "conditionalDelete": "single",
+        "searchInclude": ["*", *(f"{name}:{code}" for code in sorted(references))],
+        "searchRevInclude": _referring(definitions, name),
+        "searchParam": [
+            {"name": code, "definition": found.url, "type": _OWN_ROW.get(code, found.type)}
+            for code, found in sorted(parameters.items())
+        ],
+    }
+    if operations:
+        statement["operation"] = _operations(operations)
+    return {key: value for key, value in statement.items() if value != []}
+
+
+def _referring(definitions: Definitions, name: str) -> list[str]:
+    """The references of all types that may point to this one."""
+    return [
+        f"{source}:{code}"
+        for source in definitions.resource_types
+        for code, found in sorted(searchable(definitions, source).items())
+        if kind_of(found) == "reference" and name in found.targets
+    ]
+
+
+def _operations(operations: tuple[tuple[str, str], ...]) -> list[dict[str, str]]:
+    return [{"name": name, "definition": canonical} for name, canonical in operations]

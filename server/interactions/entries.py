@@ -1,0 +1,64 @@
+"""Entries of a batch or transaction as requests: https://hl7.org/fhir/R4/http.html#transaction"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from server.errors import BadRequest, TooLarge
+from server.interactions.request import Request
+from server.search import date, url
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
+MOST_ENTRIES = 10_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One entry of a Bundle that is to be carried out."""
+
+    #: Its place in the Bundle, from 0.
+    place: int
+    full_url: str
+    request: Request
+
+
+def entries(bundle: dict[str, Any], request: Request) -> Iterator[Entry]:
+    """The Bundle's entries; BadRequest names the one that can't be understood."""
+    listed = bundle.get("entry") or []
+    if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
+        raise BadRequest("Bundle.entry is a list of objects.", expression="Bundle.entry")
+    if len(listed) > MOST_ENTRIES:
+        raise TooLarge(f"A Bundle has at most {MOST_ENTRIES} entries here.", expression="Bundle.entry")
+    for place, one in enumerate(listed):
+        yield Entry(place=place, full_url=str(one.get("fullUrl") or ""), request=_request(place, one, request))
+
+
+def _request(place: int, entry: dict[str, Any], outer: Request) -> Request:
+    asked = entry.get("request")
+    where = f"Bundle.entry[{place}].request"
+    if not isinstance(asked, dict) or asked.get("method") not in METHODS:
+        raise BadRequest(f"Every entry needs request.method, one of {', '.join(METHODS)}.", expression=where)
+    path, _, query = str(asked.get("url") or "").removeprefix(outer.base_url).partition("?")
+    resource = entry.get("resource")
+    if resource is not None and not isinstance(resource, dict):
+        raise BadRequest("entry.resource is a resource.", expression=f"Bundle.entry[{place}].resource")
+    since = date.moment(str(asked["ifModifiedSince"])) if "ifModifiedSince" in asked else None
+    return Request(
+        method="GET" if asked["method"] == "HEAD" else asked["method"],
+        path=tuple(unquote(step) for step in path.strip("/").split("/") if step),
+        parameters=tuple(url.parameters(query)) if query else (),
+        resource=resource,
+        if_match=etag(asked.get("ifMatch")),
+        if_none_match=etag(asked.get("ifNoneMatch")),
+        if_modified_since=since,
+        if_none_exist=asked.get("ifNoneExist"),
+        prefer_return=outer.prefer_return,
+        lenient=outer.lenient,
+        base_url=outer.base_url,
+    )
+
+
+def etag(text: str | None) -> str | None:
+    """The version in ``W/"1"``; None for none."""
+    return None if text is None else text.strip().removeprefix("W/").strip('"')

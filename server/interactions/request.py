@@ -1,0 +1,79 @@
+"""What an interaction is asked and what it answers."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Self
+
+from server.fhir import json_format
+from server.repository import Written
+from server.store.resources import Stored
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """One FHIR request, from HTTP or from an entry of a Bundle."""
+
+    #: GET, POST, PUT or DELETE.
+    method: str
+    #: The steps of the URL below the base, e.g. ("Patient", "1", "_history").
+    path: tuple[str, ...] = ()
+    parameters: tuple[tuple[str, str], ...] = ()
+    resource: dict[str, Any] | None = None
+    #: Version ids without ETag's quotes.
+    if_match: str | None = None
+    if_none_match: str | None = None
+    if_modified_since: datetime | None = None
+    #: A query.
+    if_none_exist: str | None = None
+    #: Prefer: return=minimal, representation or OperationOutcome; empty for the default.
+    prefer_return: str = ""
+    #: Prefer: handling=lenient.
+    lenient: bool = False
+    #: The server's base URL as the client sees it, without a slash at the end.
+    base_url: str = ""
+
+    @property
+    def resource_type(self) -> str:
+        """The first step."""
+        return self.path[0]
+
+    @property
+    def id(self) -> str:
+        """The second step."""
+        return self.path[1]
+
+    def with_resource(self, resource: dict[str, Any]) -> Self:
+        """The same request with another body."""
+        return replace(self, resource=resource)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What an interaction came to."""
+
+    status: int
+    #: A resource as JSON; empty for none.
+    body: bytes = b""
+    #: ETag and Last-Modified of what the body is a version of.
+    version: str = ""
+    last_modified: datetime | None = None
+    #: Type/id/_history/version of what was written; empty where nothing was.
+    location: str = ""
+
+
+def of_stored(found: Stored, status: int = 200) -> Answer:
+    """The answer that gives a stored version."""
+    return Answer(status=status, body=found.body, version=str(found.version), last_modified=found.last_updated)
+
+
+def of_written(written: Written, request: Request) -> Answer:
+    """The answer to a create or update, as Prefer asks for it."""
+    meta = written.resource["meta"]
+    place = f"{written.resource['resourceType']}/{written.resource['id']}/_history/{meta['versionId']}"
+    return Answer(
+        status=201 if written.created else 200,
+        body=b"" if request.prefer_return == "minimal" else json_format.write(written.resource),
+        version=meta["versionId"],
+        last_modified=datetime.fromisoformat(meta["lastUpdated"]),
+        location=place,
+    )

@@ -1,0 +1,55 @@
+"""Chooses the interaction that a request asks for: https://hl7.org/fhir/R4/http.html#summary"""
+
+from collections.abc import Callable
+
+from server.errors import BadRequest, NotFound
+from server.fhir.definitions import Definitions
+from server.interactions.create import create
+from server.interactions.delete import conditional_delete, delete
+from server.interactions.history import history
+from server.interactions.read import read
+from server.interactions.request import Answer, Request
+from server.interactions.search import search
+from server.interactions.update import conditional_update, update
+from server.interactions.vread import vread
+from server.repository import Transaction
+
+Interaction = Callable[[Transaction, Request], Answer]
+
+#: Method and shape of the path -> (FHIR's name of the interaction, function).
+INTERACTIONS: dict[tuple[str, str], tuple[str, Interaction]] = {
+    ("GET", "type/id"): ("read", read),
+    ("GET", "type/id/_history/version"): ("vread", vread),
+    ("GET", "type/id/_history"): ("history-instance", history),
+    ("GET", "type"): ("search-type", search),
+    ("POST", "type/_search"): ("search-type", search),
+    ("POST", "type"): ("create", create),
+    ("PUT", "type/id"): ("update", update),
+    ("PUT", "type"): ("update", conditional_update),
+    ("DELETE", "type/id"): ("delete", delete),
+    ("DELETE", "type"): ("delete", conditional_delete),
+}
+
+
+def chosen(definitions: Definitions, request: Request) -> Interaction:
+    """The interaction; NotFound for a type that there is none of, BadRequest for a shape that FHIR does not have."""
+    path = request.path
+    if not path or not definitions.is_resource(path[0]):
+        raise NotFound(f"There is no resource type '{path[0][:64] if path else ''}' in FHIR R4.")
+    found = INTERACTIONS.get((request.method, _shape(path)))
+    if found is None:
+        raise BadRequest(f"{request.method} {'/'.join(path)[:200]} is no interaction of this server.")
+    return found[1]
+
+
+def is_reading(request: Request) -> bool:
+    """Whether a request can't change anything."""
+    return request.method == "GET" or request.path[1:] == ("_search",)
+
+
+def _shape(path: tuple[str, ...]) -> str:
+    if len(path) == 2:
+        return "type/_search" if path[1] == "_search" else "type/id"
+    if len(path) > 2 and path[2] == "_history":
+        return "type/id/_history" if len(path) == 3 else "type/id/_history/version" if len(path) == 4 else "other"
+    return "type" if len(path) == 1 else "other"

@@ -1,0 +1,50 @@
+"""search by GET and POST _search: https://hl7.org/fhir/R4/http.html#search"""
+
+from typing import Any
+
+from server.errors import Issue
+from server.fhir import json_format
+from server.fhir.definitions import Definitions
+from server.fhir.outcome import outcome
+from server.fhir.subset import subset
+from server.interactions.bundle import bundle, entry, link
+from server.interactions.request import Answer, Request
+from server.repository import Transaction
+from server.search.find import SearchResult
+from server.search.query import Query
+from server.store.resources import Stored
+
+
+def search(transaction: Transaction, request: Request) -> Answer:
+    """A searchset: one page of matches, what they include, and a note on what was ignored."""
+    result = transaction.search(request.resource_type, request.parameters, lenient=request.lenient)
+    query = result.query
+    entries = [_match(transaction.definitions, request.base_url, query, found) for found in result.matches]
+    entries += [entry(request.base_url, found, search={"mode": "include"}) for found in result.included]
+    if query.ignored:
+        entries.append(_ignored(query))
+    more: dict[str, Any] = {} if result.total is None else {"total": result.total}
+    return Answer(status=200, body=bundle("searchset", entries, **more, link=_links(request, result)))
+
+
+def _match(definitions: Definitions, base_url: str, query: Query, found: Stored) -> dict[str, Any]:
+    resource = None
+    if query.elements or query.summary != "false":
+        whole = json_format.parse(found.body)
+        resource = subset(definitions, whole, summary=query.summary, elements=query.elements)
+    return entry(base_url, found, resource, search={"mode": "match"})
+
+
+def _ignored(query: Query) -> dict[str, Any]:
+    issues = (Issue(code="not-supported", details=f"Ignored: {text}", severity="warning") for text in query.ignored)
+    return {"resource": outcome(issues), "search": {"mode": "outcome"}}
+
+
+def _links(request: Request, result: SearchResult) -> list[dict[str, str]]:
+    url = f"{request.base_url}/{request.resource_type}"
+    used = list(result.query.used)
+    here = [*used, ("_page", result.query.cursor)] if result.query.cursor else used
+    links = [link("self", url, here), link("first", url, used)]
+    if result.next:
+        links.append(link("next", url, [*used, ("_page", result.next)]))
+    return links

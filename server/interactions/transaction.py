@@ -1,0 +1,161 @@
+"""transaction: all entries or none, links between them rewritten. https://hl7.org/fhir/R4/http.html#trules"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+from server.errors import BadRequest, HutongError, Issue, PreconditionFailed
+from server.fhir import instants
+from server.fhir.references import rewritten
+from server.interactions.batch import answered
+from server.interactions.bundle import bundle
+from server.interactions.create import own_resource
+from server.interactions.entries import Entry, entries
+from server.interactions.request import Answer, Request, of_stored, of_written
+from server.interactions.route import chosen
+from server.interactions.update import matched_id
+from server.repository import Repository, Transaction
+from server.search import url
+from server.security.access import Access
+
+T = TypeVar("T")
+#: The order in which entries are carried out, whatever order they stand in.
+ORDER = ("DELETE", "POST", "PUT", "GET")
+
+
+def transaction(repository: Repository, access: Access, request: Request) -> Answer:
+    """A transaction-response, its entries in the order of the request's."""
+    wanted = sorted(entries(request.resource or {}, request), key=lambda one: ORDER.index(one.request.method))
+    with repository.transaction(access) as opened:
+        work = _Work(opened)
+        plans = [_at(one, work.planned) for one in wanted]
+        _refuse_overlap(plans)
+        answers = {plan.entry.place: _at(plan.entry, partial(work.carried_out, plan)) for plan in plans}
+    made = [answered(answers[place]) for place in sorted(answers)]
+    return Answer(status=200, body=bundle("transaction-response", made))
+
+
+class _Plan:
+    """An entry whose identity is settled before anything is written."""
+
+    def __init__(self, entry: Entry, request: Request, *, id: str | None = None, done: Answer | None = None) -> None:
+        self.entry = entry
+        self.request = request
+        #: The id that a POST or PUT writes.
+        self.id = id
+        #: The answer of a conditional create that found its match.
+        self.done = done
+
+
+class _Work:
+    """One transaction under way."""
+
+    def __init__(self, opened: Transaction) -> None:
+        self._transaction = opened
+        #: fullUrl -> Type/id.
+        self._places: dict[str, str] = {}
+        #: (type, condition) -> id, for conditions that are stated more than once.
+        self._conditions: dict[tuple[str, str], str] = {}
+        self._found: dict[str, str] = {}
+
+    def planned(self, entry: Entry) -> _Plan:
+        """Settles which resource an entry is about, and what its fullUrl stands for."""
+        request = entry.request
+        chosen(self._transaction.definitions, request)
+        plan = _Plan(entry, request)
+        if request.method == "POST" and len(request.path) == 1:
+            plan = self._creation(entry, request)
+        elif request.method == "PUT":
+            own_resource(request)
+            plan = _Plan(entry, request, id=request.id if len(request.path) == 2 else self._conditional(request))
+        if plan.id is not None and entry.full_url:
+            self._places[entry.full_url] = f"{request.resource_type}/{plan.id}"
+        return plan
+
+    def _creation(self, entry: Entry, request: Request) -> _Plan:
+        own_resource(request)
+        if request.if_none_exist is None:
+            return _Plan(entry, request, id=instants.new_id())
+        condition = (request.resource_type, url.normal(request.if_none_exist))
+        if condition in self._conditions:
+            return _Plan(entry, request, id=self._conditions[condition], done=Answer(status=200))
+        found = self._transaction.matches_locked(request.resource_type, request.if_none_exist)
+        if len(found) > 1:
+            raise PreconditionFailed("Several resources match ifNoneExist; it allows at most one.")
+        id = found[0].id if found else instants.new_id()
+        self._conditions[condition] = id
+        return _Plan(entry, request, id=id, done=of_stored(found[0]) if found else None)
+
+    def _conditional(self, request: Request) -> str:
+        own = own_resource(request).get("id")
+        return matched_id(self._transaction, request) or str(own or instants.new_id())
+
+    def carried_out(self, plan: _Plan, _: Entry) -> Answer:
+        """Performs one entry."""
+        request = plan.request
+        if plan.done is not None:
+            return replace(plan.done, body=b"" if request.prefer_return == "minimal" else plan.done.body)
+        if plan.id is None or request.resource is None:
+            return chosen(self._transaction.definitions, request)(self._transaction, request)
+        root = plan.entry.full_url.rpartition(f"{request.resource_type}/")[0]
+        resource = rewritten(self._transaction.definitions, request.resource, lambda text: self._renamed(text, root))
+        if request.method == "POST":
+            return of_written(self._transaction.create(resource, id=plan.id), request)
+        written = self._transaction.update({**resource, "id": plan.id}, request.if_match)
+        return of_written(written, request)
+
+    def _renamed(self, text: str, root: str) -> str | None:
+        """What a link stands for after the transaction; None where it stays."""
+        for mark in ("#", "|", ""):
+            plain, _, rest = text.partition(mark) if mark else (text, "", "")
+            place = self._places.get(plain) or self._places.get(root + plain)
+            if place is not None:
+                return f"{place}{mark}{rest}" if rest else place
+        kind, asked, query = text.partition("?")
+        if asked and self._transaction.definitions.is_resource(kind):
+            return self._by_condition(kind, query)
+        return None
+
+    def _by_condition(self, kind: str, query: str) -> str:
+        """A conditional reference: the one resource that the query finds."""
+        key = f"{kind}?{query}"
+        if key not in self._found:
+            known = self._conditions.get((kind, url.normal(query)))
+            found = [known] if known else [one.id for one in self._transaction.matches_locked(kind, query)]
+            if len(found) != 1:
+                amount = "Several resources match" if found else "No resource matches"
+                raise PreconditionFailed(f"{amount} the conditional reference to {kind}; exactly one must.")
+            self._found[key] = f"{kind}/{found[0]}"
+        return self._found[key]
+
+
+def _refuse_overlap(plans: Sequence[_Plan]) -> None:
+    """The same resource may not be written twice: https://hl7.org/fhir/R4/http.html#trules"""
+    written: set[tuple[str, str]] = set()
+    for plan in plans:
+        request = plan.request
+        id = plan.id or (request.id if request.method == "DELETE" and len(request.path) == 2 else None)
+        if id is None or plan.done is not None:
+            continue
+        if (request.resource_type, id) in written:
+            raise BadRequest(
+                "A transaction may write a resource once only.", expression=f"Bundle.entry[{plan.entry.place}]"
+            )
+        written.add((request.resource_type, id))
+
+
+def _at(entry: Entry, work: Callable[[Entry], T]) -> T:
+    """Does the work of one entry; an error says at which entry it came up."""
+    try:
+        return work(entry)
+    except HutongError as error:
+        where = f"Bundle.entry[{entry.place}]"
+        error.issues = tuple(_placed(issue, where) for issue in error.issues)
+        raise
+
+
+def _placed(issue: Issue, where: str) -> Issue:
+    if issue.expression.startswith("Bundle."):
+        return issue
+    return replace(issue, expression=f"{where}.resource.{issue.expression}" if issue.expression else where)

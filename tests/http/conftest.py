@@ -1,0 +1,42 @@
+"""The FHIR routes in a minimal application, served by uvicorn on loopback over a real PostgreSQL."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from server.fhir.definitions import load
+from server.http.fhir import FhirServices, router
+from server.repository import Repository
+from server.search.find import Search
+from server.security.access import system
+from server.store.database import Database
+
+
+@pytest.fixture
+def fhir_url(database: Database) -> Iterator[str]:
+    """The base URL of the FHIR routes, open to everybody."""
+    definitions = load()
+    repository = Repository(database, definitions, Search(definitions))
+    app = FastAPI()
+    app.include_router(router(FhirServices(repository=repository, access=system)))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}/fhir"
+    server.should_exit = True
+    thread.join(timeout=10)
+
+
+@pytest.fixture
+def fhir(fhir_url: str) -> Iterator[httpx.Client]:
+    """A client of the FHIR routes."""
+    with httpx.Client(base_url=fhir_url) as client:
+        yield client

@@ -1,0 +1,183 @@
+"""FHIR over HTTP: status codes, headers, Bundles."""
+
+from typing import Any
+
+from httpx import Client
+
+PATIENT: dict[str, Any] = {"resourceType": "Patient", "identifier": [{"system": "urn:mrn", "value": "1"}]}
+OBSERVATION: dict[str, Any] = {"resourceType": "Observation", "status": "final", "code": {"text": "weight"}}
+
+
+def made(fhir: Client, resource: dict[str, Any]) -> dict[str, Any]:
+    answer = fhir.post(f"/{resource['resourceType']}", json=resource)
+    assert answer.status_code == 201, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def test_create_read_update_delete(fhir: Client) -> None:
+    created = fhir.post("/Patient", json=PATIENT)
+    assert created.status_code == 201
+    id = created.json()["id"]
+    assert created.headers["location"] == f"{fhir.base_url}Patient/{id}/_history/1"
+    assert created.headers["etag"] == 'W/"1"'
+    assert created.headers["content-type"].startswith("application/fhir+json")
+    read = fhir.get(f"/Patient/{id}")
+    assert read.json() == created.json() and read.headers["last-modified"].endswith("GMT")
+    assert fhir.get(f"/Patient/{id}", headers={"if-none-match": 'W/"1"'}).status_code == 304
+    updated = fhir.put(f"/Patient/{id}", json={**PATIENT, "id": id, "active": True}, headers={"if-match": 'W/"1"'})
+    assert updated.status_code == 200 and updated.headers["etag"] == 'W/"2"'
+    stale = fhir.put(f"/Patient/{id}", json={**PATIENT, "id": id}, headers={"if-match": 'W/"1"'})
+    assert stale.status_code == 412 and stale.json()["resourceType"] == "OperationOutcome"
+    assert "active" not in fhir.get(f"/Patient/{id}/_history/1").json()
+    assert fhir.delete(f"/Patient/{id}").status_code == 204
+    gone = fhir.get(f"/Patient/{id}")
+    assert gone.status_code == 410 and gone.json()["issue"][0]["code"] == "deleted"
+    history = fhir.get(f"/Patient/{id}/_history").json()
+    assert [entry["request"]["method"] for entry in history["entry"]] == ["DELETE", "PUT", "PUT"]
+    assert fhir.get("/Patient/none").status_code == 404
+
+
+def test_update_creates_under_the_clients_id(fhir: Client) -> None:
+    assert fhir.put("/Patient/mine", json={**PATIENT, "id": "mine"}).status_code == 201
+    assert fhir.put("/Patient/mine", json={**PATIENT, "id": "other"}).status_code == 400
+
+
+def test_prefer_return(fhir: Client) -> None:
+    minimal = fhir.post("/Patient", json=PATIENT, headers={"prefer": "return=minimal"})
+    assert minimal.status_code == 201 and minimal.content == b""
+    outcome = fhir.post("/Patient", json=PATIENT, headers={"prefer": "return=OperationOutcome"})
+    assert outcome.json()["resourceType"] == "OperationOutcome"
+
+
+def test_conditional_interactions(fhir: Client) -> None:
+    first = fhir.post("/Patient", json=PATIENT, headers={"if-none-exist": "identifier=urn:mrn|1"})
+    again = fhir.post("/Patient", json=PATIENT, headers={"if-none-exist": "identifier=urn:mrn|1"})
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert again.json() == first.json()
+    updated = fhir.put("/Patient?identifier=1", json={**PATIENT, "active": False})
+    assert updated.json()["id"] == first.json()["id"]
+    made(fhir, PATIENT)
+    assert fhir.put("/Patient?identifier=1", json=PATIENT).status_code == 412
+    assert fhir.delete("/Patient?identifier=1").status_code == 412
+    assert fhir.delete("/Patient?identifier=2").status_code == 204
+
+
+def test_formats(fhir: Client) -> None:
+    assert fhir.get("/metadata", headers={"accept": "application/fhir+xml"}).status_code == 406
+    assert fhir.get("/metadata?_format=json", headers={"accept": "application/fhir+xml"}).status_code == 200
+    assert fhir.get("/Patient?_format=application/fhir+json").status_code == 200
+    xml = fhir.post("/Patient", content=b"<Patient/>", headers={"content-type": "application/fhir+xml"})
+    assert xml.status_code == 415
+    broken = fhir.post("/Patient", content=b"{", headers={"content-type": "application/fhir+json"})
+    assert broken.status_code == 400
+    assert fhir.get("/Nothing").status_code == 404
+    assert fhir.get("/Patient/x/y").status_code == 404
+
+
+def test_unknown_parameter(fhir: Client) -> None:
+    refused = fhir.get("/Patient?famly=x")
+    issue = refused.json()["issue"][0]
+    assert refused.status_code == 400
+    assert issue["expression"] == ["famly"] and "family" in issue["details"]["text"]
+    lenient = fhir.get("/Patient?famly=x", headers={"prefer": "handling=lenient"}).json()
+    assert lenient["entry"][-1]["search"]["mode"] == "outcome"
+    assert "famly" not in lenient["link"][0]["url"]
+
+
+def test_search_pages_by_link(fhir: Client) -> None:
+    ids = {made(fhir, PATIENT)["id"] for _ in range(5)}
+    page = fhir.post("/Patient/_search", data={"identifier": "urn:mrn|1", "_count": "2", "_total": "accurate"}).json()
+    assert page["total"] == 5
+    seen = []
+    while True:
+        seen += [entry["resource"]["id"] for entry in page["entry"]]
+        following = [link["url"] for link in page["link"] if link["relation"] == "next"]
+        if not following:
+            break
+        page = fhir.get(following[0]).json()
+    assert len(seen) == 5 and set(seen) == ids
+
+
+def test_summary_and_elements(fhir: Client) -> None:
+    id = made(fhir, {**PATIENT, "birthDate": "1970-01-01", "photo": [{"title": "x"}]})["id"]
+    part = fhir.get(f"/Patient/{id}?_elements=birthDate").json()
+    assert part["birthDate"] == "1970-01-01" and "identifier" not in part
+    assert part["meta"]["tag"][0]["code"] == "SUBSETTED"
+    found = fhir.get("/Patient?_summary=true").json()["entry"][0]["resource"]
+    assert "photo" not in found and found["identifier"] == PATIENT["identifier"]
+    assert fhir.get("/Patient?_summary=count").json()["total"] == 1
+
+
+def test_batch_answers_each_entry(fhir: Client) -> None:
+    bundle = {
+        "resourceType": "Bundle",
+        "type": "batch",
+        "entry": [
+            {"resource": PATIENT, "request": {"method": "POST", "url": "Patient"}},
+            {"request": {"method": "GET", "url": "Patient/none"}},
+            {"request": {"method": "GET", "url": "Patient?identifier=1"}},
+        ],
+    }
+    answer = fhir.post("", json=bundle).json()
+    assert [entry["response"]["status"][:3] for entry in answer["entry"]] == ["201", "404", "200"]
+    assert answer["entry"][1]["response"]["outcome"]["issue"][0]["code"] == "not-found"
+    assert answer["entry"][2]["resource"]["entry"][0]["resource"]["identifier"] == PATIENT["identifier"]
+
+
+def transaction(*entries: dict[str, Any]) -> dict[str, Any]:
+    return {"resourceType": "Bundle", "type": "transaction", "entry": list(entries)}
+
+
+def test_transaction_rewrites_links(fhir: Client) -> None:
+    known = made(fhir, {"resourceType": "Organization", "identifier": [{"value": "org"}]})["id"]
+    patient, observation = (
+        "urn:uuid:6f1b2a7e-0001-4000-8000-000000000001",
+        "urn:uuid:6f1b2a7e-0001-4000-8000-000000000002",
+    )
+    text = {"status": "generated", "div": f'<div xmlns="http://www.w3.org/1999/xhtml"><a href="{patient}">x</a></div>'}
+    seen = {**OBSERVATION, "text": text, "identifier": [{"value": patient}], "subject": {"reference": patient}}
+    seen["performer"] = [{"reference": "Organization?identifier=org"}]
+    answer = fhir.post(
+        "",
+        json=transaction(
+            {"fullUrl": observation, "resource": seen, "request": {"method": "POST", "url": "Observation"}},
+            {"fullUrl": patient, "resource": PATIENT, "request": {"method": "POST", "url": "Patient"}},
+        ),
+    )
+    assert answer.status_code == 200, answer.text
+    stored, person = (entry["resource"] for entry in answer.json()["entry"])
+    assert stored["subject"] == {"reference": f"Patient/{person['id']}"}
+    assert f'href="Patient/{person["id"]}"' in stored["text"]["div"]
+    assert stored["performer"] == [{"reference": f"Organization/{known}"}]
+    # An identifier is no link.
+    assert stored["identifier"] == [{"value": patient}]
+    assert fhir.get(f"/Observation?subject={person['id']}").json()["total"] == 1
+
+
+def test_transaction_is_all_or_nothing(fhir: Client) -> None:
+    answer = fhir.post(
+        "",
+        json=transaction(
+            {"resource": PATIENT, "request": {"method": "POST", "url": "Patient"}},
+            {"resource": {**PATIENT, "id": "x"}, "request": {"method": "PUT", "url": "Patient/x", "ifMatch": 'W/"7"'}},
+        ),
+    )
+    assert answer.status_code == 412
+    assert answer.json()["issue"][0]["expression"] == ["Bundle.entry[1]"]
+    assert fhir.get("/Patient").json()["total"] == 0
+    twice = {"resource": {**PATIENT, "id": "x"}, "request": {"method": "PUT", "url": "Patient/x"}}
+    assert fhir.post("", json=transaction(twice, twice)).status_code == 400
+
+
+def test_transaction_with_one_condition_stated_twice(fhir: Client) -> None:
+    condition = {"method": "POST", "url": "Patient", "ifNoneExist": "identifier=urn:mrn|1"}
+    entries = [{"fullUrl": f"urn:uuid:{n}", "resource": PATIENT, "request": condition} for n in range(2)]
+    refer = {**OBSERVATION, "subject": {"reference": "urn:uuid:1"}}
+    answer = fhir.post(
+        "", json=transaction(*entries, {"resource": refer, "request": {"method": "POST", "url": "Observation"}})
+    )
+    patients = fhir.get("/Patient").json()
+    assert patients["total"] == 1
+    subject = answer.json()["entry"][2]["resource"]["subject"]["reference"]
+    assert subject == f"Patient/{patients['entry'][0]['resource']['id']}"
