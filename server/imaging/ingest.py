@@ -122,10 +122,8 @@ class Ingest:
                 if first is None:
                     candidates[candidate.accepted.sop_instance] = candidate
                     continue
-                # Twice in one request: compared in the pack, then taken back out of it.
-                self._compare_written(pack, first, candidate)
-                outcome.already.append(candidate.accepted)
-            except (BadInstance, DuplicateInstance) as error:
+                self._settle_twice(pack, first, candidate, outcome)
+            except BadInstance as error:
                 outcome.refused.append(_refusal(error, received))
         if candidates:
             self._commit(access, pack, candidates, outcome)
@@ -164,20 +162,22 @@ class Ingest:
         with view:
             return guard.check(view, at, at + pack.position - start, self._limits)
 
-    def _compare_written(self, pack: PackWriter, first: _Candidate, second: _Candidate) -> None:
+    def _settle_twice(self, pack: PackWriter, first: _Candidate, second: _Candidate, outcome: Outcome) -> None:
+        """One UID twice in a request: compared in the pack, and the second taken back out of it."""
         one, two = first.rows.instance, second.rows.instance
-        try:
-            if one.sha256 != two.sha256:
-                view, at = pack.view(one.pack_offset)
-                with view:
-                    other = at + two.pack_offset - one.pack_offset
-                    digests = {
-                        content_digest(view, at, at + one.length, self._limits),
-                        content_digest(view, other, other + two.length, self._limits),
-                    }
-                _same_or_refuse(len(digests) == 1)
-        finally:
-            pack.take_back(two.pack_offset)
+        same = one.sha256 == two.sha256
+        if not same:
+            view, at = pack.view(one.pack_offset)
+            with view:
+                other = at + two.pack_offset - one.pack_offset
+                same = content_digest(view, at, at + one.length, self._limits) == content_digest(
+                    view, other, other + two.length, self._limits
+                )
+        pack.take_back(two.pack_offset)
+        if same:
+            outcome.already.append(second.accepted)
+        else:
+            outcome.refused.append(_refusal(_DUPLICATE, second.accepted))
 
     def _commit(self, access: Access, pack: PackWriter, candidates: dict[str, _Candidate], outcome: Outcome) -> None:
         with self._database.unit_of_work() as uow:
@@ -249,6 +249,10 @@ class Ingest:
             store.note_stored(uow, tenant, access.who, [row.instance for row in new])
 
 
+_DUPLICATE = DuplicateInstance(
+    "Another instance with this SOP Instance UID is stored; the first is kept. Send changed content under a new UID.",
+    expression="00080018",
+)
 _OTHER_PATIENT = BadInstance(
     "Its Study Instance UID belongs to a study of another patient; correct Patient ID and Issuer, or the UID.",
     expression="0020000D",
@@ -271,11 +275,7 @@ def _keep(
 
 def _same_or_refuse(same: bool) -> None:
     if not same:
-        raise DuplicateInstance(
-            "Another instance with this SOP Instance UID is stored; the first is kept. Send changed content under a "
-            "new UID.",
-            expression="00080018",
-        )
+        raise _DUPLICATE
 
 
 def _agree(sound: Sound, received: Received, study: str) -> None:

@@ -1,0 +1,1 @@
+"""DICOM's own protocol (PS3.7, PS3.8): the service class provider."""

@@ -1,0 +1,219 @@
+"""DICOMweb over real sockets: dicomweb-client and plain HTTP against the routes under uvicorn."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC
+from io import BytesIO
+
+import httpx
+import pydicom
+import pytest
+import uvicorn
+from dicomweb_client import DICOMwebClient
+from fastapi import FastAPI
+
+from server.http.dicomweb import router
+from server.http.dicomweb_services import DicomWeb
+from server.imaging.guard import GuardLimits
+from server.imaging.ingest import Ingest
+from server.imaging.retrieve import Retrieve
+from server.security.access import Access
+from server.settings import Settings
+from server.store.database import Database
+from server.store.packs import Packs
+
+Make = Callable[..., bytes]
+
+
+@pytest.fixture
+def url(settings: Settings, database: Database) -> Iterator[str]:
+    packs, limits = Packs(settings.blobs), GuardLimits()
+    services = DicomWeb(
+        settings=settings,
+        database=database,
+        ingest=Ingest(database, packs, limits, UTC),
+        retrieve=Retrieve(database, packs, limits),
+        access=lambda request: Access(who="test", scopes=frozenset({"read", "write"})),
+    )
+    app = FastAPI()
+    app.include_router(router(services))
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}/dicomweb"
+    server.should_exit = True
+    thread.join()
+    listener.close()
+
+
+def multipart(files: list[bytes], boundary: str = "b", head: str = "Content-Type: application/dicom\r\n") -> bytes:
+    parts = (f"--{boundary}\r\n{head}\r\n".encode() + file + b"\r\n" for file in files)
+    return b"".join(parts) + f"--{boundary}--\r\n".encode()
+
+
+def stow(url: str, files: list[bytes], path: str = "/studies", kind: str = "") -> httpx.Response:
+    kind = kind or 'multipart/related; type="application/dicom"; boundary=b'
+    return httpx.post(url + path, content=multipart(files), headers={"Content-Type": kind})
+
+
+def test_dicomweb_client_stores_searches_and_retrieves(url: str, make_instance: Make) -> None:
+    client = DICOMwebClient(url)
+    files = [make_instance(n) for n in (1, 2, 3)]
+    answer = client.store_instances([pydicom.dcmread(BytesIO(file)) for file in files])
+    assert len(answer.ReferencedSOPSequence) == 3
+    (study,) = client.search_for_studies(search_filters={"PatientID": "P1", "StudyDate": "20240101-20240201"})
+    assert study["0020000D"]["Value"] == ["1.2.3"]
+    assert study["00201208"]["Value"] == [3]
+    (series,) = client.search_for_series("1.2.3", search_filters={"Modality": "CT"})
+    assert series["00201209"]["Value"] == [3]
+    instances = client.search_for_instances("1.2.3", series["0020000E"]["Value"][0])
+    assert [i["00200013"]["Value"] for i in instances] == [[1], [2], [3]]
+    back = client.retrieve_series("1.2.3", "1.2.3.1")
+    assert [d.PixelData for d in back] == [pydicom.dcmread(BytesIO(file)).PixelData for file in files]
+    metadata = client.retrieve_series_metadata("1.2.3", "1.2.3.1")
+    assert [m["00080018"]["Value"][0] for m in metadata] == ["1.2.3.1.1", "1.2.3.1.2", "1.2.3.1.3"]
+    (bulk,) = client.retrieve_bulkdata(metadata[0]["7FE00010"]["BulkDataURI"])
+    assert bulk == back[0].PixelData
+    assert client.retrieve_instance("1.2.3", "1.2.3.1", "1.2.3.1.2").InstanceNumber == 2
+
+
+def test_an_instance_comes_back_as_it_was_sent(url: str, make_instance: Make) -> None:
+    file = make_instance()
+    assert stow(url, [file]).status_code == 200
+    answer = httpx.get(
+        f"{url}/studies/1.2.3/series/1.2.3.1/instances/1.2.3.1.1", headers={"Accept": "application/dicom"}
+    )
+    assert answer.content == file
+    assert answer.headers["content-length"] == str(len(file))
+
+
+def test_the_response_says_what_became_of_each_instance(url: str, make_instance: Make) -> None:
+    answer = stow(url, [make_instance(1)])
+    assert answer.status_code == 200
+    place = answer.json()["00081199"]["Value"][0]["00081190"]["Value"][0]
+    assert httpx.get(f"{place}/metadata").json()[0]["00080018"]["Value"] == ["1.2.3.1.1"]
+    other = make_instance(1, StudyDescription="Other")
+    mixed = stow(url, [make_instance(1), make_instance(2), other, b"nonsense"])
+    assert mixed.status_code == 202
+    body = mixed.json()
+    assert len(body["00081199"]["Value"]) == 2
+    (failed,) = body["00081198"]["Value"]
+    assert failed["00081155"]["Value"] == ["1.2.3.1.1"] and failed["00081197"]["Value"] == [0x0111]
+    assert body["0008119A"]["Value"] == [{"00081197": {"vr": "US", "Value": [0xC000]}}]
+    assert "DICOM" in mixed.headers["warning"] or "0008" in mixed.headers["warning"]
+    assert stow(url, [other]).status_code == 409
+
+
+def test_a_study_in_the_path_binds(url: str, make_instance: Make) -> None:
+    answer = stow(url, [make_instance(1), make_instance(1, study="1.2.4")], "/studies/1.2.3")
+    assert answer.status_code == 202
+    assert len(answer.json()["00081199"]["Value"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        ("multipart/related; type=application/dicom; boundary=b", 200),
+        ('multipart/related; boundary="b"; type="application/dicom"', 200),
+        ("multipart/related; boundary=b", 200),
+        ('multipart/related; type="application/dicom"', 400),
+        ("multipart/related; type=application/dicom; boundary=other", 400),
+        ("text/plain", 415),
+        ("nonsense", 400),
+        ("multipart/related; type=application/dicom+json; boundary=b", 415),
+    ],
+)
+def test_forms_of_content_type(url: str, make_instance: Make, kind: str, status: int) -> None:
+    assert stow(url, [make_instance()], kind=kind).status_code == status
+
+
+def test_an_instance_alone(url: str, make_instance: Make) -> None:
+    answer = httpx.post(f"{url}/studies", content=make_instance(), headers={"Content-Type": "application/dicom"})
+    assert answer.status_code == 200
+
+
+def test_a_body_without_its_end_is_refused_and_nothing_stored(url: str, make_instance: Make) -> None:
+    body = multipart([make_instance()])[:-10]
+    kind = "multipart/related; type=application/dicom; boundary=b"
+    assert httpx.post(f"{url}/studies", content=body, headers={"Content-Type": kind}).status_code == 400
+    assert httpx.get(f"{url}/studies").json() == []
+
+
+def test_an_empty_request_is_refused(url: str) -> None:
+    assert stow(url, []).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "found", "warned"),
+    [
+        ("PatientName=hu*", 200, 1, False),
+        ("PatientName=HU^T?NG", 200, 1, False),
+        ("PatientName=Tong", 200, 0, False),
+        ("00100020=P1", 200, 1, False),
+        ("ModalitiesInStudy=MR", 200, 0, False),
+        ("ModalitiesInStudy=MR,CT", 200, 1, False),
+        ("StudyDate=-20240131", 200, 1, False),
+        ("StudyDate=20240201-", 200, 0, False),
+        ("StudyTime=1000-1015", 200, 1, False),
+        ("StudyInstanceUID=1.2.3,9.9", 200, 1, False),
+        ("StudyDescription=Chest*&AccessionNumber=A1", 200, 1, False),
+        ("StudyDescription=chest*", 200, 0, False),
+        ("PatientID=%25", 200, 0, False),
+        ("PatientID=*", 200, 1, False),
+        ("limit=0", 200, 0, False),
+        ("offset=1", 200, 0, False),
+        ("includefield=all&fuzzymatching=true", 200, 1, True),
+        ("Manufacturer=x", 200, 1, True),
+        ("ContentDate=20200101", 200, 1, True),
+        ("StudyDate=yesterday", 400, 0, False),
+        ("NoSuchThing=1", 400, 0, False),
+        ("limit=-1", 400, 0, False),
+        ("includefield=NoSuch", 400, 0, False),
+        ("StudyInstanceUID=x", 400, 0, False),
+    ],
+)
+def test_search_for_studies(url: str, make_instance: Make, query: str, status: int, found: int, warned: bool) -> None:
+    stow(url, [make_instance(1), make_instance(2)])
+    answer = httpx.get(f"{url}/studies?{query}")
+    assert answer.status_code == status
+    assert ("warning" in answer.headers) == warned
+    if status == 200:
+        assert len(answer.json()) == found
+
+
+def test_includefield_reaches_into_the_header(url: str, make_instance: Make) -> None:
+    stow(url, [make_instance(1, Manufacturer="M")])
+    (plain,) = httpx.get(f"{url}/studies").json()
+    assert "00080070" not in plain
+    (more,) = httpx.get(f"{url}/studies?includefield=Manufacturer").json()
+    assert more["00080070"] == {"vr": "LO", "Value": ["M"]}
+    (every,) = httpx.get(f"{url}/instances?includefield=all").json()
+    assert every["00280101"]["Value"] == [16] and "7FE00010" not in every
+
+
+@pytest.mark.parametrize(
+    ("accept", "status", "kind"),
+    [
+        ("*/*", 200, "multipart/related"),
+        ("multipart/related; type=application/dicom", 200, "multipart/related"),
+        ('multipart/related; type="application/dicom"; transfer-syntax=*', 200, "multipart/related"),
+        ("application/dicom; transfer-syntax=1.2.840.10008.1.2.1", 200, "application/dicom"),
+        ("text/html", 406, "application/json"),
+    ],
+)
+def test_forms_of_accept(url: str, make_instance: Make, accept: str, status: int, kind: str) -> None:
+    stow(url, [make_instance()])
+    place = f"{url}/studies/1.2.3/series/1.2.3.1/instances/1.2.3.1.1"
+    answer = httpx.get(place, headers={"Accept": accept})
+    assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (status, kind)
+
+
+def test_what_is_not_there(url: str) -> None:
+    assert httpx.get(f"{url}/studies/9.9").status_code == 404
+    assert httpx.get(f"{url}/studies/9.9/metadata").status_code == 404
+    assert httpx.get(f"{url}/studies/9.9/series").json() == []
