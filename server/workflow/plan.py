@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from server.errors import Unprocessable
 from server.fhir import definitions
-from server.fhir.fhirpath import compile_expression
+from server.fhir.fhirpath import compile_expression, plain_value
 from server.workflow import element
 
 Resource = dict[str, Any]
@@ -93,9 +93,12 @@ class _Scope:
         return scope
 
     def _variable(self, variable: Resource) -> list[Any]:
+        """The items with their types, so that e.g. a date stays one."""
         if variable["language"] == QUERY:
             return list(self.sources.search(self._filled(variable["expression"])))
-        return self.values(variable["expression"])
+        return compile_expression(variable["expression"]).evaluate(
+            self.event.focus, context=self.variables, resolve=self.sources.resolve, model=definitions.load()
+        )
 
     def _filled(self, query: str) -> str:
         """A FHIR query with its ``{{FHIRPath}}`` parts evaluated."""
@@ -108,13 +111,16 @@ class _Scope:
 
 
 def apply(plan: Resource, event: TopicEvent, pathway: Pathway, sources: Sources) -> list[Resource]:
-    """The resources that a plan's answer to an event consists of, each with its id; empty if no condition holds."""
-    start = {
-        "event": {"topic": event.topic, "recorded": event.recorded},
-        "created": {identifier: {"reference": reference} for identifier, reference in _references(event, pathway)},
-    }
-    scope = _Scope(pathway=pathway, event=event, sources=sources, plan=plan, variables=start).within(plan)
+    """The resources that a plan's answer to an event consists of, each with its id; empty if no condition holds.
+
+    Expressions know ``%event`` (topic, recorded) and ``%created`` (action id -> reference to what the action makes).
+    Ids follow from the plan's variable ``identity``, where it states one, else from the focus.
+    """
     triggered = [action for action in plan.get("action", ()) if _triggered(action, event.topic)]
+    start = {"event": {"topic": event.topic, "recorded": event.recorded}}
+    scope = _Scope(pathway=pathway, event=event, sources=sources, plan=plan, variables=start).within(plan)
+    created = {id: {"reference": reference} for id, reference in _references(scope)}
+    scope = replace(scope, variables={**scope.variables, "created": created})
     return [resource for action in triggered for resource in _action(action, scope)]
 
 
@@ -173,7 +179,7 @@ def _activity(activity: Resource, action: Resource, scope: _Scope) -> Resource:
         element.put(resource, dynamic["path"], inner.values(dynamic["expression"]["expression"]))
     origin = f"{focus['resourceType']}/{focus['id']}/_history/{focus['meta']['versionId']}"
     resource["meta"] = {**resource.get("meta", {}), "source": origin}
-    resource["id"] = _identity(scope.plan, action, scope.event)
+    resource["id"] = _identity(scope.plan, action, scope)
     return resource
 
 
@@ -191,14 +197,14 @@ def _request(activity: Resource) -> Resource:
     return resource
 
 
-def _references(event: TopicEvent, pathway: Pathway) -> Iterator[tuple[str, str]]:
+def _references(scope: _Scope) -> Iterator[tuple[str, str]]:
     """(action id, reference) for every action of the pathway that makes a resource: what it will be, if it is made."""
-    for plan in pathway.plans.values():
+    for plan in scope.pathway.plans.values():
         for action in _all_actions(plan):
-            activity = pathway.activities.get(action.get("definitionCanonical", "").partition("|")[0])
+            activity = scope.pathway.activities.get(action.get("definitionCanonical", "").partition("|")[0])
             if activity is not None and "id" in action:
                 kind = activity["kind"] if "kind" in activity else activity["contained"][0]["resourceType"]
-                yield action["id"], f"{kind}/{_identity(plan, action, event)}"
+                yield action["id"], f"{kind}/{_identity(plan, action, scope)}"
 
 
 def _all_actions(holder: Resource) -> Iterator[Resource]:
@@ -207,10 +213,11 @@ def _all_actions(holder: Resource) -> Iterator[Resource]:
         yield from _all_actions(action)
 
 
-def _identity(plan: Resource, action: Resource, event: TopicEvent) -> str:
-    """The id of what an action makes of a focus; action ids are unique within their plan."""
-    focus = event.focus
-    parts = [plan["url"], action.get("id", action.get("title", "")), focus["resourceType"], focus["id"]]
+def _identity(plan: Resource, action: Resource, scope: _Scope) -> str:
+    """The id of what an action makes; action ids are unique within their plan."""
+    focus = scope.event.focus
+    about = scope.variables.get("identity") or [f"{focus['resourceType']}/{focus['id']}"]
+    parts = [plan["url"], action.get("id", action.get("title", "")), str(plain_value(about[0]))]
     if any(item.get("type") == "named-event" for item in action.get("trigger", ())):
         # A triggered action answers each event anew; what is below it stays the same from version to version.
         parts.append(str(focus["meta"]["versionId"]))

@@ -1,0 +1,70 @@
+"""Every pathway does what its own cases say: given these resources and this event, expect these values."""
+
+import json
+from collections.abc import Iterator
+from importlib import resources
+from typing import Any
+
+import pytest
+
+from server.fhir import definitions
+from server.fhir.fhirpath import compile_expression
+from server.fhir.validate import validate
+from server.workflow import pathway
+from server.workflow.plan import TopicEvent, apply
+
+FOLDERS = ("lung_nodule",)
+
+
+class Given:
+    """A case's resources as sources."""
+
+    def __init__(self, given: list[dict[str, Any]]) -> None:
+        self._by_reference = {f"{one['resourceType']}/{one['id']}": one for one in given}
+
+    def resolve(self, reference: str) -> dict[str, Any] | None:
+        return self._by_reference.get(reference)
+
+    def search(self, query: str) -> list[dict[str, Any]]:
+        raise AssertionError(f"the case gives no answer to {query}")
+
+
+def _cases() -> Iterator[Any]:
+    for folder in FOLDERS:
+        files = resources.files("fhir_profiles").joinpath(folder, "cases").iterdir()
+        for file in sorted(files, key=lambda item: item.name):
+            document = json.loads(file.read_text(encoding="utf-8"))
+            for case in document["cases"]:
+                yield pytest.param(folder, document, case, id=f"{folder}-{file.name}-{case['title']}")
+
+
+def _apply(folder: str, document: dict[str, Any], case: dict[str, Any]) -> list[dict[str, Any]]:
+    known = pathway.read(folder)
+    event = TopicEvent(topic=document["topic"], focus=case["focus"], recorded=document["recorded"])
+    plans = list(known.answering(document["topic"]))
+    assert plans
+    return [made for plan in plans for made in apply(plan, event, known, Given(case["given"]))]
+
+
+@pytest.mark.parametrize(("folder", "document", "case"), list(_cases()))
+def test_case(folder: str, document: dict[str, Any], case: dict[str, Any]) -> None:
+    made = _apply(folder, document, case)
+    for expression, expected in case["expected"].items():
+        values = [
+            value
+            for resource in made
+            for value in compile_expression(expression).values(resource, model=definitions.load())
+        ]
+        assert [str(value) for value in values] == [str(value) for value in expected], expression
+    for resource in made:
+        assert [issue for issue in validate(definitions.load(), resource) if issue.severity != "warning"] == []
+    assert _apply(folder, document, case) == made
+
+
+def test_every_topic_that_a_pathway_answers_has_a_case() -> None:
+    for folder in FOLDERS:
+        files = resources.files("fhir_profiles").joinpath(folder, "cases").iterdir()
+        tested = {json.loads(file.read_text(encoding="utf-8"))["topic"] for file in files}
+        for plan in pathway.read(folder).plans.values():
+            named = {t["name"] for action in plan["action"] for t in action.get("trigger", ())}
+            assert named <= tested
