@@ -75,7 +75,7 @@ SHORT_AXIS = _sct("103340004", "Short Axis")
 DIAMETER = _sct("81827009", "Diameter")
 VOLUME = _sct("118565006", "Volume")
 CERTAINTY = _dcm("111012", "Certainty of Finding")
-SEGMENTED_VOXELS = _dcm("126030", "Sum of segmented voxel volumes")
+SEGMENTED_VOXELS = _dcm("126030", "Sum of segmented voxel method for volume")
 
 # Findings (CID 6102) and the category that a SEG's segment gets (CID 7150).
 NODULE = _sct("27925004", "Nodule")
@@ -84,7 +84,7 @@ ABNORMAL_STRUCTURE = _sct("49755003", "Morphologically Abnormal Structure")
 # Units.
 MILLIMETER = Coding(value="mm", scheme="UCUM", meaning="millimeter")
 CUBIC_MILLIMETER = Coding(value="mm3", scheme="UCUM", meaning="cubic millimeter")
-PERCENT = Coding(value="%", scheme="UCUM", meaning="percent")
+PERCENT = Coding(value="%", scheme="UCUM", meaning="Percent")
 
 #: IHE AIR: purpose of a Contributing Equipment item that describes an algorithm.
 PROCESSING_ALGORITHM = Coding(value="1630", scheme="99IHE", meaning="Processing Algorithm")

@@ -5,12 +5,11 @@ standard has it as type 2, and a value that its VR does not allow is written emp
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, MutableSequence, Sequence
 from datetime import datetime, timedelta, timezone
 
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
-from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_sr import codes
@@ -45,7 +44,7 @@ _MANUFACTURER, _MODEL, _VERSION = "Hutong", "Hutong report writer", "1"
 
 def _checked(source: Dataset, keyword: str, pattern: str) -> str:
     value = source.get(keyword)
-    text = "" if value is None or isinstance(value, list | DicomSequence) else str(value).strip()
+    text = "" if value is None or isinstance(value, MutableSequence) else str(value).strip()
     return text if re.fullmatch(pattern, text) else ""
 
 

@@ -192,17 +192,17 @@ def _numbers(finding: Finding, concept: Coding, graphic: Region) -> list[Dataset
     """TID 300 for each measurement and for the certainty, with the graphics hung on them (TID 320)."""
     certain = [] if finding.confidence is None else [certainty(finding.confidence)]
     numbers = [*finding.measurements, *certain]
-    free = [m for m in numbers if _is_free(m)]
-    # The number that carries the rectangle stands first; only the certainty may be moved for it.
-    if free and free[0] is not numbers[0] and certain:
+    if certain and not _is_free(numbers[0]):
+        # The number that carries the rectangle stands first; only the certainty may be moved for it.
         numbers = [*certain, *finding.measurements]
-        free = [m for m in numbers if _is_free(m)]
-    graphics = _graphics(concept, graphic, len(free))
+    free = [index for index, measurement in enumerate(numbers) if _is_free(measurement)]
     if not free:
         # No number can carry it: the graphic stands in the group itself, as in TID 1410.
-        return [_item(*each, CONTAINS) for each in graphics] + [_number(m, []) for m in numbers]
-    hung = {id(m): [_item(*each)] for m, each in zip(free, graphics, strict=False)}
-    return [_number(m, hung.get(id(m), [])) for m in numbers]
+        return [_item(concept, graphic, CONTAINS)] + [_number(measurement, []) for measurement in numbers]
+    others = [*free[1:], *(index for index in range(len(numbers)) if index not in free)]
+    graphics = _graphics(concept, graphic, alone=not others)
+    hung = {at: _item(*each) for at, each in zip((free[0], *others), graphics, strict=False)}
+    return [_number(m, [hung[index]] if index in hung else []) for index, m in enumerate(numbers)]
 
 
 def _is_free(measurement: Measurement) -> bool:
@@ -210,11 +210,11 @@ def _is_free(measurement: Measurement) -> bool:
     return measurement.method is None and measurement.region is None and measurement.derivation is None
 
 
-def _graphics(concept: Coding, graphic: Region, places: int) -> list[tuple[Coding, Region]]:
+def _graphics(concept: Coding, graphic: Region, *, alone: bool) -> list[tuple[Coding, Region]]:
     """A rectangle as it is; any other region as its rectangle and, on a second number, its outline."""
     if is_rectangle(graphic):
         return [(concept, graphic)]
-    if places < 2:
+    if alone:
         return [(codes.OUTLINE, graphic)]
     rectangle = Region(
         image=graphic.image,
