@@ -1,6 +1,6 @@
 """Makes chest-CT phantoms: ``python -m conformance.phantom OUT [options]``.
 
-    python -m conformance.phantom out                         one study of seed 1: CT instances, truth.json, truth_sr.dcm
+    python -m conformance.phantom out                         one study: CT instances, truth.json, truth_sr.dcm
     python -m conformance.phantom out --prior-days 180        the same lungs 180 days apart: out/current and out/prior
     python -m conformance.phantom out --nodules 8 12:part-solid:pleura 9:solid:spiculated@-70,20,-30~250
     python -m conformance.phantom out --nodules none --spacing 1.25 --kernel sharp --noise 40
@@ -28,7 +28,9 @@ from conformance.phantom.write import make, make_npz
 
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m conformance.phantom", description="Make a chest CT with known nodules.")
+    parser = argparse.ArgumentParser(
+        prog="python -m conformance.phantom", description="Make a chest CT with known nodules."
+    )
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=1, help="npz only: that many consecutive seeds")

@@ -71,7 +71,8 @@ def build(patient: Patient, seed: int) -> Fields:
     fields = {
         "body": muscle - patient.fat * _fat_profile(patient, f), "muscle": muscle, "cavity": cavity, "lung": lung,
         "mediastinum": mediastinum, "heart": heart, "dome": dome, "bone": bone, "canal": _canal(patient, f),
-        "oblique": oblique, "horizontal": horizontal, "tissue": _tissue(patient, f, lung), "side": f.x, "marbling": f.fine,
+        "oblique": oblique, "horizontal": horizontal, "tissue": _tissue(patient, f, lung),
+        "side": f.x, "marbling": f.fine,
     }  # fmt: skip
     full = {name: np.ascontiguousarray(np.broadcast_to(v, grid.shape), dtype=np.float32) for name, v in fields.items()}
     return Fields(grid=grid, **full)
@@ -106,7 +107,8 @@ def _body_grid(patient: Patient) -> Grid:
 def _frame(grid: Grid, seed: int) -> _Frame:
     z, y, x = (grid.axis(k).astype(np.float32) for k in range(3))
     broad, middle, fine = (
-        Lattice(np.random.default_rng([seed, 100 + n]), step).on(grid, (0.0, 0.0, 0.0)) for n, step in enumerate((48.0, 22.0, 8.0))
+        Lattice(np.random.default_rng([seed, 100 + n]), step).on(grid, (0.0, 0.0, 0.0))
+        for n, step in enumerate((48.0, 22.0, 8.0))
     )
     return _Frame(x=x[None, None, :], y=y[None, :, None], z=z[:, None, None], broad=broad, middle=middle, fine=fine)
 
@@ -224,7 +226,9 @@ def _muscle(patient: Patient, f: _Frame, cavity: Floats, coarse: Grid) -> Floats
     beside = np.exp(-(((np.abs(f.x) - 62.0) / 34.0) ** 2))
     wall = patient.wall * (0.72 + 0.25 * upper) + 9.0 * front * upper * beside
     back = np.clip((f.y - 30.0) / 40.0, 0.0, 1.0)
-    wall = wall + back * (13.0 * np.exp(-((f.x / 62.0) ** 4)) + 16.0 * upper * np.exp(-(((np.abs(f.x) - 90) / 40) ** 2)))
+    wall = wall + back * (
+        13.0 * np.exp(-((f.x / 62.0) ** 4)) + 16.0 * upper * np.exp(-(((np.abs(f.x) - 90) / 40) ** 2))
+    )
     shoulder = as_distance(_ellipsoid(f, (0, 22 * s, patient.top + 18 * s), (205 * s, 78 * s, 92 * s)), coarse)
     closeness = np.float32(14.0)
     low, high = np.minimum(cavity - wall, shoulder), np.maximum(cavity - wall, shoulder)

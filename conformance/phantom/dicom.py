@@ -11,8 +11,8 @@ import pydicom
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
-from conformance.phantom.grid import Floats
 from conformance.phantom.make import Study
+from conformance.phantom.render import Pixels
 
 MANUFACTURER = "Hutong phantom"
 #: Changes when the same wishes give other images.
@@ -60,7 +60,7 @@ class Identity:
         return uid(self.patient_key, "lesion", number)
 
 
-def write(study: Study, identity: Identity, images: Iterator[Floats], folder: Path) -> list[Dataset]:
+def write(study: Study, identity: Identity, images: Iterator[Pixels], folder: Path) -> list[Dataset]:
     """Write one file a slice; returns the headers (without pixels), feet first."""
     folder.mkdir(parents=True, exist_ok=True)
     common = _common(study, identity)
@@ -80,7 +80,7 @@ def write(study: Study, identity: Identity, images: Iterator[Floats], folder: Pa
     return headers
 
 
-def _save(data: Dataset, image: Floats, path: Path) -> Path:
+def _save(data: Dataset, image: Pixels, path: Path) -> Path:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
     meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID

@@ -33,7 +33,9 @@ class Grid:
 
     def coarse(self, step: float, margin: int = 2) -> "Grid":
         """A grid of ``step`` mm that covers this one with ``margin`` cells around it."""
-        counts = [int(np.ceil((n - 1) * s / step)) + 2 * margin + 1 for n, s in zip(self.shape, self.spacing, strict=True)]
+        counts = [
+            int(np.ceil((n - 1) * s / step)) + 2 * margin + 1 for n, s in zip(self.shape, self.spacing, strict=True)
+        ]
         x, y, z = (o - margin * step for o in self.origin)
         return Grid(shape=(counts[0], counts[1], counts[2]), spacing=(step,) * 3, origin=(x, y, z))
 
@@ -96,9 +98,7 @@ class Lattice:
     def on(self, grid: Grid, center: tuple[float, float, float]) -> Floats:
         """Values on a grid, the lattice centred on the patient at ``center``."""
         count = self._values.shape[0]
-        z, y, x = (
-            cubic_weights(self._start, self._step, count, grid.axis(k) - center[2 - k]) for k in range(3)
-        )
+        z, y, x = (cubic_weights(self._start, self._step, count, grid.axis(k) - center[2 - k]) for k in range(3))
         planes = np.tensordot(z, self._values, axes=1)
         out: Floats = np.ascontiguousarray((y @ planes) @ x.T)
         return out
@@ -106,7 +106,9 @@ class Lattice:
 
 def sample(field: Floats, grid: Grid, points: Floats) -> Floats:
     """Trilinear values of a field at points (n, 3); outside the grid the border's value."""
-    index = [np.clip((points[:, 2 - k] - grid.origin[2 - k]) / grid.spacing[k], 0, grid.shape[k] - 1.001) for k in range(3)]
+    index = [
+        np.clip((points[:, 2 - k] - grid.origin[2 - k]) / grid.spacing[k], 0, grid.shape[k] - 1.001) for k in range(3)
+    ]
     base = [np.floor(i).astype(np.int64) for i in index]
     part = [i - b for i, b in zip(index, base, strict=True)]
     total = np.zeros(len(points), dtype=np.float64)
@@ -126,7 +128,7 @@ def corners() -> Iterator[tuple[int, int, int]]:
 
 def gradient(field: Floats, grid: Grid) -> tuple[Floats, Floats, Floats]:
     """Derivatives of a field along x, y and z, per mm."""
-    dz, dy, dx = np.gradient(field, *grid.spacing)
+    dz, dy, dx = (np.asarray(part, dtype=field.dtype) for part in np.gradient(field, *grid.spacing))
     return dx, dy, dz
 
 

@@ -109,7 +109,11 @@ class _Maker:
         stem = self._walk(start, self._rng.uniform(12, 20), 4, 0.2)
         parts = [self._kept(stem, radius * np.array([0.8, 1.0, 1.1, 1.0, 0.9]))]
         for _ in range(2):
-            parts.append(self._kept(self._walk(stem[-1], self._rng.uniform(7, 12), 3, 0.25), radius * np.array([0.85, 0.8, 0.7, 0.5])))
+            parts.append(
+                self._kept(
+                    self._walk(stem[-1], self._rng.uniform(7, 12), 3, 0.25), radius * np.array([0.85, 0.8, 0.7, 0.5])
+                )
+            )
         return joined(*parts)
 
     def speck(self) -> Tubes:

@@ -112,7 +112,9 @@ def _scan(scene: Scene, pose: Pose, wishes: Wishes, rng: np.random.Generator, nu
     kernel = wishes.kernel or str(rng.choice(list(KERNELS), p=(0.3, 0.45, 0.25)))
     low, high = _lung_box(scene, pose)
     reach = float(high[2] - low[2]) + 24.0
-    spacing = wishes.spacing or (reach / wishes.slices if wishes.slices else float(rng.choice((1.25, 2.0, 2.5), p=(0.2, 0.3, 0.5))))
+    spacing = wishes.spacing or (
+        reach / wishes.slices if wishes.slices else float(rng.choice((1.25, 2.0, 2.5), p=(0.1, 0.3, 0.6)))
+    )
     thickness = wishes.thickness or spacing
     count = wishes.slices or int(np.ceil(reach / spacing))
     field = float(np.clip((high[0] - low[0]) * rng.uniform(1.18, 1.5), 0.55 * 512, 0.9 * 512))
@@ -121,11 +123,15 @@ def _scan(scene: Scene, pose: Pose, wishes: Wishes, rng: np.random.Generator, nu
     half = (wishes.matrix - 1) / 2 * pixel
     origin = np.round([middle[0] - half, middle[1] - half, middle[2] - (count - 1) / 2 * spacing], 3)
     grid = Grid(
-        shape=(count, wishes.matrix, wishes.matrix), spacing=(spacing, pixel, pixel), origin=(float(origin[0]), float(origin[1]), float(origin[2]))
+        shape=(count, wishes.matrix, wishes.matrix),
+        spacing=(spacing, pixel, pixel),
+        origin=(float(origin[0]), float(origin[1]), float(origin[2])),
     )
     usual = KERNELS[kernel].noise * float(rng.uniform(0.7, 1.2)) / max(thickness, 0.8) ** 0.5
     noise = usual if wishes.noise is None else wishes.noise
-    return Scan(grid=grid, pose=pose, kernel=kernel, noise=noise, thickness=thickness, noise_seed=wishes.seed * 8 + number)
+    return Scan(
+        grid=grid, pose=pose, kernel=kernel, noise=noise, thickness=thickness, noise_seed=wishes.seed * 8 + number
+    )
 
 
 def _lung_box(scene: Scene, pose: Pose) -> tuple[Floats, Floats]:
@@ -147,10 +153,17 @@ def _truth(scene: Scene, pose: Pose) -> tuple[Truth, ...]:
         x, y, z = (round(float(v), 2) for v in pose.to_scanner(whole.center[None])[0])
         out.append(
             Truth(
-                number=nodule.number, center_mm=(x, y, z), diameter_mm=round(diameter(whole.volume), 2),
-                volume_mm3=round(whole.volume, 2), density=nodule.density, solid_diameter_mm=solid,
-                attachment=nodule.attachment, margin=nodule.margin, side="left" if whole.center[0] > 0 else "right",
-                calcified=nodule.calcium is not None, doubling_days=round(nodule.doubling_days, 1),
-            )  # fmt: skip
+                number=nodule.number,
+                center_mm=(x, y, z),
+                diameter_mm=round(diameter(whole.volume), 2),
+                volume_mm3=round(whole.volume, 2),
+                density=nodule.density,
+                solid_diameter_mm=solid,
+                attachment=nodule.attachment,
+                margin=nodule.margin,
+                side="left" if whole.center[0] > 0 else "right",
+                calcified=nodule.calcium is not None,
+                doubling_days=round(nodule.doubling_days, 1),
+            )
         )
     return tuple(out)

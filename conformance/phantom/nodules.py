@@ -41,7 +41,9 @@ def parse(text: str) -> Spec:
         at = tuple(float(v) for v in match["at"].split(",")) if match and match["at"] else None
         vdt = float(match["vdt"]) if match and match["vdt"] else None
     except (IndexError, ValueError) as error:
-        raise SpecError(f"nodule {text!r}: write DIAMETER[:word...][@X,Y,Z][~DAYS], for example 8:solid:pleura~250") from error
+        raise SpecError(
+            f"nodule {text!r}: write DIAMETER[:word...][@X,Y,Z][~DAYS], for example 8:solid:pleura~250"
+        ) from error
     if not 2.0 <= diameter <= 30.0 or (at is not None and len(at) != 3):
         raise SpecError(f"nodule {text!r}: the diameter must be 2 to 30 mm and a place must have three coordinates")
     found: dict[str, str] = {}
@@ -81,7 +83,8 @@ class Shape:
         unit = offset / np.maximum(rho, 1e-3)[..., None]
         cosine = unit @ self.directions.T.astype(np.float32)
         bumps: Floats = np.exp((cosine - 1.0) * self.sharpness.astype(np.float32)) @ self.heights.astype(np.float32)
-        return np.maximum(1.0 + bumps, 0.3)
+        out: Floats = np.maximum(1.0 + bumps, 0.3)
+        return out
 
     def extent(self) -> float:
         """No point of it is farther from the centre than this, mm."""
@@ -103,7 +106,9 @@ class Shape:
 def form(margin: str, rng: np.random.Generator) -> Shape:
     """A random unit form with this margin, at the origin."""
     bumps = {"circumscribed": 4, "lobulated": 7, "spiculated": 6, "irregular": 12, "ill-defined": 7}[margin]
-    height = {"circumscribed": 0.06, "lobulated": 0.24, "spiculated": 0.12, "irregular": 0.2, "ill-defined": 0.12}[margin]
+    height = {"circumscribed": 0.06, "lobulated": 0.24, "spiculated": 0.12, "irregular": 0.2, "ill-defined": 0.12}[
+        margin
+    ]
     directions = rng.standard_normal((bumps, 3))
     heights = rng.uniform(-height, 1.6 * height, bumps)
     sharpness = rng.uniform(2.5, 5.0, bumps) if margin != "irregular" else rng.uniform(3.0, 14.0, bumps)

@@ -43,7 +43,9 @@ def sized(shape: Shape, wanted: float, fields: Fields) -> Shape:
     for _ in range(4):
         has = diameter(measure(shape, fields, steps=36).volume)
         if has <= 0.0:
-            raise SpecError(f"nodule of {wanted} mm at {np.round(shape.center, 1).tolist()}: that place is not in the lung")
+            raise SpecError(
+                f"nodule of {wanted} mm at {np.round(shape.center, 1).tolist()}: that place is not in the lung"
+            )
         shape = shape.scaled(float(np.clip(wanted / has, 0.4, 2.5)))
     return shape
 
@@ -122,7 +124,9 @@ class Placer:
             if score >= 0.0:
                 break
         if best is None or best_score < -1e6:
-            raise SpecError(f"no place left in the lung for a nodule of {2 * radius} mm, {attachment}; ask for fewer nodules")
+            raise SpecError(
+                f"no place left in the lung for a nodule of {2 * radius} mm, {attachment}; ask for fewer nodules"
+            )
         return best
 
     def _candidate(self, radius: float, attachment: str) -> Floats:
@@ -163,7 +167,10 @@ class Placer:
         if depth < (radius + 2.5 if attachment == "none" else 0.2 * radius):
             return -1e7 if depth < 0.0 else -1e3 - radius - 2.5 + depth
         score = 0.0
-        for tubes, least, slack in ((self._airways, 0.0, 1.0), (self._vessels, 4.0 if attachment == "vessel" else 1.3, 0.5)):
+        for tubes, least, slack in (
+            (self._airways, 0.0, 1.0),
+            (self._vessels, 4.0 if attachment == "vessel" else 1.3, 0.5),
+        ):
             large = tubes.start_radius > least
             middle = 0.5 * (tubes.start[large] + tubes.end[large])
             gap = np.linalg.norm(middle - center, axis=1) - tubes.start_radius[large] - radius - slack

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from conformance.phantom.anatomy import Fields, gradient_width, posed
 from conformance.phantom.grid import Bools, Floats, Grid, Resampler
@@ -11,8 +12,12 @@ from conformance.phantom.nodules import Nodule, Shape
 from conformance.phantom.patient import Pose
 from conformance.phantom.scanner import KERNELS, Reconstruction
 from conformance.phantom.scene import Scene
-from conformance.phantom.tubes import coverage, subslices
+from conformance.phantom.tubes import Tubes, coverage, subslices
 
+Labels = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[np.int16]
+
+#: Slices composed at once.
 _SLAB = 20
 
 
@@ -41,7 +46,7 @@ class _Patch:
     number: int
 
 
-def slices(scene: Scene, scan: Scan) -> Iterator[tuple[Floats, Bools, Floats]]:
+def slices(scene: Scene, scan: Scan) -> Iterator[tuple[Pixels, Bools, Labels]]:
     """Per slice from feet to head: HU as int16, lung (with its nodules) as bool, nodule numbers as uint8."""
     painter = _Painter(scene, scan)
     grid = scan.grid
@@ -73,15 +78,17 @@ class _Painter:
         self._patches = [self._patch(n) for n in scene.nodules]
         self._bands = [self._band(shape, hu) for shape, hu in scene.lookalikes.bands]
 
-    def slab(self, first: int, last: int) -> Iterator[tuple[Floats, Bools, Floats]]:
+    def slab(self, first: int, last: int) -> Iterator[tuple[Floats, Bools, Labels]]:
         scene, scan = self._scene, self._scan
         x, y, z = scan.grid.origin
         part = Grid(
-            shape=(last - first, *scan.grid.shape[1:]), spacing=scan.grid.spacing, origin=(x, y, z + first * scan.grid.spacing[0])
+            shape=(last - first, *scan.grid.shape[1:]),
+            spacing=scan.grid.spacing,
+            origin=(x, y, z + first * scan.grid.spacing[0]),
         )
 
-        def share(tubes: object) -> Floats:
-            return coverage(tubes.moved(scan.pose.turn, scan.pose.shift), part, scan.thickness)  # type: ignore[attr-defined]
+        def share(tubes: Tubes) -> Floats:
+            return coverage(tubes.moved(scan.pose.turn, scan.pose.shift), part, scan.thickness)
 
         looks = scene.lookalikes
         painted = {
@@ -92,7 +99,7 @@ class _Painter:
         for k in range(first, last):
             yield self._slice(k, {name: v[k - first] for name, v in painted.items()})
 
-    def _slice(self, k: int, tubes: dict[str, Floats]) -> tuple[Floats, Bools, Floats]:
+    def _slice(self, k: int, tubes: dict[str, Floats]) -> tuple[Floats, Bools, Labels]:
         patient = self._scene.patient
         lung_level = self._full.slice(self._lung, k)
         lung = np.clip(0.5 - lung_level, 0.0, 1.0)
@@ -109,7 +116,7 @@ class _Painter:
         outside = self._table
         return outside + body * (image - outside), lung_level < 0.0, label
 
-    def _inside_lung(self, k: int, tubes: dict[str, Floats], lung_level: Floats) -> tuple[Floats, Floats]:
+    def _inside_lung(self, k: int, tubes: dict[str, Floats], lung_level: Floats) -> tuple[Floats, Labels]:
         """HU inside the lung: tissue, fissures, bands, nodules, lookalikes; and the nodules' numbers."""
         half, fields = self._half, self._fields
         tissue = half.slice(fields.tissue, k)
@@ -123,7 +130,10 @@ class _Painter:
             if not 0 <= plane < patch.share.shape[0]:
                 continue
             share = patch.share[plane]
-            where = (slice(patch.low[1], patch.low[1] + share.shape[0]), slice(patch.low[2], patch.low[2] + share.shape[1]))
+            where = (
+                slice(patch.low[1], patch.low[1] + share.shape[0]),
+                slice(patch.low[2], patch.low[2] + share.shape[1]),
+            )
             hu = patch.hu if isinstance(patch.hu, float) else patch.hu[plane]
             _mix(image[where], share, hu)
             if patch.number:

@@ -82,7 +82,12 @@ def _moved_root(tree: trees.Tree, root: Floats) -> trees.Tree:
 
 def _lobes(patient: Patient, fields: Fields, side: float, rng: np.random.Generator) -> list[Floats]:
     """Points for a tree's ends, one cloud a lobe, none within a few mm of the pleura or on a fissure."""
-    deep = (fields.lung < -2.0) & (fields.side * side > 0) & (np.abs(fields.oblique) > 2.0) & (np.abs(fields.horizontal) > 2.0)
+    deep = (
+        (fields.lung < -2.0)
+        & (fields.side * side > 0)
+        & (np.abs(fields.oblique) > 2.0)
+        & (np.abs(fields.horizontal) > 2.0)
+    )
     cells = np.argwhere(deep)
     step = fields.grid.spacing[0]
     litres = len(cells) * step**3 / 1e6
@@ -109,8 +114,8 @@ def _great_vessels(patient: Patient) -> Tubes:
     """Aorta with its arch's branches, caval vein, pulmonary trunk and the veins' ends at the left atrium."""
     s = patient.scale
     lines = [
-        ([(4, -38, -55), (-12, -36, -20), (-13, -30, 12), (-4, -20, 32), (8, -4, 39), (18, 12, 36), (22, 26, 20), (21, 29, -60), (20, 30, -230)],
-         [15, 16, 15.5, 14.5, 14, 13, 12.5, 12, 11.5]),
+        ([(4, -38, -55), (-12, -36, -20), (-13, -30, 12), (-4, -20, 32), (8, -4, 39)], [15, 16, 15.5, 14.5, 14]),
+        ([(8, -4, 39), (18, 12, 36), (22, 26, 20), (21, 29, -60), (20, 30, -230)], [14, 13, 12.5, 12, 11.5]),
         ([(-6, -22, 34), (-11, -18, 70), (-16, -8, 130)], [6, 5.5, 5]),
         ([(4, -12, 40), (8, -8, 80), (12, 0, 130)], [4.2, 4, 4]),
         ([(13, 4, 40), (20, 6, 80), (34, 8, 125)], [5, 4.5, 4.5]),

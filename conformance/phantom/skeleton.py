@@ -62,7 +62,12 @@ def _sternum(patient: Patient) -> Tubes:
     front = -patient.cavity[1] - 10.0
     rows = []
     for x in np.linspace(-11.0, 11.0, 7):
-        line = [(x * 1.5, front * 0.78, 62 * s), (x * 1.3, front * 0.9, 38 * s), (x, front, 0.0), (x * 0.8, front - 2, -70 * s)]
+        line = [
+            (x * 1.5, front * 0.78, 62 * s),
+            (x * 1.3, front * 0.9, 38 * s),
+            (x, front, 0.0),
+            (x * 0.8, front - 2, -70 * s),
+        ]
         rows.append(chain(line, [5.2, 5.2, 5.0, 4.5]))
     return joined(*rows)
 
@@ -72,11 +77,14 @@ def _girdle(patient: Patient) -> list[Tubes]:
     out = []
     for side in (-1.0, 1.0):
         out.append(
-            chain([(side * 20, -62 * s, 66 * s), (side * 70, -66 * s, top - 2), (side * 145, -10 * s, top + 30)], [7.0, 6.0, 6.0])
+            chain(
+                [(side * 20, -62 * s, 66 * s), (side * 70, -66 * s, top - 2), (side * 145, -10 * s, top + 30)],
+                [7.0, 6.0, 6.0],
+            )
         )
-        tip, inner, outer = (
-            np.array([side * 108 * s, 84 * s, -40 * s]), np.array([side * 72 * s, 96 * s, 70 * s]), np.array([side * 150 * s, 52 * s, 86 * s])
-        )  # fmt: skip
+        tip = np.array([side * 108, 84, -40]) * s
+        inner = np.array([side * 72, 96, 70]) * s
+        outer = np.array([side * 150, 52, 86]) * s
         for share in np.linspace(0.0, 1.0, 26):
             upper = inner + share * (outer - inner) + np.array([0, 6.0, 0]) * np.sin(np.pi * share)
             thick = 4.2 if share in (0.0, 1.0) else 2.6

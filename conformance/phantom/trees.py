@@ -36,7 +36,9 @@ class Tree:
 def grow(points: Floats, root: Floats, direction: Floats, rng: np.random.Generator) -> Tree:
     """A tree from ``root`` that reaches every point."""
     starts, ends, leaves, parents = [], [], [], []
-    stack = [(np.arange(len(points)), np.asarray(root, dtype=np.float64), np.asarray(direction, dtype=np.float64), -1)]
+    stack: list[tuple[npt.NDArray[np.int64], Floats, Floats, int]] = [
+        (np.arange(len(points)), np.asarray(root, dtype=np.float64), np.asarray(direction, dtype=np.float64), -1)
+    ]
     while stack:
         members, start, heading, parent = stack.pop()
         cloud = points[members]
@@ -52,7 +54,7 @@ def grow(points: Floats, root: Floats, direction: Floats, rng: np.random.Generat
         if len(members) > 1:
             number = len(starts) - 1
             towards = _unit(end - start, heading)
-            first = _split(cloud, end, towards, rng)
+            first = _split(cloud, towards, rng)
             stack.append((members[first], end, towards, number))
             stack.append((members[~first], end, towards, number))
     return Tree(start=np.array(starts), end=np.array(ends), leaves=np.array(leaves), parent=np.array(parents))
@@ -63,7 +65,7 @@ def _unit(vector: Floats, otherwise: Floats) -> Floats:
     return vector / length if length > 1e-6 else otherwise
 
 
-def _split(cloud: Floats, at: Floats, heading: Floats, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+def _split(cloud: Floats, heading: Floats, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
     """Which points go to the first child: beyond a plane along the branch, across the cloud's longest extent."""
     centred = cloud - cloud.mean(axis=0)
     if len(cloud) > 4:
@@ -92,7 +94,11 @@ def bent(tree: Tree, radii: Floats, rng: np.random.Generator, wobble: float = 0.
         t = np.linspace(0.0, 1.0, count + 1)
         sway = rng.standard_normal((len(which), 2, 3)) * (wobble * np.minimum(length[which], 22.0))[:, None, None]
         line = tree.start[which, None] + t[None, :, None] * (tree.end - tree.start)[which, None]
-        line = line + np.sin(np.pi * t)[None, :, None] * sway[:, :1] + 0.5 * np.sin(2 * np.pi * t)[None, :, None] * sway[:, 1:]
+        line = (
+            line
+            + np.sin(np.pi * t)[None, :, None] * sway[:, :1]
+            + 0.5 * np.sin(2 * np.pi * t)[None, :, None] * sway[:, 1:]
+        )
         radius = radii[which, None] + t[None] * (tip[which] - radii[which])[:, None]
         radius[:, 1:-1] *= rng.uniform(0.9, 1.12, (len(which), count - 1))
         for k in range(count):
@@ -128,6 +134,9 @@ def beside(tree: Tree, radii: Floats, least: int, rng: np.random.Generator) -> t
     shift_start = np.where((tree.parent >= 0)[:, None], shift_end[tree.parent], 0.0)
     parent = np.where(tree.parent >= 0, number[tree.parent], -1)
     bronchi = Tree(
-        start=(tree.start + shift_start)[keep], end=(tree.end + shift_end)[keep], leaves=tree.leaves[keep], parent=parent[keep]
+        start=(tree.start + shift_start)[keep],
+        end=(tree.end + shift_end)[keep],
+        leaves=tree.leaves[keep],
+        parent=parent[keep],
     )
     return bronchi, lumen[keep]

@@ -35,14 +35,15 @@ def write(study: Study, identity: Identity, images: Sequence[Dataset], path: Pat
     """Write the report; ``images`` are the headers of the CT's slices, feet first."""
     groups = [_group(nodule, study, identity, images) for nodule in study.truth]
     content = sr.MeasurementReport(
-        observation_context=_observer(identity),
+        observation_context=_observer(),
         procedure_reported=sr.CodedConcept("24627-2", "LN", "CT Chest"),
         imaging_measurements=groups,
         title=codes.DCM.ImagingMeasurementReport,
         referenced_images=[images[k] for k in sorted({_nearest(n, study) for n in study.truth})] or [images[0]],
     )
     report = sr.Comprehensive3DSR(
-        evidence=list(images), content=content, series_instance_uid=uid(identity.key, identity.time_point, "truth series"),
+        evidence=list(images), content=content,
+        series_instance_uid=uid(identity.key, identity.time_point, "truth series"),
         series_number=900, sop_instance_uid=uid(identity.key, identity.time_point, "truth"), instance_number=1,
         manufacturer=MANUFACTURER, is_complete=True, is_final=True, series_description="Truth of the phantom",
     )  # fmt: skip
@@ -52,9 +53,12 @@ def write(study: Study, identity: Identity, images: Sequence[Dataset], path: Pat
     report.save_as(path)
 
 
-def _observer(identity: Identity) -> sr.ObservationContext:
+def _observer() -> sr.ObservationContext:
     device = sr.DeviceObserverIdentifyingAttributes(
-        uid=uid("conformance.phantom"), name="Phantom maker", manufacturer_name=MANUFACTURER, model_name="conformance.phantom"
+        uid=uid("conformance.phantom"),
+        name="Phantom maker",
+        manufacturer_name=MANUFACTURER,
+        model_name="conformance.phantom",
     )
     context = sr.ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=device)
     return sr.ObservationContext(observer_device_context=context)
@@ -74,7 +78,9 @@ def _group(
         sr.QualitativeEvaluation(codes.DCM.Margins, sr.CodedConcept(*_MARGINS[nodule.margin])),
     ]
     return sr.PlanarROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=sr.TrackingIdentifier(identifier=f"Nodule {nodule.number}", uid=identity.lesion(nodule.number)),
+        tracking_identifier=sr.TrackingIdentifier(
+            identifier=f"Nodule {nodule.number}", uid=identity.lesion(nodule.number)
+        ),
         referenced_region=_circle(nodule, study, images),
         finding_type=codes.SCT.Nodule,
         finding_sites=[sr.FindingSite(anatomic_location=codes.SCT.Lung, laterality=side)],

@@ -37,14 +37,17 @@ class Tubes:
     def widened(self, by: Floats | float) -> "Tubes":
         """The same tubes with other radii (mm added); pieces that vanish are left out."""
         first, last = self.start_radius + by, self.end_radius + by
-        return Tubes(start=self.start, end=self.end, start_radius=np.maximum(first, 0.05), end_radius=np.maximum(last, 0.05)).where(
-            (first > 0.1) | (last > 0.1)
-        )
+        return Tubes(
+            start=self.start, end=self.end, start_radius=np.maximum(first, 0.05), end_radius=np.maximum(last, 0.05)
+        ).where((first > 0.1) | (last > 0.1))
 
     def where(self, keep: npt.NDArray[np.bool_]) -> "Tubes":
         """Those pieces that ``keep`` marks."""
         return Tubes(
-            start=self.start[keep], end=self.end[keep], start_radius=self.start_radius[keep], end_radius=self.end_radius[keep]
+            start=self.start[keep],
+            end=self.end[keep],
+            start_radius=self.start_radius[keep],
+            end_radius=self.end_radius[keep],
         )
 
 
@@ -141,7 +144,9 @@ def _paint(
     share = share.reshape(len(part), shape[0], len(offsets), shape[1], shape[2]).mean(axis=2)
     valid = [w < n for w, n in zip(where, grid.shape, strict=True)]
     share *= valid[0][:, :, None, None] & valid[1][:, None, :, None] & valid[2][:, None, None, :]
-    flat = (where[0][:, :, None, None] * grid.shape[1] + where[1][:, None, :, None]) * grid.shape[2] + where[2][:, None, None, :]
+    flat = (where[0][:, :, None, None] * grid.shape[1] + where[1][:, None, :, None]) * grid.shape[2] + where[2][
+        :, None, None, :
+    ]
     hit = share > 0.004
     np.maximum.at(out.reshape(-1), flat[hit], share[hit])
 

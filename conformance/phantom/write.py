@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from conformance.phantom import dicom, truth, truth_sr
-from conformance.phantom.grid import Floats
 from conformance.phantom.make import Study, Wishes, plan, render
-from conformance.phantom.render import slices
+from conformance.phantom.render import Pixels, slices
 
 
 def make(out: Path, wishes: Wishes, *, prior_days: int | None = None, fresh: bool = False) -> list[dict[str, Any]]:
@@ -35,7 +34,7 @@ def _identity(wishes: Wishes, days: int, time_point: int, salt: str = "") -> dic
 
 
 def _write_study(study: Study, identity: dicom.Identity, folder: Path) -> dict[str, Any]:
-    def images() -> Iterator[Floats]:
+    def images() -> Iterator[Pixels]:
         for hu, _, _ in slices(study.scene, study.scan):
             yield hu
 
