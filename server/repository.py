@@ -4,7 +4,6 @@ A write, its index rows, its audit row and its row in the outbox commit together
 bytes; every version is kept; a delete is a version. https://hl7.org/fhir/R4/http.html
 """
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -291,13 +290,13 @@ class Transaction:
             check(self.access, resource, previous)
 
     def _stamped(self, resource: Resource, id: str, version: int) -> Resource:
-        """The resource with the id, versionId and lastUpdated that it is stored with; the caller's is left alone."""
+        """The resource with the id, versionId and lastUpdated that it is stored with, sharing what is below."""
         meta = resource.get("meta") or {}
         if not isinstance(meta, dict):
             raise Unprocessable("meta is an object.", expression="meta")
         stamp = {**meta, "versionId": str(version), "lastUpdated": instants.text(self.moment)}
         rest = {name: value for name, value in resource.items() if name not in ("resourceType", "id", "meta")}
-        return {"resourceType": resource["resourceType"], "id": id, "meta": stamp, **copy.deepcopy(rest)}
+        return {"resourceType": resource["resourceType"], "id": id, "meta": stamp, **rest}
 
 
 def _content(resource: Resource) -> bytes:

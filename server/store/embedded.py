@@ -107,6 +107,8 @@ class EmbeddedPostgres:
             "full_page_writes": "on" if self._durable else "off",
             "log_min_messages": "warning",
             "timezone": "UTC",
+            # Fresh statistics soon after a load: without them the planner joins index tables in the wrong order.
+            "autovacuum_naptime": "5s",
         }
         command = [*_launched("postgres"), "-D", str(self.cluster)]
         for name, value in options.items():
