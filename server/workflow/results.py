@@ -95,6 +95,8 @@ class AnalysisView:
     report: str
     #: The report's own words.
     conclusion: str
+    #: The Observations that the report consists of.
+    results: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -172,7 +174,7 @@ class Results:
         kept = self._kept(access.tenant, _standing(rows))
         patient = f"Patient/{view.arrival.patient}"
         findings = self._findings(access, list(kept.values()), patient)
-        consequences = self._consequences(access, view, findings, patient)
+        consequences = self._consequences(access, view, patient)
         return StudyDetail(
             study=view,
             findings=findings,
@@ -277,6 +279,7 @@ class Results:
             count=len(kept[row.key].findings) if row and row.key in kept else None,
             report=f"DiagnosticReport/{report['id']}" if report else "",
             conclusion=str(report.get("conclusion", "")) if report else "",
+            results=tuple(one["reference"] for one in report.get("result", [])) if report else (),
         )
 
     def _findings(self, access: Access, found: Sequence[Findings], patient: str) -> tuple[FindingView, ...]:
@@ -299,17 +302,15 @@ class Results:
                 )
         return tuple(sorted(views, key=lambda view: -(view.finding.confidence or 0)))
 
-    def _consequences(
-        self, access: Access, study: StudyView, findings: Sequence[FindingView], patient: str
-    ) -> tuple[Resource, ...]:
+    def _consequences(self, access: Access, study: StudyView, patient: str) -> tuple[Resource, ...]:
         """What was concluded from the results, by whatever answers their topic: found by reference, not by name."""
-        known = {view.observation for view in findings}
-        known |= {one.report for one in study.analyses if one.report} | {study.imaging_study} - {""}
+        standing = [one for one in study.analyses if one.state != "superseded"]
+        known = {result for one in standing for result in one.results}
         if not known:
             return ()
-        derived = self._search(access, "Observation", ("derived-from", ",".join(sorted(known)))) if findings else []
-        ours = [one for one in derived if "partOf" not in one or not _from_report(one)]
-        known |= {f"Observation/{one['id']}" for one in ours}
+        derived = self._search(access, "Observation", ("derived-from", ",".join(sorted(known))))
+        ours = [one for one in derived if not _from_report(one)]
+        known |= {f"Observation/{one['id']}" for one in ours} | {one.report for one in standing if one.report}
         found = list(ours)
         for kind in ("ServiceRequest", "CarePlan", "Flag"):
             about = [one for one in self._search(access, kind, ("subject", patient)) if known & set(_targets(one))]

@@ -1,0 +1,144 @@
+"""Analyses by their key, and instances on their way to peers."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import text
+
+from server.store.database import UnitOfWork
+
+_FIELDS = (
+    "key, study, adapter, adapter_version, task, findings, seconds, provider, predecessor, sr_instance, seg_instance, "
+    "report, published is not null as is_published"
+)
+_ONE = text(f"select {_FIELDS} from analysis where tenant = :tenant and key = :key")
+_CLAIM = text(
+    """
+    insert into analysis (tenant, key, study, adapter, adapter_version, task, predecessor)
+    values (:tenant, :key, :study, :adapter, :adapter_version, :task, :predecessor)
+    on conflict (tenant, key) do nothing
+    """
+)
+_LATEST = text(
+    f"select {_FIELDS} from analysis where tenant = :tenant and study = :study and adapter = :adapter "
+    "and published is not null and key <> :key order by published desc limit 1"
+)
+_FOUND = text(
+    """
+    update analysis set findings = :findings, provider = :provider, seconds = :seconds, found = clock_timestamp()
+    where tenant = :tenant and key = :key and findings is null
+    """
+)
+_PUBLISHED = text(
+    """
+    update analysis set sr_instance = :sr_instance, seg_instance = :seg_instance, report = :report,
+      published = clock_timestamp()
+    where tenant = :tenant and key = :key and published is null
+    """
+)
+_KNOWN_REPORTS = text("select sr_instance from analysis where tenant = :tenant and sr_instance = any(:instances)")
+_QUEUE = text(
+    """
+    insert into sending (tenant, peer, instance, study) values (:tenant, :peer, :instance, :study)
+    on conflict do nothing
+    """
+)
+_UNSENT = text(
+    "select instance from sending where tenant = :tenant and peer = :peer and study = :study and sent is null "
+    "order by instance"
+)
+_SENT = text(
+    "update sending set sent = clock_timestamp(), attempts = attempts + 1, last_error = '' "
+    "where tenant = :tenant and peer = :peer and instance = any(:instances)"
+)
+_NOT_SENT = text(
+    "update sending set attempts = attempts + 1, last_error = :error "
+    "where tenant = :tenant and peer = :peer and instance = any(:instances) returning attempts"
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Analysis:
+    """One analysis, as far as it has come."""
+
+    key: str
+    study: str
+    #: Name of the adapter; of somebody else's report, the algorithm's.
+    adapter: str
+    adapter_version: str
+    #: Id of the Task that asked for it first; empty for somebody else's report.
+    task: str
+    #: Serialised; None until they are there.
+    findings: bytes | None
+    #: From load to findings; None until they are there, and for somebody else's report.
+    seconds: float | None
+    #: ONNX Runtime execution provider.
+    provider: str
+    #: Key of the analysis that this one supersedes; empty for none.
+    predecessor: str
+    sr_instance: str
+    seg_instance: str
+    #: Id of the DiagnosticReport.
+    report: str
+    #: Whether SR and resources are written.
+    is_published: bool
+
+
+def find(uow: UnitOfWork, tenant: int, key: str) -> Analysis | None:
+    """The analysis of that key."""
+    row = uow.execute(_ONE, {"tenant": tenant, "key": key}).one_or_none()
+    return None if row is None else Analysis(**row._mapping)
+
+
+def latest(uow: UnitOfWork, tenant: int, study: str, adapter: str, key: str) -> Analysis | None:
+    """The newest published analysis of a study by an adapter, other than that of ``key``."""
+    parameters = {"tenant": tenant, "study": study, "adapter": adapter, "key": key}
+    row = uow.execute(_LATEST, parameters).one_or_none()
+    return None if row is None else Analysis(**row._mapping)
+
+
+def claim(
+    uow: UnitOfWork, tenant: int, key: str, *, study: str, adapter: str, adapter_version: str, task: str = "",
+    predecessor: str = "",
+) -> None:  # fmt: skip
+    """Notes that the analysis was begun; nothing changes when it was already."""
+    values = {"study": study, "adapter": adapter, "adapter_version": adapter_version, "task": task}
+    uow.execute(_CLAIM, {"tenant": tenant, "key": key, "predecessor": predecessor, **values})
+
+
+def found(uow: UnitOfWork, tenant: int, key: str, findings: bytes, *, provider: str = "", seconds: float = 0) -> None:
+    """Keeps the findings; the first ones stay."""
+    values = {"findings": findings, "provider": provider, "seconds": seconds}
+    uow.execute(_FOUND, {"tenant": tenant, "key": key, **values})
+
+
+def published(uow: UnitOfWork, tenant: int, key: str, *, sr_instance: str, seg_instance: str, report: str) -> None:
+    """Notes, in the transaction that writes the resources, that all is written."""
+    values = {"sr_instance": sr_instance, "seg_instance": seg_instance, "report": report}
+    uow.execute(_PUBLISHED, {"tenant": tenant, "key": key, **values})
+
+
+def known_reports(uow: UnitOfWork, tenant: int, instances: Iterable[str]) -> frozenset[str]:
+    """Those of the SR instances whose findings are known already: our own, and others' that were read."""
+    return frozenset(uow.execute(_KNOWN_REPORTS, {"tenant": tenant, "instances": list(instances)}).scalars())
+
+
+def queue_sending(uow: UnitOfWork, tenant: int, peer: str, study: str, instances: Iterable[str]) -> None:
+    """Notes that instances are to be sent to a peer."""
+    rows = [{"tenant": tenant, "peer": peer, "study": study, "instance": instance} for instance in instances]
+    uow.execute(_QUEUE, rows)
+
+
+def unsent(uow: UnitOfWork, tenant: int, peer: str, study: str) -> tuple[str, ...]:
+    """A study's instances that a peer has not confirmed."""
+    return tuple(uow.execute(_UNSENT, {"tenant": tenant, "peer": peer, "study": study}).scalars())
+
+
+def sent(uow: UnitOfWork, tenant: int, peer: str, instances: Iterable[str]) -> None:
+    """The peer confirmed these."""
+    uow.execute(_SENT, {"tenant": tenant, "peer": peer, "instances": list(instances)})
+
+
+def not_sent(uow: UnitOfWork, tenant: int, peer: str, instances: Iterable[str], error: str) -> None:
+    """The peer did not take these."""
+    uow.execute(_NOT_SENT, {"tenant": tenant, "peer": peer, "instances": list(instances), "error": error})

@@ -1,0 +1,229 @@
+"""An adapter's run for a Task, exactly once for what it reads: select, infer, commit, write.
+
+The analysis key names input, model and manifest. Findings are committed under it before anything is written from
+them; whoever comes later (another Task, the same one after a crash) goes on from there and never infers again.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydicom import Dataset
+
+from ai_adapters import run as adapter_run
+from ai_adapters.manifest import BrokenManifest
+from ai_adapters.onnx_session import BrokenModel
+from ai_adapters.registry import Bundle, Registry, UnknownBundle
+from ai_adapters.selection import ADAPTER_VERSION, analysis_key, select
+from ai_adapters.volume import UnusableSeries, load
+from dicom_sr.findings import Findings
+from dicom_sr.serialise import serialise
+from server.errors import HutongError, NotFound, Unavailable, Unprocessable
+from server.fhir import instants
+from server.imaging.retrieve import Retrieve
+from server.repository import Repository
+from server.security.access import system
+from server.store import analyses
+from server.store.analyses import Analysis
+from server.store.database import Database
+from server.telemetry import kill_points, metrics
+from server.workflow import task as tasks
+from server.workflow.images import StudyImages
+from server.workflow.publish import Publisher, Written, findings_of, instance_of
+from server.workflow.tracking import Tracker
+
+Resource = dict[str, Any]
+
+_log = logging.getLogger(__name__)
+
+
+class Rejected(HutongError):
+    """The Task can't be done, and trying again won't change that; the text is its statusReason."""
+
+    code = "processing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """What one Task asks for."""
+
+    tenant: int
+    task: str
+    #: The ImagingStudy.
+    study: Resource
+    study_uid: str
+    bundle: Bundle
+    images: StudyImages
+    #: The series that the manifest selected, without pixels.
+    selected: list[Dataset]
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analyst:
+    """Everything that running adapters needs."""
+
+    database: Database
+    repository: Repository
+    retrieve: Retrieve
+    registry: Registry
+    publisher: Publisher
+    uid_root: str
+    threads: int | None = None
+
+    def run(self, tenant: int, id: str, **_event: Any) -> None:
+        """Does the Task ``id``, unless it is done; safe to do again after a crash at any point."""
+        try:
+            self._do(tenant, id)
+        except Rejected as error:
+            self._end(tenant, id, "rejected", error.details)
+
+    def failed(self, reason: str, arguments: Mapping[str, Any]) -> None:
+        """Ends a Task whose every attempt failed."""
+        self._end(int(arguments["tenant"]), str(arguments["id"]), "failed", reason)
+
+    def _do(self, tenant: int, id: str) -> None:
+        task = self._begin(tenant, id)
+        if task is None:
+            return
+        kill_points.at("claimed")
+        wanted = self._input(tenant, task)
+        with self.database.unit_of_work() as alone:
+            # One at a time for a study and adapter, so that it is clear which one supersedes which. The transaction
+            # writes nothing, so that it does not hold up the dispatcher.
+            alone.lock("analysis", tenant, wanted.study_uid, wanted.bundle.manifest.name)
+            analysis = self._found(wanted)
+            self._publish(wanted, analysis)
+
+    def _begin(self, tenant: int, id: str) -> Resource | None:
+        """The Task, in progress from now on; None where there is nothing to do."""
+        with self.repository.transaction(system(tenant)) as transaction:
+            task = transaction.read("Task", id)
+            if task["status"] not in tasks.OPEN:
+                return None
+            return transaction.update(tasks.begun(task, transaction.moment)).resource
+
+    def _input(self, tenant: int, task: Resource) -> Input:
+        access = system(tenant)
+        try:
+            bundle = self.registry.get(tasks.adapter(task))
+            study = self.repository.read(access, "ImagingStudy", tasks.study_id(task))
+            images = StudyImages.of(self.retrieve, access, tasks.study_uid(study))
+            selected = select(bundle.manifest, images.headers())
+        except (UnknownBundle, BrokenManifest, UnusableSeries) as error:
+            raise Rejected(f"{error}") from error
+        except (NotFound, Unprocessable) as error:
+            raise Rejected(error.details) from error
+        return Input(
+            tenant=tenant, task=task["id"], study=study, study_uid=tasks.study_uid(study), bundle=bundle, images=images,
+            selected=selected, key=analysis_key(bundle.manifest, selected),
+        )  # fmt: skip
+
+    def _found(self, wanted: Input) -> Analysis:
+        """The analysis with its findings: those that were committed, or new ones, committed here."""
+        manifest, tenant = wanted.bundle.manifest, wanted.tenant
+        with self.database.unit_of_work() as uow:
+            before = analyses.latest(uow, tenant, wanted.study_uid, manifest.name, wanted.key)
+            analyses.claim(
+                uow, tenant, wanted.key, study=wanted.study_uid, adapter=manifest.name,
+                adapter_version=f"{manifest.version}+{ADAPTER_VERSION}", task=wanted.task,
+                predecessor=before.key if before is not None else "",
+            )  # fmt: skip
+            analysis = analyses.find(uow, tenant, wanted.key)
+        if analysis is not None and analysis.findings is None:
+            self._infer(wanted, before)
+            with self.database.reading() as uow:
+                analysis = analyses.find(uow, tenant, wanted.key)
+        if analysis is None:
+            raise Unavailable("The analysis is gone from the database; try again.")
+        return analysis
+
+    def _infer(self, wanted: Input, before: Analysis | None) -> None:
+        began = time.monotonic()
+        name = wanted.bundle.manifest.name
+        earlier = findings_of(before)
+        tracker = Tracker(key=wanted.key, prefix=name, uid_root=self.uid_root, before=earlier)
+        try:
+            volume = load(wanted.selected, wanted.images.pixels)
+            if earlier is not None and earlier.frame_of_reference_uid != volume.frame_of_reference_uid:
+                tracker.before = None
+            kill_points.at("inferring")
+            findings = adapter_run.run(
+                wanted.bundle, volume, identify=tracker.identify, timestamp=instants.now(), key=wanted.key,
+                threads=self.threads,
+            )  # fmt: skip
+        except UnusableSeries as error:
+            raise Rejected(error.reason) from error
+        except BrokenModel as error:
+            raise Rejected(f"The adapter's model does not run: {error}") from error
+        seconds, provider = time.monotonic() - began, _provider(findings)
+        metrics.analysis_seconds.labels(adapter=name).observe(seconds)
+        _log.info("analysis %s by %s on %s took %.1f s", wanted.key[:12], name, provider, seconds)
+        with self.database.unit_of_work() as uow:
+            analyses.found(uow, wanted.tenant, wanted.key, serialise(findings), provider=provider, seconds=seconds)
+
+    def _publish(self, wanted: Input, analysis: Analysis) -> None:
+        """Writes what is not written yet, and completes the Task."""
+        findings = findings_of(analysis)
+        if findings is None:
+            raise Unavailable("The analysis has no findings yet; try again.")
+        with self.database.reading() as uow:
+            before = analyses.find(uow, wanted.tenant, analysis.predecessor) if analysis.predecessor else None
+        if analysis.is_published:
+            self._complete_again(wanted, analysis)
+            return
+        written = self.publisher.store(wanted.tenant, findings, wanted.images, before)
+        instances = [instance_of(dataset) for dataset in written]
+        sr, seg = instances[0], instances[1] if len(instances) > 1 else None
+        name = wanted.bundle.manifest.name
+        with self.repository.transaction(system(wanted.tenant)) as transaction:
+            result = self.publisher.resources(
+                transaction, findings, wanted.study, sr, seg, name=name, before=before, provider=analysis.provider
+            )
+            analyses.published(
+                transaction.uow, wanted.tenant, analysis.key, sr_instance=sr.sop_instance_uid,
+                seg_instance=seg.sop_instance_uid if seg is not None else "", report=result.report,
+            )  # fmt: skip
+            self.publisher.send_on(transaction, wanted.study_uid, [one.sop_instance_uid for one in instances])
+            task = transaction.read("Task", wanted.task)
+            transaction.update(_completed(task, findings, analysis, result, transaction.moment))
+        kill_points.at("fhir-committed")
+        metrics.analyses.labels(adapter=name, outcome="completed").inc()
+
+    def _complete_again(self, wanted: Input, analysis: Analysis) -> None:
+        """Gives a Task whose result is there already the outputs of the Task that made it; writes nothing else."""
+        with self.repository.transaction(system(wanted.tenant)) as transaction:
+            task = transaction.read("Task", wanted.task)
+            if task["status"] == "completed":
+                return
+            first = transaction.read("Task", analysis.task)
+            outputs, owner = first.get("output", []), first.get("owner", {}).get("reference", "")
+            series = sorted({str(header.SeriesInstanceUID) for header in wanted.selected})
+            transaction.update(tasks.completed(task, transaction.moment, owner=owner, series=series, output=outputs))
+
+    def _end(self, tenant: int, id: str, status: str, reason: str) -> None:
+        with self.repository.transaction(system(tenant)) as transaction:
+            task = transaction.read("Task", id)
+            if task["status"] in tasks.OPEN:
+                transaction.update(tasks.ended(task, status, reason, transaction.moment))
+        metrics.analyses.labels(adapter="", outcome=status).inc()
+
+
+def _completed(task: Resource, findings: Findings, analysis: Analysis, result: Written, moment: Any) -> Resource:
+    output = [
+        tasks.parameter("report", valueReference={"reference": f"DiagnosticReport/{result.report}"}),
+        tasks.parameter("structured-report", valueString=result.sr.sop_instance_uid),
+        tasks.parameter("analysis-key", valueString=analysis.key),
+        tasks.parameter("execution-provider", valueString=analysis.provider),
+    ]
+    if result.seg is not None:
+        output.append(tasks.parameter("segmentation", valueString=result.seg.sop_instance_uid))
+    series = sorted({source.series_instance_uid for source in findings.sources})
+    return tasks.completed(task, moment, owner=result.device, series=series, output=output)
+
+
+def _provider(findings: Findings) -> str:
+    parameters = findings.algorithm.parameters if findings.algorithm is not None else ()
+    return next((value for name, value in parameters if name == "execution provider"), "")

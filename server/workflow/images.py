@@ -1,0 +1,59 @@
+"""A study's instances as pydicom data sets, read from the packs."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from io import BytesIO
+
+import pydicom
+from pydicom import Dataset
+
+from server.imaging.retrieve import Retrieve
+from server.security.access import Access
+from server.store.studies import Located
+
+#: Storage SOP classes of structured reports start with this (PS3.4 B.5).
+STRUCTURED_REPORT = "1.2.840.10008.5.1.4.1.1.88."
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyImages:
+    """One study in the packs."""
+
+    retrieve: Retrieve
+    access: Access
+    located: tuple[Located, ...]
+
+    @classmethod
+    def of(cls, retrieve: Retrieve, access: Access, study: str) -> "StudyImages":
+        """The instances that are there now; NotFound where there are none."""
+        return cls(retrieve=retrieve, access=access, located=tuple(retrieve.locate(access, study)))
+
+    def headers(self) -> list[Dataset]:
+        """Every instance that has pixels, up to them."""
+        return [self._header(place) for place in self.located if place.pixel_offset is not None]
+
+    def pixels(self, header: Dataset) -> Dataset:
+        """The whole instance of a header."""
+        wanted = str(header.SOPInstanceUID)
+        place = next(place for place in self.located if place.instance == wanted)
+        return self.whole(place)
+
+    def whole(self, place: Located) -> Dataset:
+        """A whole instance."""
+        return pydicom.dcmread(BytesIO(self.retrieve.file(self.access, place)))
+
+    def _header(self, place: Located) -> Dataset:
+        start = self.retrieve.stream(self.access, place, 0, place.pixel_offset)
+        return pydicom.dcmread(BytesIO(b"".join(start)), stop_before_pixels=True)
+
+    def of_series(self, uids: Iterable[str]) -> list[Dataset]:
+        """Headers of the instances with these SOP Instance UIDs."""
+        wanted = set(uids)
+        return [self._header(place) for place in self.located if place.instance in wanted and place.pixel_offset]
+
+
+def to_bytes(dataset: Dataset) -> bytes:
+    """The data set as a Part 10 file."""
+    buffer = BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
