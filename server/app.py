@@ -1,0 +1,162 @@
+"""The composition root: the only file that knows every part.
+
+Each process of the server is composed here from settings alone: ``run_web``, ``run_dimse``, ``run_events``,
+``run_analysis``. Parts get what they need handed in; nothing reaches for a global.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import text
+
+from ai_adapters.registry import registry
+from server.events import subscriptions, topics
+from server.events.topics import Topic
+from server.fhir import definitions
+from server.fhir.validate import validate
+from server.imaging.guard import GuardLimits
+from server.imaging.ingest import Ingest
+from server.imaging.retrieve import Retrieve
+from server.outbound.http import Guard
+from server.repository import Repository
+from server.search.find import Search
+from server.settings import Settings
+from server.store import tokens
+from server.store.database import Database
+from server.store.migrate import upgrade
+from server.store.packs import Packs
+from server.telemetry import kill_points, logs
+from server.workflow.results import Label, Results
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What every process shares: the doors and what is behind them."""
+
+    settings: Settings
+    database: Database
+    packs: Packs
+    limits: GuardLimits
+    topics: tuple[Topic, ...]
+    guard: Guard
+    repository: Repository
+    ingest: Ingest
+
+
+def compose(settings: Settings) -> Parts:
+    """Opens the database and puts the doors together."""
+    logs.configure(settings.log_level)
+    kill_points.arm(settings.kill_at)
+    database = Database(settings.database_url)
+    packs = Packs(settings.blobs)
+    limits = GuardLimits(
+        instance_bytes=settings.max_instance_bytes,
+        inflate_ratio=settings.max_inflate_ratio,
+        sequence_depth=settings.max_sequence_depth,
+    )
+    facts = definitions.load()
+    known = topics.load()
+    guard = Guard(
+        loopback=settings.is_loopback if settings.notify_loopback is None else settings.notify_loopback,
+        networks=tuple(ip_network(network) for network in settings.notify_networks),
+    )
+    repository = Repository(
+        database,
+        facts,
+        Search(facts, f"{settings.base_url}/fhir" if settings.base_url else ""),
+        validate=validate,
+        checks=(subscriptions.checking(known, guard),),
+    )
+    return Parts(
+        settings=settings,
+        database=database,
+        packs=packs,
+        limits=limits,
+        topics=known,
+        guard=guard,
+        repository=repository,
+        ingest=Ingest(database, packs, limits, ZoneInfo(settings.tenant_zone)),
+    )
+
+
+def prepare(settings: Settings) -> None:
+    """Brings the database to this version's schema."""
+    database = Database(settings.database_url)
+    upgrade(database)
+    database.close()
+
+
+def has_tokens(settings: Settings) -> bool:
+    """Whether anybody could be told apart."""
+    database = Database(settings.database_url)
+    with database.reading() as uow:
+        found = tokens.any_valid(uow)
+    database.close()
+    return found
+
+
+def processes(settings: Settings) -> dict[str, Callable[[Settings], None]]:
+    """The processes that ``serve`` runs, by name."""
+    entries: dict[str, Callable[[Settings], None]] = {"web": run_web, "dimse": run_dimse, "events": run_events}
+    if settings.worker:
+        entries["analysis"] = run_analysis
+    return entries
+
+
+def web(parts: Parts) -> "FastAPI":
+    """The web application: DICOMweb, FHIR, the results page, health."""
+    from server.http import dicomweb, fhir, health, page, server
+    from server.http.access import AccessOfRequest
+    from server.http.dicomweb_services import DicomWeb
+
+    access = AccessOfRequest(parts.settings, parts.database)
+    services = DicomWeb(
+        settings=parts.settings,
+        database=parts.database,
+        ingest=parts.ingest,
+        retrieve=Retrieve(parts.database, parts.packs, parts.limits),
+        access=access,
+    )
+
+    def check() -> None:
+        with parts.database.reading() as uow:
+            uow.execute(text("select 1"))
+
+    return server.create(
+        [
+            health.router(check),
+            dicomweb.router(services),
+            fhir.router(
+                fhir.FhirServices(repository=parts.repository, access=access, base_url=parts.settings.base_url)
+            ),
+            page.router(_results(parts), access, parts.settings),
+        ]
+    )
+
+
+def _results(parts: Parts) -> Results:
+    labels = {
+        bundle.manifest.name: Label(title=bundle.manifest.title, intended_use=bundle.manifest.intended_use)
+        for bundle in registry(parts.settings.bundle_folder).bundles()
+    }
+    return Results(parts.database, parts.repository, labels=labels, study_quiet=parts.settings.study_quiet)
+
+
+def run_web(settings: Settings) -> None:
+    """The process that speaks HTTP."""
+    from server.http import server
+
+    server.serve(web(compose(settings)), settings.host, settings.http_port)
+
+
+def run_dimse(settings: Settings) -> None:
+    """The process that speaks DICOM's own protocol."""
+    from server.dimse import server
+
+    server.serve(settings, compose(settings).ingest)
