@@ -232,8 +232,11 @@ def _muscle(patient: Patient, f: _Frame, cavity: Floats, coarse: Grid) -> Floats
     shoulder = as_distance(_ellipsoid(f, (0, 22 * s, patient.top + 18 * s), (205 * s, 78 * s, 92 * s)), coarse)
     closeness = np.float32(14.0)
     low, high = np.minimum(cavity - wall, shoulder), np.maximum(cavity - wall, shoulder)
-    out: Floats = low - closeness * 0.25 * np.clip(1 - (high - low) / closeness, 0, None) ** 2
-    return out + 1.5 * f.broad
+    out: Floats = low - closeness * 0.25 * np.clip(1 - (high - low) / closeness, 0, None) ** 2 + 1.5 * f.broad
+    # Lying on the table flattens the back.
+    flat = f.y - (patient.cavity[1] + 34.0 * s) + 1.5 * f.broad
+    rounded: Floats = np.logaddexp(out / 4.0, flat / 4.0) * np.float32(4.0)
+    return rounded
 
 
 def _fat_profile(patient: Patient, f: _Frame) -> Floats:

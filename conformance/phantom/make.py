@@ -117,7 +117,7 @@ def _scan(scene: Scene, pose: Pose, wishes: Wishes, rng: np.random.Generator, nu
     )
     thickness = wishes.thickness or spacing
     count = wishes.slices or int(np.ceil(reach / spacing))
-    field = float(np.clip((high[0] - low[0]) * rng.uniform(1.18, 1.5), 0.55 * 512, 0.9 * 512))
+    field = float(np.clip((high[0] - low[0]) * rng.uniform(1.2, 1.7), 0.55 * 512, 0.9 * 512))
     pixel = round(field / wishes.matrix, 6)
     middle = 0.5 * (low + high) + np.array([rng.normal(0, 4), rng.normal(0, 4), 0.0])
     half = (wishes.matrix - 1) / 2 * pixel
@@ -130,7 +130,13 @@ def _scan(scene: Scene, pose: Pose, wishes: Wishes, rng: np.random.Generator, nu
     usual = KERNELS[kernel].noise * float(rng.uniform(0.7, 1.2)) / max(thickness, 0.8) ** 0.5
     noise = usual if wishes.noise is None else wishes.noise
     return Scan(
-        grid=grid, pose=pose, kernel=kernel, noise=noise, thickness=thickness, noise_seed=wishes.seed * 8 + number
+        grid=grid,
+        pose=pose,
+        kernel=kernel,
+        noise=noise,
+        thickness=thickness,
+        circle=bool(rng.random() < 0.5),
+        noise_seed=wishes.seed * 8 + number,
     )
 
 

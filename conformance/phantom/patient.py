@@ -71,7 +71,7 @@ def draw(rng: np.random.Generator) -> Patient:
         gravity=float(rng.uniform(0.15, 0.5)),
         emphysema=float(rng.uniform(25, 75) if rng.random() < 0.3 else 0.0),
         twig=float(rng.uniform(0.44, 0.55)),
-        density=float(rng.uniform(650, 900)),
+        density=float(rng.uniform(850, 1150)),
         bone=(float(rng.uniform(130, 240)), float(rng.uniform(480, 800))),
         burden=float(rng.uniform(0.3, 1.0)),
     )

@@ -32,6 +32,8 @@ class Scan:
     noise: float
     #: Nominal slice thickness, mm.
     thickness: float
+    #: Pixels outside the inscribed circle are empty.
+    circle: bool
     #: Seed of the noise.
     noise_seed: int
 
@@ -52,11 +54,13 @@ def slices(scene: Scene, scan: Scan) -> Iterator[tuple[Pixels, Bools, Labels]]:
     grid = scan.grid
     reconstruction = Reconstruction(KERNELS[scan.kernel], (grid.shape[1], grid.shape[2]), grid.spacing[2], scan.noise)
     rng = np.random.default_rng([scan.noise_seed, 9])
+    outside = _beyond(scan)
     for first in range(0, grid.shape[0], _SLAB):
         for ideal, lung, label in painter.slab(first, min(first + _SLAB, grid.shape[0])):
             # More tissue in the beam, more noise: shoulders and abdomen are louder than the lungs.
             loudness = float(np.clip((np.mean(ideal > -300.0) / 0.38) ** 0.5, 0.75, 1.7))
             image = reconstruction.slice(ideal, loudness, rng)
+            image[outside] = -1024.0
             yield np.clip(np.rint(image), -1024, 3071).astype(np.int16), lung, label
 
 
@@ -110,7 +114,7 @@ class _Painter:
         _mix(image, tubes["marrow"] * (1 - lung), patient.bone[0])
         _mix(image, lung, inner)
         _mix(image, tubes["vessel"], patient.blood)
-        _mix(image, tubes["wall"], 20.0)
+        _mix(image, tubes["wall"], -40.0)
         _mix(image, tubes["lumen"], -995.0)
         body = np.clip(0.5 - self._full.slice(self._body, k), 0.0, 1.0)
         outside = self._table
@@ -122,7 +126,7 @@ class _Painter:
         tissue = half.slice(fields.tissue, k)
         for sheet in (fields.oblique, fields.horizontal):
             distance = half.slice(sheet, k)
-            tissue += 150.0 * np.exp(-((distance / 0.9) ** 2))
+            tissue += 120.0 * np.exp(-((distance / 0.9) ** 2))
         image = self._double_up(tissue)
         label = np.zeros(image.shape, dtype=np.uint8)
         for patch in self._bands + self._patches:
@@ -216,6 +220,14 @@ class _Painter:
     def _averaged(values: Floats) -> Floats:
         out: Floats = values.mean(axis=(1, 3, 5)).astype(np.float32)
         return out
+
+
+def _beyond(scan: Scan) -> Bools:
+    """Pixels outside the reconstruction circle, where the scanner has one."""
+    rows, columns = scan.grid.shape[1:]
+    y, x = (np.arange(n) - (n - 1) / 2 for n in (rows, columns))
+    out: Bools = (y[:, None] ** 2 + x[None, :] ** 2 > (columns / 2) ** 2) & scan.circle
+    return out
 
 
 def _mix(image: Floats, share: Floats, hu: Floats | float) -> None:

@@ -66,11 +66,11 @@ def _trees(patient: Patient, fields: Fields, rng: np.random.Generator) -> tuple[
                 vessels.append(trees.bent(tree, radii, rng))
                 if kind == "artery":
                     tree = _moved_root(tree, bronchus)
-                    tubes, lumen = trees.beside(tree, radii, 11, rng)
+                    tubes, lumen = trees.beside(tree, radii, 22, rng)
                     tubes = _moved_root(tubes, bronchus)
                     inner = trees.bent(tubes, lumen, rng, wobble=0.05)
                     lumens.append(inner)
-                    walls.append(inner.widened(0.45 + 0.12 * inner.start_radius))
+                    walls.append(inner.widened(0.3 + 0.14 * inner.start_radius))
     return joined(*vessels), joined(*walls), joined(*lumens)
 
 

@@ -83,7 +83,7 @@ def _split(cloud: Floats, heading: Floats, rng: np.random.Generator) -> npt.NDAr
     return first
 
 
-def bent(tree: Tree, radii: Floats, rng: np.random.Generator, wobble: float = 0.11) -> Tubes:
+def bent(tree: Tree, radii: Floats, rng: np.random.Generator, wobble: float = 0.065) -> Tubes:
     """The tree as tubes: every branch curved and tapered, a little wider where it forks."""
     length = np.linalg.norm(tree.end - tree.start, axis=1)
     pieces = np.clip(np.round(length / 7.0).astype(np.int64), 2, 5)
