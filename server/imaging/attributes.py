@@ -79,9 +79,9 @@ def moment(attributes: Attributes, date_key: str, time_key: str, zone: tzinfo) -
     return local.replace(tzinfo=zone).astimezone(UTC) if 1 < local.year < 9999 else None
 
 
-def has_time(attributes: Attributes, time_key: str) -> bool:
-    """Whether the time of day is known."""
-    return _time(text(attributes, time_key)) is not None
+def day(attributes: Attributes, key: str) -> date | None:
+    """A DA value; None where it is none."""
+    return _date(text(attributes, key))
 
 
 def _date(value: str) -> date | None:

@@ -228,12 +228,13 @@ class Ingest:
     ) -> None:
         """The transaction: every row that the new instances cause."""
         tenant = access.tenant
+        # Of several instances of a study the first received speaks for it, hence the reversed order below.
         store.add_pack(uow, tenant, pack.pack)
-        store.add(uow, tenant, list({c.rows.patient.patient: c.rows.patient for c in fresh}.values()))
-        store.add(uow, tenant, list({c.rows.study.study: c.rows.study for c in fresh}.values()))
+        store.add(uow, tenant, list({c.rows.patient.patient: c.rows.patient for c in reversed(fresh)}.values()))
+        store.add(uow, tenant, list({c.rows.study.study: c.rows.study for c in reversed(fresh)}.values()))
         patients = store.lock_studies(uow, tenant, {c.rows.study.study for c in fresh})
         fresh = _keep(fresh, lambda c: patients[c.rows.study.study] == c.rows.study.patient, _OTHER_PATIENT, outcome)
-        store.add(uow, tenant, list({c.rows.series.series: c.rows.series for c in fresh}.values()))
+        store.add(uow, tenant, list({c.rows.series.series: c.rows.series for c in reversed(fresh)}.values()))
         studies = store.studies_of_series(uow, tenant, {c.rows.series.series for c in fresh})
         fresh = _keep(fresh, lambda c: studies[c.rows.series.series] == c.rows.series.study, _OTHER_STUDY, outcome)
         added = store.add(uow, tenant, [c.rows.instance for c in fresh])
