@@ -50,6 +50,10 @@ class Notifier:
     #: Seconds that one POST may take.
     timeout: float
 
+    def run_job(self, tenant: int, subscription: str) -> None:
+        """``run`` by the job's own argument names."""
+        self.run(tenant, subscription)
+
     def run(self, tenant: int, id: str) -> None:
         """Delivers until nothing is left, or defers itself after a failure.
 

@@ -25,7 +25,8 @@ _LATEST = text(
 )
 _FOUND = text(
     """
-    update analysis set findings = :findings, provider = :provider, seconds = :seconds, found = clock_timestamp()
+    update analysis set findings = :findings, provider = :provider, seconds = :seconds, sr_instance = :sr_instance,
+      found = clock_timestamp()
     where tenant = :tenant and key = :key and findings is null
     """
 )
@@ -36,7 +37,10 @@ _PUBLISHED = text(
     where tenant = :tenant and key = :key and published is null
     """
 )
-_KNOWN_REPORTS = text("select sr_instance from analysis where tenant = :tenant and sr_instance = any(:instances)")
+_KNOWN_REPORTS = text(
+    "select instance from unnest(:instances) as wanted (instance) "
+    "where exists (select from analysis where tenant = :tenant and sr_instance = instance)"
+)
 _QUEUE = text(
     """
     insert into sending (tenant, peer, instance, study) values (:tenant, :peer, :instance, :study)
@@ -106,9 +110,11 @@ def claim(
     uow.execute(_CLAIM, {"tenant": tenant, "key": key, "predecessor": predecessor, **values})
 
 
-def found(uow: UnitOfWork, tenant: int, key: str, findings: bytes, *, provider: str = "", seconds: float = 0) -> None:
-    """Keeps the findings; the first ones stay."""
-    values = {"findings": findings, "provider": provider, "seconds": seconds}
+def found(
+    uow: UnitOfWork, tenant: int, key: str, findings: bytes, *, sr_instance: str, provider: str = "", seconds: float = 0
+) -> None:
+    """Keeps the findings, and which SR says them, so that it is known when it comes in; the first ones stay."""
+    values = {"findings": findings, "provider": provider, "seconds": seconds, "sr_instance": sr_instance}
     uow.execute(_FOUND, {"tenant": tenant, "key": key, **values})
 
 

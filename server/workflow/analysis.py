@@ -19,6 +19,7 @@ from ai_adapters.registry import Bundle, Registry, UnknownBundle
 from ai_adapters.selection import ADAPTER_VERSION, analysis_key, select
 from ai_adapters.volume import UnusableSeries, load
 from dicom_sr.findings import Findings
+from dicom_sr.identity import sr_uid
 from dicom_sr.serialise import serialise
 from server.errors import HutongError, NotFound, Unavailable, Unprocessable
 from server.fhir import instants
@@ -162,7 +163,10 @@ class Analyst:
         metrics.analysis_seconds.labels(adapter=name).observe(seconds)
         _log.info("analysis %s by %s on %s took %.1f s", wanted.key[:12], name, provider, seconds)
         with self.database.unit_of_work() as uow:
-            analyses.found(uow, wanted.tenant, wanted.key, serialise(findings), provider=provider, seconds=seconds)
+            analyses.found(
+                uow, wanted.tenant, wanted.key, serialise(findings), sr_instance=sr_uid(self.uid_root, wanted.key),
+                provider=provider, seconds=seconds,
+            )  # fmt: skip
 
     def _publish(self, wanted: Input, analysis: Analysis) -> None:
         """Writes what is not written yet, and completes the Task."""

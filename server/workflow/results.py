@@ -111,12 +111,10 @@ class StudyView:
 
     @property
     def state(self) -> str:
-        """receiving, complete, working, failed, rejected or done."""
-        if not self.arrival.complete:
-            return "receiving"
+        """receiving, complete, working, failed, rejected or done; results that come in are no new receiving."""
         current = [one for one in self.analyses if one.state != "superseded"]
         if not current:
-            return "complete"
+            return "complete" if self.arrival.complete else "receiving"
         if any(one.state in _OPEN for one in current):
             return "working"
         return next((one.state for one in current if one.state in {"failed", "rejected"}), "done")

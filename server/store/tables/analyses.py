@@ -28,6 +28,7 @@ analysis = Table(
     Column("report", Text, nullable=False, server_default=""),
     Column("published", DateTime(timezone=True)),
 )
+Index("ix_analysis_sr_instance", analysis.c.tenant, analysis.c.sr_instance)
 Index("ix_analysis_study", analysis.c.tenant, analysis.c.study, analysis.c.adapter, analysis.c.claimed)
 
 #: One instance on its way to one peer.

@@ -1,0 +1,65 @@
+"""Every job there is, by its name, and what each kind of worker process runs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from server.events.dispatch import Answer, Dispatcher
+from server.events.notify import Notifier
+from server.worker.loops import DISPATCH_INTERVAL, SWEEP_INTERVAL, Loop, every, until_empty
+from server.worker.run import Worker
+from server.worker.task import Task
+from server.workflow.analysis import Analyst
+from server.workflow.foreign_report import SR_RECEIVED, ReportReader
+from server.workflow.pathway import Planner
+from server.workflow.send import Sender
+from server.workflow.study import StudyKeeper
+
+#: The topic that wakes adapters.
+TASK_READY = "https://hutong.example/fhir/SubscriptionTopic/task-ready"
+
+
+def answers(planner: Planner) -> Mapping[str, Sequence[Answer]]:
+    """The jobs that topics' events cause: a plan for those that a pathway answers, a run for a Task."""
+    planned = {topic: [Answer(task="plan", queue="events")] for topic in planner.topics()}
+    return {**planned, TASK_READY: [*planned.get(TASK_READY, ()), Answer(task="run-task", queue="analysis")]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventJobs:
+    """What the process that moves events is made of."""
+
+    studies: StudyKeeper
+    reports: ReportReader
+    planner: Planner
+    notifier: Notifier
+    sender: Sender
+    dispatcher: Dispatcher
+    #: Defers study-changed for quiet studies; gives how many.
+    sweep: Callable[[], int]
+
+    def worker(self, database_url: str) -> Worker:
+        """Quiet studies, plans, notifications and sending, with the loops beside them."""
+        return Worker(
+            database_url=database_url,
+            tasks=(
+                Task(name="study-changed", queue="events", run=self.studies.run),
+                Task(name=SR_RECEIVED, queue="events", run=self.reports.run),
+                Task(name="plan", queue="events", run=self.planner.run),
+                Task(name="notify", queue="notify", run=self.notifier.run_job, attempts=None),
+                Task(name="send", queue="send", run=self.sender.run, attempts=None),
+            ),
+            queues=("events", "notify", "send"),
+            loops=self._loops(),
+        )
+
+    def _loops(self) -> tuple[Loop, ...]:
+        return (
+            until_empty("dispatch", DISPATCH_INTERVAL, self.dispatcher.run),
+            every("sweep", SWEEP_INTERVAL, self.sweep),
+        )
+
+
+def analysis_worker(database_url: str, analyst: Analyst) -> Worker:
+    """A process that runs adapters."""
+    task = Task(name="run-task", queue="analysis", run=analyst.run, failed=analyst.failed)
+    return Worker(database_url=database_url, tasks=(task,), queues=("analysis",))

@@ -1,0 +1,82 @@
+"""Somebody else's structured report as FHIR: read, kept as Findings, written by the same code as our own results."""
+
+import logging
+from dataclasses import dataclass
+
+from pydicom import Dataset
+
+from dicom_sr.errors import ReportError
+from dicom_sr.findings import Findings
+from dicom_sr.read import read
+from dicom_sr.serialise import serialise
+from server.imaging.retrieve import Retrieve
+from server.repository import Repository
+from server.security.access import system
+from server.store import analyses
+from server.store.database import Database, UnitOfWork
+from server.workflow.images import StudyImages
+from server.workflow.publish import Publisher, findings_of, instance_of
+
+#: The job that an unknown report causes; its arguments are ``tenant``, ``study``, ``imaging_study`` and ``instance``.
+SR_RECEIVED = "sr-received"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportReader:
+    """Everything that reading reports needs."""
+
+    database: Database
+    repository: Repository
+    retrieve: Retrieve
+    publisher: Publisher
+    uid_root: str
+
+    def run(self, tenant: int, study: str, imaging_study: str, instance: str) -> None:
+        """Makes FHIR of one SR, once; a document that holds no measurement report is noted and left alone."""
+        images = StudyImages.of(self.retrieve, system(tenant), study)
+        place = next((one for one in images.located if one.instance == instance), None)
+        if place is None:
+            return
+        dataset = images.whole(place)
+        try:
+            findings = read(dataset, images=images.headers(), uid_root=self.uid_root)
+            body = serialise(findings)
+        except ReportError as error:
+            _log.info("the structured report %s is not read: %s", instance, error)
+            self._note_unread(tenant, study, instance)
+            return
+        with self.database.unit_of_work() as uow:
+            if analyses.known_reports(uow, tenant, [instance]):
+                analysis = analyses.find(uow, tenant, findings.key)
+                if analysis is None or analysis.is_published or analysis.task:
+                    return
+            _claim(uow, tenant, study, findings)
+            analyses.found(uow, tenant, findings.key, body, sr_instance=instance)
+        self._publish(tenant, imaging_study, findings.key, dataset)
+
+    def _publish(self, tenant: int, imaging_study: str, key: str, dataset: Dataset) -> None:
+        with self.repository.transaction(system(tenant)) as transaction:
+            analysis = analyses.find(transaction.uow, tenant, key)
+            findings = findings_of(analysis)
+            if analysis is None or findings is None or analysis.is_published:
+                return
+            study = transaction.read("ImagingStudy", imaging_study)
+            sr = instance_of(dataset)
+            name = findings.algorithm.name if findings.algorithm is not None else ""
+            written = self.publisher.resources(transaction, findings, study, sr, None, name=name)
+            analyses.published(
+                transaction.uow, tenant, key, sr_instance=sr.sop_instance_uid, seg_instance="", report=written.report
+            )
+
+    def _note_unread(self, tenant: int, study: str, instance: str) -> None:
+        with self.database.unit_of_work() as uow:
+            analyses.claim(uow, tenant, instance, study=study, adapter="", adapter_version="")
+            analyses.published(uow, tenant, instance, sr_instance=instance, seg_instance="", report="")
+
+
+def _claim(uow: UnitOfWork, tenant: int, study: str, findings: Findings) -> None:
+    algorithm = findings.algorithm
+    name, version = (algorithm.name, algorithm.version) if algorithm is not None else ("", "")
+    analyses.claim(uow, tenant, findings.key, study=study, adapter=name, adapter_version=version)

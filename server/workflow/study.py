@@ -1,0 +1,38 @@
+"""A study that has become quiet: its ImagingStudy is brought up to date, and reports that nobody read are read."""
+
+from dataclasses import dataclass
+
+from server.imaging.imaging_study import ImagingStudies
+from server.security.access import system
+from server.store import analyses
+from server.store.database import Database
+from server.workflow.foreign_report import SR_RECEIVED
+from server.workflow.images import STRUCTURED_REPORT
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyKeeper:
+    """Everything that the job study-changed needs."""
+
+    database: Database
+    studies: ImagingStudies
+
+    def run(self, tenant: int, study: str) -> None:
+        """Writes the ImagingStudy; defers a job for each SR whose findings are not known."""
+        resource = self.studies.update(system(tenant), study).resource
+        reports = [
+            instance["uid"]
+            for series in resource.get("series", ())
+            for instance in series.get("instance", ())
+            if STRUCTURED_REPORT in instance["sopClass"]["code"]
+        ]
+        if not reports:
+            return
+        with self.database.unit_of_work() as uow:
+            known = analyses.known_reports(uow, tenant, reports)
+            for instance in reports:
+                if instance not in known:
+                    uow.defer(
+                        SR_RECEIVED, lock=f"report/{tenant}/{instance}", tenant=tenant, study=study,
+                        imaging_study=resource["id"], instance=instance,
+                    )  # fmt: skip
