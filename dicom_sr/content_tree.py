@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydicom import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.sr._snomed_dict import mapping as _SNOMED
 from pydicom.valuerep import DSfloat
 
@@ -18,13 +19,16 @@ from terminology.codings import Coding
 
 #: What pydicom raises where an element's bytes are not what its VR says.
 _UNSOUND = (
+    BytesLengthException,
     ValueError,
     TypeError,
     AttributeError,
-    KeyError,
-    IndexError,
+    LookupError,
     ArithmeticError,
     NotImplementedError,
+    EOFError,
+    OSError,
+    RecursionError,
     struct.error,
 )
 #: SRT and its two aliases: PS3.16 Table 8-1.
@@ -100,7 +104,7 @@ def numbers(dataset: Dataset, keyword: str, place: str) -> list[float]:
     try:
         several = [found] if isinstance(found, int | float) else list(found)
         return [shortest(float(one)) for one in several]
-    except (*_UNSOUND, OverflowError) as error:
+    except _UNSOUND as error:
         raise UnreadableReport("no numbers", place=f"{place}{keyword}") from error
 
 
