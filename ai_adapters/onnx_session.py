@@ -56,6 +56,8 @@ def open_session(model: bytes, threads: int | None = None) -> OnnxSession:
     options.log_severity_level = _ERROR_ONLY
     options.inter_op_num_threads = 1
     options.intra_op_num_threads = threads or 0
+    # Threads that spin while they wait cost the other processes of the machine more than they gain here.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     available = onnxruntime.get_available_providers()
     providers = [name for name in _PREFERRED if name in available]
     try:

@@ -32,7 +32,28 @@ def patches(cases: list[Case], weights: list[float], seed: int) -> Iterator[Patc
     rng = np.random.default_rng(seed)
     chance = np.array(weights) / sum(weights)
     while True:
-        yield _patch(cases[int(rng.choice(len(cases), p=chance))], rng)
+        patch = _patch(cases[int(rng.choice(len(cases), p=chance))], rng)
+        yield patch
+        # Drawing costs half as much as learning: each patch is seen once more, mirrored and with its axes changed.
+        yield _mirrored(patch, rng)
+
+
+def _mirrored(patch: Patch, rng: np.random.Generator) -> Patch:
+    """The same patch seen from elsewhere."""
+    order, flips = rng.permutation(3), [axis for axis in range(3) if rng.random() < 0.5]
+    if rng.random() < 0.6:
+        order = np.array([0, 2, 1])
+
+    def turned(block: Block) -> Block:
+        return np.ascontiguousarray(np.flip(block.transpose(order), flips))
+
+    return Patch(
+        image=turned(patch.image),
+        heat=turned(patch.heat),
+        heat_weight=turned(patch.heat_weight),
+        share=turned(patch.share),
+        share_weight=turned(patch.share_weight),
+    )
 
 
 def _patch(case: Case, rng: np.random.Generator) -> Patch:
