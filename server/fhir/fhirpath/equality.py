@@ -120,8 +120,9 @@ def _codings(value: Any) -> list[tuple[Any, Any]] | None:
     """Codings by system and code (https://hl7.org/fhir/R4/fhirpath.html: equivalence of Coding and CodeableConcept)."""
     if not isinstance(value, dict):
         return None
-    if "coding" in value:
-        return [(coding.get("system"), coding.get("code")) for coding in value["coding"]]
+    if isinstance(value.get("coding"), list):
+        codings = [coding for coding in value["coding"] if isinstance(coding, dict)]
+        return [(coding.get("system"), coding.get("code")) for coding in codings]
     if "code" in value and "system" in value and "value" not in value:
         return [(value["system"], value["code"])]
     return None

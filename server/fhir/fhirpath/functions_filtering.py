@@ -12,6 +12,9 @@ from server.fhir.fhirpath.node import Collection, Node, system_value
 from server.fhir.fhirpath.operators import MOST_ITEMS, ordering, union
 from server.fhir.fhirpath.singleton import integer, single, truth
 
+#: repeat() makes no more values than this that are no elements: those come to an end, values need not.
+_MOST_VALUES = 10_000
+
 
 def _where(frame: Frame, focus: Collection, criteria: Step) -> Collection:
     out: Collection = []
@@ -34,21 +37,23 @@ def _select(frame: Frame, focus: Collection, projection: Step) -> Collection:
 
 def _repeat(frame: Frame, focus: Collection, projection: Step) -> Collection:
     out: Collection = []
-    nodes: set[int] = set()
+    seen: set[tuple[type, Any]] = set()
+    values = 0
     waiting = list(focus)
     while waiting:
         fresh: Collection = []
         for item in _select(frame, waiting, projection):
-            # Elements that stand at different places are different even if they read the same.
             if type(item) is Node and isinstance(item.value, dict):
-                if id(item.value) in nodes:
-                    continue
-                nodes.add(id(item.value))
-            elif contains_item(out, item) or contains_item(fresh, item):
-                continue
-            fresh.append(item)
+                # Elements that stand at different places are different even if they read the same.
+                key: tuple[type, Any] = (Node, id(item.value))
+            else:
+                key = (type(item), str(system_value(item)))
+                values += 1
+            if key not in seen:
+                seen.add(key)
+                fresh.append(item)
         out.extend(fresh)
-        if len(out) > MOST_ITEMS:
+        if len(out) > MOST_ITEMS or values > _MOST_VALUES:
             raise Unprocessable("FHIRPath: repeat() does not come to an end; check its projection")
         waiting = fresh
     return out

@@ -44,7 +44,7 @@ def _node(value: Any, type_name: str, path: str, extra: Any) -> Node:
         return resource_node(value)
     if not type_name:
         type_name = _JSON_TYPES.get(type(value), "")
-    return Node(value, type_name, path, extra)
+    return Node(value, type_name, path, extra if type(extra) is dict else None)
 
 
 def _untyped_child(value: dict[str, Any], name: str, out: Collection) -> None:

@@ -20,8 +20,8 @@ _ZONE = r"(Z|[+-]\d{2}:\d{2})"
 _DATE_PATTERN = re.compile(_DATE)
 _TIME_PATTERN = re.compile(_TIME)
 _DATE_TIME_PATTERN = re.compile(rf"{_DATE}(?:T(?:{_TIME}{_ZONE}?)?)?")
-#: Smallest and largest of each component after the day: hour, minute, second.
-_CLOCK_LIMITS = (24, 60, 60)
+#: What hour, minute and second stay below; a leap second is written 60 (FHIR's instant and dateTime allow it).
+_CLOCK_LIMITS = (24, 60, 61)
 #: Time zones reach from -12:00 to +14:00: without one, a moment is known to within that much.
 _WEST = timedelta(hours=-12)
 _EAST = timedelta(hours=14)
@@ -45,8 +45,7 @@ def _is_day(parts: tuple[Component, ...]) -> bool:
 
 
 def _is_clock(parts: tuple[Component, ...]) -> bool:
-    # A leap second is written 60 (FHIR's instant and dateTime allow it).
-    return all(part < limit or (limit == 60 and part == 60) for part, limit in zip(parts, _CLOCK_LIMITS, strict=False))
+    return all(part < limit for part, limit in zip(parts, _CLOCK_LIMITS, strict=False))
 
 
 def _clock_text(parts: tuple[Component, ...]) -> str:
@@ -175,7 +174,7 @@ class DateTime(Temporal):
         """The same moment's components in UTC, no more of them than were given."""
         if self.offset is None or self.offset == 0 or len(self.parts) < 4:
             return self.parts
-        moment = self._minute() - timedelta(minutes=self.offset)
+        moment = _moved(self._minute(), timedelta(minutes=-self.offset))
         shifted = (moment.year, moment.month, moment.day, moment.hour, moment.minute, *self.parts[5:])
         return shifted[: len(self.parts)]
 
@@ -186,9 +185,9 @@ class DateTime(Temporal):
         """The earliest and latest minute in UTC that it may mean, its zone being unknown."""
         minute = self._minute()
         if self.offset is not None:
-            moment = minute - timedelta(minutes=self.offset)
+            moment = _moved(minute, timedelta(minutes=-self.offset))
             return moment, moment
-        return minute - _EAST, minute - _WEST
+        return _moved(minute, -_EAST), _moved(minute, -_WEST)
 
     def __str__(self) -> str:
         text = str(Date(self.parts[:3]))
@@ -200,6 +199,14 @@ class DateTime(Temporal):
             return text + "Z"
         hours, minutes = divmod(abs(self.offset), 60)
         return f"{text}{'-' if self.offset < 0 else '+'}{hours:02d}:{minutes:02d}"
+
+
+def _moved(moment: datetime, by: timedelta) -> datetime:
+    """A moment moved, at the ends of the calendar no further."""
+    try:
+        return moment + by
+    except OverflowError:
+        return datetime.min if by < timedelta() else datetime.max
 
 
 def _padded(parts: tuple[Component, ...]) -> tuple[int, int, int, int, int]:

@@ -56,7 +56,10 @@ _PLAIN = {
     "[Cal]": ("1", "kcal"), "[drp]": ("1", "ml/20"), "[lbf_av]": ("4.4482216152605", "N"), "Ao": ("0.1", "nm"),
     "[car_m]": ("0.2", "g"), "[Ch]": ("1", "mm/3"),
 }  # fmt: skip
-_COMPONENT = re.compile(r"(?P<unit>10\*|10\^|(?:\[[^\]]*\]|[A-Za-z_%'])+)?(?P<power>[+-]?\d+)?(?:\{[^}]*\})?")
+_COMPONENT = re.compile(r"(?P<unit>10\*|10\^|(?:\[[^\]]*\]|[A-Za-z_%'])+)?(?P<power>[+-]?\d+)?")
+#: Annotations mean nothing; one that stands alone is the unit 1.
+_ANNOTATION = re.compile(r"(?<=[^./])\{[^{}]*\}")
+_LONE_ANNOTATION = re.compile(r"\{[^{}]*\}")
 
 
 def _scaled(unit: Canonical, factor: Decimal, power: int = 1) -> Canonical:
@@ -96,6 +99,7 @@ def canonical(unit: str) -> Canonical | None:
     """A UCUM expression in base units; None if it is not one that this table knows."""
     if len(unit) > 200:
         return None
+    unit = _LONE_ANNOTATION.sub("1", _ANNOTATION.sub("", unit))
     result = Canonical(Decimal(1), ())
     divide = False
     if unit.startswith("/"):

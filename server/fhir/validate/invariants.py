@@ -32,15 +32,14 @@ BROKEN: Final[dict[str, str]] = {
 Check = Callable[[Any, Scope], Problems]
 
 
-def invariants(path: str, kind: str, definitions: Definitions, *, with_type: bool) -> Check | None:
-    """The check of all invariants stated at a path and, if asked, for its type and what that specialises.
+def invariants(definitions: Definitions, places: tuple[str, ...], kind: str, children: str) -> Check | None:
+    """The check of all invariants stated at some paths, for values of a type; None where nothing is stated.
 
-    None where nothing is stated.
+    ``children`` is the path under which the children of the values are defined.
     """
-    inherited = [name for name in definitions.ancestry(kind) if name != path] if with_type else []
     stated = [
         (each.key, compile_expression(each.expression))
-        for place in (path, *inherited)
+        for place in places
         for each in definitions.constraints.get(place, ())
         if each.severity == "error" and each.key not in ELSEWHERE and each.key not in BROKEN
     ]
@@ -49,7 +48,7 @@ def invariants(path: str, kind: str, definitions: Definitions, *, with_type: boo
 
     def check(value: Any, scope: Scope) -> Problems:
         problems: list[Problem] = []
-        node = Node(value, kind, path)
+        node = Node(value, kind, children)
         context = {"resource": scope.resource, "rootResource": scope.root}
         for key, expression in stated:
             try:

@@ -24,61 +24,65 @@ _XHTML = "http://www.w3.org/1999/xhtml"
 _ACTIVE = ("javascript:", "vbscript:", "data:text/html")
 
 
-class _Fault(Exception):
-    pass
-
-
 def fault_in_narrative(text: str) -> str | None:
     """What is wrong with the text of Narrative.div, and its cure; None if nothing is."""
-    reader = expat.ParserCreate()
-    depth = 0
-    shown = False
-
-    def start(name: str, attributes: Mapping[str, str]) -> None:
-        nonlocal depth, shown
-        if depth == 0 and (name != "div" or attributes.get("xmlns") != _XHTML):
-            raise _Fault(f'the outermost element is <div xmlns="{_XHTML}">')
-        depth += 1
-        shown = shown or name == "img"
-        _check_tag(name, attributes)
-
-    def end(_name: str) -> None:
-        nonlocal depth
-        depth -= 1
-
-    def characters(data: str) -> None:
-        nonlocal shown
-        shown = shown or not data.isspace()
-
-    def doctype(*_declaration: object) -> None:
-        raise _Fault("a document type can't be declared here; remove it")
-
-    def entity(name: str, _is_parameter: bool) -> None:
-        nonlocal shown
-        if f"{name};" not in html5:
-            raise _Fault("an entity is not one of HTML's; write the character itself")
-        shown = True
-
-    # XHTML's named entities come from a DTD that expat is told of but never given.
-    reader.UseForeignDTD(True)
-    reader.StartElementHandler, reader.EndElementHandler = start, end
-    reader.CharacterDataHandler = characters
-    reader.StartDoctypeDeclHandler = doctype
-    reader.SkippedEntityHandler = entity
+    reading = _Reading()
     try:
-        reader.Parse(text, True)
+        reading.parser.Parse(text, True)
     except expat.ExpatError as error:
         return f"the narrative is not well-formed XHTML at line {error.lineno}; close and nest its tags"
-    except _Fault as fault:
-        return str(fault)
-    return None if shown else "the narrative shows nothing; write something or leave text out"
+    if reading.fault:
+        return reading.fault
+    return None if reading.shown else "the narrative shows nothing; write something or leave text out"
 
 
-def _check_tag(name: str, attributes: Mapping[str, str]) -> None:
+class _Reading:
+    """One narrative being read: the first fault found, and whether there is anything to see."""
+
+    def __init__(self) -> None:
+        self.fault = ""
+        self.shown = False
+        self._depth = 0
+        self.parser = expat.ParserCreate()
+        # XHTML's named entities come from a DTD that expat is told of but never given.
+        self.parser.UseForeignDTD(True)
+        self.parser.StartElementHandler = self._start
+        self.parser.EndElementHandler = self._end
+        self.parser.CharacterDataHandler = self._characters
+        self.parser.StartDoctypeDeclHandler = self._doctype
+        self.parser.SkippedEntityHandler = self._entity
+
+    def _start(self, name: str, attributes: Mapping[str, str]) -> None:
+        if self._depth == 0 and (name != "div" or attributes.get("xmlns") != _XHTML):
+            self._note(f'the outermost element is <div xmlns="{_XHTML}">')
+        self._depth += 1
+        self.shown = self.shown or name == "img"
+        self._note(_fault_in_tag(name, attributes))
+
+    def _end(self, _name: str) -> None:
+        self._depth -= 1
+
+    def _characters(self, data: str) -> None:
+        self.shown = self.shown or not data.isspace()
+
+    def _doctype(self, *_declaration: object) -> None:
+        self._note("a document type can't be declared here; remove it")
+
+    def _entity(self, name: str, _is_parameter: bool) -> None:
+        if f"{name};" not in html5:
+            self._note("an entity is not one of HTML's; write the character itself")
+        self.shown = True
+
+    def _note(self, fault: str) -> None:
+        self.fault = self.fault or fault
+
+
+def _fault_in_tag(name: str, attributes: Mapping[str, str]) -> str:
     if name not in _ELEMENTS:
-        raise _Fault(f"<{name[:40]}> can't stand in a narrative; only basic formatting, tables, links and images can")
+        return f"<{name[:40]}> can't stand in a narrative; only basic formatting, tables, links and images can"
     for attribute, value in attributes.items():
         if attribute not in _ATTRIBUTES:
-            raise _Fault(f"the attribute {attribute[:40]} can't stand in a narrative; remove it")
+            return f"the attribute {attribute[:40]} can't stand in a narrative; remove it"
         if attribute in ("href", "src") and value.strip().lower().startswith(_ACTIVE):
-            raise _Fault("a link in the narrative would run a script; remove it")
+            return "a link in the narrative would run a script; remove it"
+    return ""

@@ -129,7 +129,8 @@ def _rules(definitions: Definitions, path: str, kind: str) -> list[Check]:
         rules.append(_extension_rule)
     if definitions.is_resource(path) and "DomainResource" in definitions.ancestry(path):
         rules.append(lambda value, _scope: check_contained(value) if "contained" in value else None)
-    stated = invariants(path, kind, definitions, with_type=True)
+    places = (path, *(name for name in definitions.ancestry(kind) if name != path))
+    stated = invariants(definitions, places, kind, path)
     return [*rules, stated] if stated is not None else rules
 
 
@@ -145,7 +146,8 @@ def _entry(structures: Structures, found: Property) -> _Entry:
     known = structures.primitives.get(found.type)
     binding = required_binding(element, found.type, definitions)
     item = _primitive_check(known, binding) if known is not None else _complex_check(structures, found, binding)
-    stated = invariants(element.path, found.type, definitions, with_type=False)
+    # Those of an element that is defined in place are asked there, once its parts are sound.
+    stated = invariants(definitions, (element.path,), found.type, found.children)
     if stated is not None and found.children != element.path:
         item = _both(item, stated)
     if element.max == "0":
