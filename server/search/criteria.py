@@ -58,6 +58,8 @@ class Reader:
             raise TooLarge(f"At most {MOST_VALUES} values are taken for one parameter.", expression=name)
         try:
             return self._own(parameter, resource_type, modifier, values)
+        except UnknownParameter as error:
+            raise UnknownParameter(error.details, expression=name) from error
         except BadRequest as error:
             raise BadRequest(f"{name}: {error.details}", expression=name) from error
 
@@ -146,7 +148,10 @@ class Reader:
         self, parameter: SearchParameter, resource_type: str, modifier: str, rest: str, value: str, depth: int
     ) -> Criterion | None:
         if parameter.type != "reference":
-            raise BadRequest(f"Only a reference can be chained; '{parameter.code}' is of type {parameter.type}.")
+            raise BadRequest(
+                f"Only a reference can be chained; '{parameter.code}' is of type {parameter.type}.",
+                expression=parameter.code,
+            )
         types = (modifier,) if modifier else parameter.targets or self.definitions.resource_types
         first = rest.partition(".")[0].partition(":")[0]
         able = [name for name in types if first in searchable(self.definitions, name) or rest.startswith("_has:")]

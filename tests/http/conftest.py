@@ -10,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from server.fhir.definitions import load
+from server.fhir.validate import validate
 from server.http.fhir import FhirServices, router
 from server.repository import Repository
 from server.search.find import Search
@@ -21,7 +22,7 @@ from server.store.database import Database
 def fhir_url(database: Database) -> Iterator[str]:
     """The base URL of the FHIR routes, open to everybody."""
     definitions = load()
-    repository = Repository(database, definitions, Search(definitions))
+    repository = Repository(database, definitions, Search(definitions), validate=validate)
     app = FastAPI()
     app.include_router(router(FhirServices(repository=repository, access=system)))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))

@@ -181,3 +181,34 @@ def test_transaction_with_one_condition_stated_twice(fhir: Client) -> None:
     assert patients["total"] == 1
     subject = answer.json()["entry"][2]["resource"]["subject"]["reference"]
     assert subject == f"Patient/{patients['entry'][0]['resource']['id']}"
+
+
+def test_invalid_resources_are_refused_with_the_place(fhir: Client) -> None:
+    refused = fhir.post("/Observation", json={"resourceType": "Observation", "status": "finished", "nonsense": 1})
+    assert refused.status_code == 422
+    places = {place for issue in refused.json()["issue"] for place in issue["expression"]}
+    assert {"Observation.status", "Observation.code"} <= places
+    bad = {"resource": {"resourceType": "Patient", "gender": "x"}, "request": {"method": "POST", "url": "Patient"}}
+    answer = fhir.post("", json=transaction({"resource": PATIENT, "request": bad["request"]}, bad))
+    assert answer.status_code == 422
+    assert answer.json()["issue"][0]["expression"][0].startswith("Bundle.entry[1].resource.")
+
+
+def test_capabilities_name_what_is_served(fhir: Client) -> None:
+    statement = fhir.get("/metadata").json()
+    assert statement["fhirVersion"] == "4.0.1" and statement["kind"] == "instance"
+    rest = statement["rest"][0]
+    assert len(rest["resource"]) == 146
+    patient = next(one for one in rest["resource"] if one["type"] == "Patient")
+    assert {one["code"] for one in patient["interaction"]} >= {
+        "read",
+        "vread",
+        "create",
+        "update",
+        "delete",
+        "search-type",
+    }
+    for parameter in patient["searchParam"]:
+        value = {"date": "2024", "number": "1", "quantity": "1", "reference": "x"}.get(parameter["type"], "x")
+        answer = fhir.get("/Patient", params={parameter["name"]: value})
+        assert answer.status_code == 200, (parameter, answer.text)
