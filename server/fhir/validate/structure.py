@@ -71,8 +71,8 @@ def _object_check(structures: Structures, path: str, kind: str) -> Check:
     def check(value: Any, scope: Scope) -> Problems:
         if type(value) is not dict:
             return wrong("structure", f"{kind} is a JSON object; put it in braces")
-        if not value:
-            return wrong("structure", "an element can't be empty; leave it out")
+        if not value or (len(value) == 1 and "id" in value):
+            return wrong("structure", "an element can't be empty, nor have an id alone (ele-1); leave it out")
         problems: list[Problem] = []
         chosen = ""
         for name, each in value.items():
