@@ -21,7 +21,8 @@ from server.http.access import COOKIE, AccessOfRequest
 from server.http.wording import Wording
 from server.security.access import Access
 from server.settings import Settings
-from server.workflow.results import LISTED, KeySlice, Results
+from server.workflow.result_view import KeySlice
+from server.workflow.results import LISTED, Results
 
 _HERE = Path(__file__).parent
 _LANGUAGE_COOKIE = "hutong_language"

@@ -5,7 +5,6 @@ stands in the Observations, CarePlans and ServiceRequests that refer to a result
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +17,17 @@ from server.repository import Repository
 from server.security.access import Access
 from server.store import results
 from server.store.database import Database
-from server.store.results import AnalysisRow, Arrival, DocumentRow
+from server.store.results import AnalysisRow, Arrival
+from server.workflow.result_view import (
+    AnalysisView,
+    FindingView,
+    Graphic,
+    KeySlice,
+    Label,
+    Reference,
+    StudyDetail,
+    StudyView,
+)
 from terminology.codings import Coding
 
 Resource = dict[str, Any]
@@ -29,114 +38,6 @@ LISTED = 30
 _REMEMBERED = 100
 #: Modalities of what is written about images (PS3.3 C.7.3.1.1.1).
 _DOCUMENTS = ("SR", "SEG", "DOC", "PR", "KO")
-#: FHIR TaskStatus of work that is not over.
-_OPEN = frozenset({"draft", "requested", "received", "accepted", "ready", "in-progress", "on-hold"})
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Label:
-    """What the manifest of an adapter says to people."""
-
-    title: str
-    intended_use: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Graphic:
-    """One line or outline on the key slice: (column, row) pairs, pixels."""
-
-    #: outline, long or short.
-    kind: str
-    points: tuple[tuple[float, float], ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class KeySlice:
-    """The image that a finding is shown on."""
-
-    series: str
-    instance: str
-    rows: int
-    columns: int
-    #: Position of the slice in the volume, from 1, and how many there are.
-    number: int
-    slices: int
-    graphics: tuple[Graphic, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FindingView:
-    """One finding."""
-
-    finding: Finding
-    #: None where the report has no graphic, or its image is not stored here.
-    key_slice: KeySlice | None
-    observation: str
-    body_structure: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AnalysisView:
-    """One Task, and the analysis that came of it."""
-
-    task: str
-    adapter: str
-    title: str
-    version: str
-    intended_use: str
-    #: FHIR TaskStatus, or "superseded" when a newer analysis of the study took its place.
-    state: str
-    reason: str
-    started: datetime | None
-    seconds: float | None
-    provider: str
-    #: None until it is known.
-    count: int | None
-    report: str
-    #: The report's own words.
-    conclusion: str
-    #: The Observations that the report consists of.
-    results: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StudyView:
-    """One line of the list."""
-
-    arrival: Arrival
-    #: Seconds of quiet still missing; 0 when the study is complete.
-    quiet_left: float
-    imaging_study: str
-    analyses: tuple[AnalysisView, ...]
-
-    @property
-    def state(self) -> str:
-        """receiving, complete, working, failed, rejected or done; results that come in are no new receiving."""
-        current = [one for one in self.analyses if one.state != "superseded"]
-        if not current:
-            return "complete" if self.arrival.complete else "receiving"
-        if any(one.state in _OPEN for one in current):
-            return "working"
-        return next((one.state for one in current if one.state in {"failed", "rejected"}), "done")
-
-    @property
-    def count(self) -> int | None:
-        """Findings of the analyses that hold; None where there is no result."""
-        counts = [one.count for one in self.analyses if one.state == "completed" and one.count is not None]
-        return sum(counts) if counts else None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StudyDetail:
-    """Everything about one study."""
-
-    study: StudyView
-    findings: tuple[FindingView, ...]
-    #: Observations that were derived from the findings, CarePlans, ServiceRequests and the like.
-    consequences: tuple[Resource, ...]
-    documents: tuple[DocumentRow, ...]
-    #: Relative references of every FHIR resource named on the page.
-    references: tuple[str, ...]
 
 
 class Results:
@@ -281,7 +182,7 @@ class Results:
         )
 
     def _findings(self, access: Access, found: Sequence[Findings], patient: str) -> tuple[FindingView, ...]:
-        """Findings of the analyses that hold, the most certain first."""
+        """Findings of the analyses that hold, in the order of the report."""
         shown = [finding.region.image.sop_instance_uid for one in found for finding in one.findings if finding.region]
         with self._database.reading() as uow:
             images = results.images(uow, access.tenant, shown)
@@ -298,7 +199,7 @@ class Results:
                         body_structure=f"BodyStructure/{resource_id('BodyStructure', patient, finding.tracking_uid)}",
                     )
                 )
-        return tuple(sorted(views, key=lambda view: -(view.finding.confidence or 0)))
+        return tuple(views)
 
     def _consequences(self, access: Access, study: StudyView, patient: str) -> tuple[Resource, ...]:
         """What was concluded from the results, by whatever answers their topic: found by reference, not by name."""
@@ -381,11 +282,12 @@ def _targets(value: Any) -> Iterable[str]:
 
 def _references(
     study: StudyView, findings: Sequence[FindingView], consequences: Sequence[Resource], patient: str
-) -> tuple[str, ...]:
+) -> tuple[Reference, ...]:
     named = [patient, study.imaging_study]
     for one in study.analyses:
         named += [one.task, one.report]
     for view in findings:
         named += [view.observation, view.body_structure]
     named += [f"{one['resourceType']}/{one['id']}" for one in consequences]
-    return tuple(dict.fromkeys(reference for reference in named if reference))
+    pairs = (reference.split("/") for reference in dict.fromkeys(named) if reference)
+    return tuple(Reference(type=resource_type, id=id) for resource_type, id in pairs)
