@@ -30,6 +30,8 @@ from server.workflow.result_view import (
 )
 from terminology.codings import Coding
 
+__all__ = ["LISTED", "Label", "Results"]
+
 Resource = dict[str, Any]
 
 #: Studies in the list; older ones are found by QIDO-RS and FHIR.
