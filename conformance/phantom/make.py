@@ -113,7 +113,7 @@ def _scan(scene: Scene, pose: Pose, wishes: Wishes, rng: np.random.Generator, nu
     low, high = _lung_box(scene, pose)
     reach = float(high[2] - low[2]) + 24.0
     spacing = wishes.spacing or (
-        reach / wishes.slices if wishes.slices else float(rng.choice((1.25, 2.0, 2.5), p=(0.1, 0.3, 0.6)))
+        reach / wishes.slices if wishes.slices else float(rng.choice((2.5, 2.0, 1.25), p=(0.6, 0.3, 0.1)))
     )
     thickness = wishes.thickness or spacing
     count = wishes.slices or int(np.ceil(reach / spacing))

@@ -106,7 +106,7 @@ class Shape:
 def form(margin: str, rng: np.random.Generator) -> Shape:
     """A random unit form with this margin, at the origin."""
     bumps = {"circumscribed": 4, "lobulated": 7, "spiculated": 6, "irregular": 12, "ill-defined": 7}[margin]
-    height = {"circumscribed": 0.06, "lobulated": 0.24, "spiculated": 0.12, "irregular": 0.2, "ill-defined": 0.12}[
+    height = {"circumscribed": 0.06, "lobulated": 0.3, "spiculated": 0.12, "irregular": 0.2, "ill-defined": 0.12}[
         margin
     ]
     directions = rng.standard_normal((bumps, 3))

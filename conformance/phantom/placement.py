@@ -55,7 +55,7 @@ def drawn_specs(rng: np.random.Generator) -> list[Spec]:
     count = int(rng.integers(2, 7))
     share = (np.arange(count) + rng.random(count)) / count
     sizes = np.exp(np.log(3.5) + share * (np.log(26.0) - np.log(3.5)))
-    densities = rng.permutation(["solid", "solid", "part-solid", "ground-glass", "solid", "ground-glass"])[:count]
+    densities = rng.permutation(["solid", "part-solid", "ground-glass", "solid", "solid", "ground-glass"][:count])
     specs = []
     for size, density in zip(sizes, densities, strict=True):
         fitting = "solid" if density == "part-solid" and size < 6.0 else str(density)
@@ -102,7 +102,7 @@ class Placer:
             size = spec.diameter * rng.uniform(0.35, 0.7)
             shift = rng.standard_normal(3) * 0.08 * spec.diameter
             core = form("irregular", rng).at(shape.center + shift, size / 2.0)
-        calcified = density == "solid" and rng.random() < 0.12
+        calcified = density == "solid" and margin in ("circumscribed", "lobulated") and rng.random() < 0.15
         days = spec.doubling_days
         if days is None:
             days = float(np.exp(rng.uniform(np.log(120.0), np.log(900.0)))) if rng.random() < 0.7 else 0.0
@@ -169,7 +169,7 @@ class Placer:
         score = 0.0
         for tubes, least, slack in (
             (self._airways, 0.0, 1.0),
-            (self._vessels, 4.0 if attachment == "vessel" else 1.3, 0.5),
+            (self._vessels, 2.6 if attachment == "vessel" else 1.3, 0.5),
         ):
             large = tubes.start_radius > least
             middle = 0.5 * (tubes.start[large] + tubes.end[large])
