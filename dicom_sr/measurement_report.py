@@ -198,7 +198,8 @@ def _numbers(finding: Finding, concept: Coding, graphic: Region) -> list[Dataset
     free = [index for index, measurement in enumerate(numbers) if _is_free(measurement)]
     if not free:
         # No number can carry it: the graphic stands in the group itself, as in TID 1410.
-        return [_item(concept, graphic, CONTAINS)] + [_number(measurement, []) for measurement in numbers]
+        drawn = [_item(*each, CONTAINS) for each in _graphics(concept, graphic, alone=False)]
+        return drawn + [_number(measurement, []) for measurement in numbers]
     others = [*free[1:], *(index for index in range(len(numbers)) if index not in free)]
     graphics = _graphics(concept, graphic, alone=not others)
     hung = {at: _item(*each) for at, each in zip((free[0], *others), graphics, strict=False)}

@@ -145,19 +145,15 @@ def image_references(node: Node, series: Mapping[str, str]) -> Iterator[ImageRef
 
 
 def _region(group: Node, around: Surroundings) -> Region | None:
-    """The finding's graphic: in the group itself (TID 1410), or below one of its numbers, an outline before a box."""
-    below = [
-        (concept, region)
-        for node in group.children()
-        if node.value_type == "NUM"
-        for concept, region in _graphics(node, around)
-        if concept in _OF_FINDING
-    ]
+    """The finding's graphic: in the group itself (TID 1410) or below one of its numbers, an outline before a box."""
+    own = list(_graphics(group, around))
+    numbers = (node for node in group.children() if node.value_type == "NUM")
+    graphics = [*own, *(each for node in numbers for each in _graphics(node, around))]
     for wanted in _OF_FINDING:
-        for concept, region in below:
+        for concept, region in graphics:
             if concept == wanted:
                 return region
-    return next((region for concept, region in _graphics(group, around) if concept != codes.CENTER), None)
+    return next((region for concept, region in own if concept != codes.CENTER), None)
 
 
 def _centre(group: Node, region: Region | None, around: Surroundings) -> Point | None:

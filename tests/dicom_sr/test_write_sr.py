@@ -92,8 +92,10 @@ def test_the_first_number_carries_a_rectangle_and_nothing_else(finding: Finding)
 def test_no_group_is_without_a_graphic() -> None:
     """Where no number is free to carry it, the graphic stands in the group itself."""
     finding = replace(nodule(1, (3, 20, 40), 4), measurements=(), confidence=None)
-    group = groups(write_sr(findings(finding), ct()))[0]
-    assert [item.ValueType for item in group.ContentSequence].count("SCOORD") == 1
+    dataset = write_sr(findings(finding), ct())
+    graphics = [item for item in groups(dataset)[0].ContentSequence if item.ValueType == "SCOORD"]
+    assert [len(graphic.GraphicData) for graphic in graphics] == [10, 14]
+    assert read(dataset).findings[0].region == finding.region
 
 
 def test_a_centre_alone_is_drawn_as_large_as_the_diameter_on_the_nearest_slice() -> None:
