@@ -145,17 +145,13 @@ def _store_until_taken(client: Client, images: list[pydicom.Dataset]) -> None:
 
 def _finished(client: Client, study: str) -> bool:
     try:
-        report = next(client.search(_reports(study)), None)
+        report = next(iter(client.reports(study)), None)
         return (
             report is not None
             and next(client.search(f"CarePlan?subject={report['subject']['reference']}"), None) is not None
         )
     except (httpx.HTTPError, HutongError):
         return False
-
-
-def _reports(study: str) -> str:
-    return f"DiagnosticReport?imaging-study.identifier=urn:dicom:uid|urn:oid:{study}"
 
 
 def _await(condition: Any, seconds: float) -> None:
@@ -166,7 +162,7 @@ def _await(condition: Any, seconds: float) -> None:
 
 def _check(client: Client, subscriber: Subscriber, study: str, images: int, outcome: Outcome) -> None:
     """Counts what should be there once, and is."""
-    reports = list(client.search(_reports(study)))
+    reports = client.reports(study)
     subject = reports[0]["subject"]["reference"] if reports else ""
     counts = {
         "CT": len(client.instances(study, "CT")) - images + 1,

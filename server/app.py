@@ -4,7 +4,7 @@ Each process of the server is composed here from settings alone: ``run_web``, ``
 ``run_analysis``. Parts get what they need handed in; nothing reaches for a global.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from ai_adapters.registry import registry
 from server.events import subscriptions, topics
-from server.events.topics import Topic
+from server.events.topics import Matches, Topic
 from server.fhir import definitions
 from server.fhir.validate import validate
 from server.imaging.guard import GuardLimits
@@ -23,12 +23,13 @@ from server.imaging.retrieve import Retrieve
 from server.outbound.http import Guard
 from server.repository import Repository
 from server.search.find import Search
-from server.settings import Settings
+from server.settings import Peer, Settings
 from server.store import tokens
 from server.store.database import Database
 from server.store.migrate import upgrade
 from server.store.packs import Packs
 from server.telemetry import kill_points, logs
+from server.workflow.publish import Publisher
 from server.workflow.results import Label, Results
 
 if TYPE_CHECKING:
@@ -160,3 +161,98 @@ def run_dimse(settings: Settings) -> None:
     from server.dimse import server
 
     server.serve(settings, compose(settings).ingest)
+
+
+def run_events(settings: Settings) -> None:
+    """The process that moves events: quiet studies, plans, notifications, sending."""
+    from server.events.dispatch import Dispatcher
+    from server.events.notify import Notifier
+    from server.imaging.imaging_study import ImagingStudies
+    from server.imaging.sweep import sweep
+    from server.outbound import dicom
+    from server.worker.jobs import EventJobs, answers
+    from server.worker.run import run_worker
+    from server.workflow import pathway
+    from server.workflow.foreign_report import ReportReader
+    from server.workflow.send import Sender
+    from server.workflow.study import StudyKeeper
+
+    parts = compose(settings)
+    database, repository = parts.database, parts.repository
+    retrieve = Retrieve(database, parts.packs, parts.limits)
+    planner = pathway.Planner(repository=repository, pathways=pathway.load())
+    base = settings.base_url or _own_address(settings)
+
+    def send(peer: Peer, files: Sequence[bytes]) -> None:
+        dicom.send(peer, files, calling=settings.ae_title)
+
+    jobs = EventJobs(
+        studies=StudyKeeper(database=database, studies=ImagingStudies(repository, wado_url=f"{base}/dicomweb")),
+        reports=ReportReader(
+            database=database,
+            repository=repository,
+            retrieve=retrieve,
+            publisher=_publisher(parts),
+            uid_root=settings.uid_root,
+        ),
+        planner=planner,
+        notifier=Notifier(
+            database=database,
+            repository=repository,
+            topics=parts.topics,
+            guard=parts.guard,
+            base=f"{base}/fhir",
+            timeout=settings.notify_timeout,
+        ),
+        sender=Sender(database=database, retrieve=retrieve, peers=settings.peers, send=send),
+        dispatcher=Dispatcher(
+            database=database,
+            repository=repository,
+            topics=parts.topics,
+            matches=_matches(repository),
+            answers=answers(planner),
+        ),
+        sweep=lambda: sweep(database, settings.study_quiet),
+    )
+    run_worker(jobs.worker(settings.database_url))
+
+
+def run_analysis(settings: Settings) -> None:
+    """A process that runs adapters."""
+    from server.worker.jobs import analysis_worker
+    from server.worker.run import run_worker
+    from server.workflow.analysis import Analyst
+
+    parts = compose(settings)
+    analyst = Analyst(
+        database=parts.database,
+        repository=parts.repository,
+        retrieve=Retrieve(parts.database, parts.packs, parts.limits),
+        registry=registry(settings.bundle_folder),
+        publisher=_publisher(parts),
+        uid_root=settings.uid_root,
+        threads=settings.inference_threads or None,
+    )
+    run_worker(analysis_worker(settings.database_url, analyst))
+
+
+def _publisher(parts: Parts) -> Publisher:
+    return Publisher(
+        repository=parts.repository,
+        ingest=parts.ingest,
+        uid_root=parts.settings.uid_root,
+        peers=parts.settings.peers,
+    )
+
+
+def _matches(repository: Repository) -> Matches:
+    """Whether a search would find the resource, by the code of search."""
+    return lambda resource, parameters: repository.search_engine.matches(
+        resource, str(resource["resourceType"]), parameters
+    )
+
+
+def _own_address(settings: Settings) -> str:
+    """What notifications and endpoints call us when no public address is set."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{settings.http_port}"

@@ -107,6 +107,16 @@ class Client:
                 return
             bundle = self._sent(self._fhir.get(following[0]))
 
+    def reports(self, study_uid: str) -> list[Resource]:
+        """The DiagnosticReports of a study; R4 can't search by imagingStudy, so the patient's are looked through."""
+        found = []
+        for study in self.search(f"ImagingStudy?identifier=urn:dicom:uid|urn:oid:{study_uid}"):
+            reference = f"ImagingStudy/{study['id']}"
+            for report in self.search(f"DiagnosticReport?subject={study['subject']['reference']}"):
+                if any(one["reference"].endswith(reference) for one in report.get("imagingStudy", [])):
+                    found.append(report)
+        return found
+
     def urls(self, resources: Iterable[Resource]) -> list[str]:
         """The addresses of resources."""
         return [f"{self.fhir_url}/{resource['resourceType']}/{resource['id']}" for resource in resources]
@@ -119,4 +129,4 @@ class Client:
 
 
 def _is_match(entry: Resource) -> bool:
-    return entry.get("search", {}).get("mode", "match") == "match"
+    return str(entry.get("search", {}).get("mode", "match")) == "match"

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 import pydicom
 import typer
-from dicom_sr.read import read
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from conformance.phantom.make import Wishes
 from conformance.phantom.write import make
 from dicom_sr.findings import Finding
+from dicom_sr.read import read
 from server.cli.demo.client import Client, Resource, dicom_files
 from server.cli.demo.report import Report, compare, show, truth_of
 from server.cli.demo.server import DemoServer
@@ -97,7 +97,8 @@ def _through_the_server(url: str, datasets: list[pydicom.Dataset], report: Repor
             subscription = client.subscribe(TOPIC, subscriber.endpoint)
             if subscriber.wait("handshake", 30) is None:
                 raise Unavailable("The server did not shake hands with the subscriber.")
-        known = _report_of(client, report.study_uid)
+        # A study that was analysed before gives nothing new when it is sent again.
+        known = next(iter(client.reports(report.study_uid)), None)
         with steps.timed("send by STOW-RS", len(datasets)) as advance:
             client.store(datasets, advance)
         with steps.timed("wait for the notification"):
@@ -109,12 +110,6 @@ def _through_the_server(url: str, datasets: list[pydicom.Dataset], report: Repor
             findings = _findings(client, datasets, report)
         client.unsubscribe(subscription)
     return findings
-
-
-def _report_of(client: Client, study_uid: str) -> Resource | None:
-    """The report of a study that was analysed before; sending it again makes nothing new."""
-    query = f"DiagnosticReport?imaging-study.identifier=urn:dicom:uid|urn:oid:{study_uid}"
-    return next(client.search(query), None)
 
 
 def _await_report(client: Client, subscriber: Subscriber, study_uid: str) -> Resource:
