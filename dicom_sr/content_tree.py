@@ -4,6 +4,7 @@ PS3.3 C.17.3. Codes of the retired SNOMED-RT schemes are given as the SNOMED CT 
 chapter 8, pydicom's table), so that old and new reports read alike.
 """
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ _UNSOUND = (
     RecursionError,
     struct.error,
 )
+#: Control characters that neither FHIR's strings nor HTML may hold: https://hl7.org/fhir/R4/datatypes.html#string.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 #: SRT and its two aliases: PS3.16 Table 8-1.
 _RETIRED = ("SRT", "SNM3", "99SDM")
 
@@ -47,7 +50,7 @@ def value(dataset: Dataset, keyword: str, place: str) -> Any:
 def text(dataset: Dataset, keyword: str, place: str) -> str:
     """An attribute's value as text; empty where absent."""
     found = value(dataset, keyword, place)
-    return "" if found is None else str(found).strip()
+    return "" if found is None else _CONTROL.sub(" ", str(found)).strip()
 
 
 def items(dataset: Dataset, keyword: str, place: str) -> list[Dataset]:

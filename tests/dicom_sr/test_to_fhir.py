@@ -10,11 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from dicom_sr import codes
+from dicom_sr.errors import UnwritableFindings
 from dicom_sr.fhir_elements import Instance, rounded
 from dicom_sr.findings import Findings
 from dicom_sr.read import read
 from dicom_sr.to_fhir import amended, to_fhir
 from dicom_sr.write_sr import write_sr
+from server.fhir.definitions import load
+from server.fhir.json_format import parse, write
+from server.fhir.validate.resource import validate
 from tests.dicom_sr.examples import ALGORITHM, ct, findings, two_nodules
 from tests.dicom_sr.strategies import reports
 
@@ -42,16 +46,16 @@ def coded(observation: dict[str, Any]) -> str:
 
 
 def check(found: tuple[dict[str, Any], ...]) -> None:
-    """R4B models accept every resource; ids are ids; every literal reference but the two given ones is in the set."""
+    """R4B models and our own rules accept every resource; each refers to the two given ones or to one before it."""
+    definitions = load()
     known = {f"{one['resourceType']}/{one['id']}" for one in found} | {"Patient/p", "ImagingStudy/s"}
     assert len(known) == len(found) + 2
     seen: set[str] = {"Patient/p", "ImagingStudy/s"}
     for one in found:
         module = importlib.import_module(f"fhir.resources.R4B.{one['resourceType'].lower()}")
         getattr(module, one["resourceType"]).model_validate(one)
+        assert validate(definitions, parse(write(one))) == ()
         assert re.fullmatch(r"[A-Za-z0-9.-]{1,64}", one["id"])
-        assert set(literal(one)) <= known
-        # Whoever writes them in this order never refers to what is not there yet.
         assert set(literal(one)) <= seen
         seen.add(f"{one['resourceType']}/{one['id']}")
 
@@ -182,7 +186,5 @@ def test_several_groups_on_one_lesion_stay_apart() -> None:
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
 def test_no_resource_has_a_number_that_is_none(value: float) -> None:
-    from dicom_sr.errors import UnwritableFindings
-
     with pytest.raises(UnwritableFindings):
         rounded(value, "mm")
