@@ -65,7 +65,7 @@ def _object_check(structures: Structures, path: str, kind: str) -> Check:
             table[f"_{name}"] = _Entry(_beside(structures, many=entry.sparse), "", False)
     if structures.definitions.is_resource(path):
         table["resourceType"] = _Entry(lambda _value, _scope: None, "", False)
-    required = _required(structures.definitions, path)
+    parts = _parts_check(path, table, _required(structures.definitions, path))
     rules = _rules(structures.definitions, path, kind)
 
     def check(value: Any, scope: Scope) -> Problems:
@@ -73,6 +73,24 @@ def _object_check(structures: Structures, path: str, kind: str) -> Check:
             return wrong("structure", f"{kind} is a JSON object; put it in braces")
         if not value or (len(value) == 1 and "id" in value):
             return wrong("structure", "an element can't be empty, nor have an id alone (ele-1); leave it out")
+        problems = parts(value, scope)
+        if problems:
+            return problems
+        for rule in rules:
+            found = rule(value, scope)
+            if found is not None:
+                problems += found
+        return problems or None
+
+    return check
+
+
+def _parts_check(
+    path: str, table: dict[str, _Entry], required: list[tuple[str, frozenset[str]]]
+) -> Callable[[dict[str, Any], Scope], list[Problem]]:
+    """The check of what stands in an object, property by property, and of what is missing."""
+
+    def check(value: dict[str, Any], scope: Scope) -> list[Problem]:
         problems: list[Problem] = []
         chosen = ""
         for name, each in value.items():
@@ -92,13 +110,7 @@ def _object_check(structures: Structures, path: str, kind: str) -> Check:
         for name, spellings in required:
             if spellings.isdisjoint(value):
                 problems += wrong("required", f"{name} is missing; {path} can't do without it", name)
-        if problems:
-            return problems
-        for rule in rules:
-            found = rule(value, scope)
-            if found is not None:
-                problems += found
-        return problems or None
+        return problems
 
     return check
 
