@@ -1,7 +1,7 @@
 """FHIR R4 over HTTP: https://hl7.org/fhir/R4/http.html. Bytes in, ``server.interactions``, bytes out."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Annotated
@@ -13,6 +13,7 @@ from server.errors import BadRequest
 from server.fhir import json_format
 from server.fhir.instants import text as instant
 from server.fhir.outcome import information
+from server.http import fhir_operations as operations
 from server.http.fhir_errors import MEDIA_TYPE, FhirRoute
 from server.http.fhir_request import body_of, check_acceptable, fhir_request
 from server.interactions.batch import batch, perform
@@ -20,12 +21,11 @@ from server.interactions.capabilities import capabilities
 from server.interactions.request import Answer
 from server.interactions.request import Request as FhirRequest
 from server.interactions.transaction import transaction
+from server.operations.operation import Operation
 from server.repository import Repository
 from server.security.access import Access
 
 Body = Annotated[bytes, Depends(body_of)]
-#: Resource type ("" for the system) -> (name, canonical) of operations that other routers serve.
-Operations = Mapping[str, tuple[tuple[str, str], ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +37,7 @@ class FhirServices:
     access: Callable[[Request], Access]
     #: The server's address as clients see it, without /fhir; empty to take it from each request.
     base_url: str = ""
-    #: For the CapabilityStatement.
-    operations: Operations = field(default_factory=dict)
+    operations: tuple[Operation, ...] = ()
 
 
 def router(services: FhirServices, prefix: str = "/fhir") -> APIRouter:
@@ -61,7 +60,7 @@ def _add_system_routes(routes: APIRouter, services: FhirServices, prefix: str, a
             base_url=_base(services, request, prefix),
             version=__version__,
             date=started,
-            operations=services.operations,
+            operations=operations.listed(services.operations, services.repository.definitions.resource_types),
         )
         return Response(json_format.write(statement), media_type=MEDIA_TYPE)
 
@@ -79,9 +78,12 @@ def _add_system_routes(routes: APIRouter, services: FhirServices, prefix: str, a
 def _add_type_routes(routes: APIRouter, services: FhirServices, prefix: str, allowed: object) -> None:
     def answer(request: Request, path: tuple[str, ...], body: bytes, access: Access) -> Response:
         asked = fhir_request(request, path, body, _base(services, request, prefix))
+        if path[-1].startswith("$"):
+            return operations.answer(services.operations, asked, access)
         return _response(asked, perform(services.repository, access, asked))
 
-    @routes.api_route("/{type}", methods=["GET", "HEAD"], summary="search", operation_id="search")
+    @routes.head("/{type}", include_in_schema=False)
+    @routes.get("/{type}", summary="search", operation_id="search")
     @routes.post("/{type}", summary="create", operation_id="create")
     @routes.put("/{type}", summary="conditional update", operation_id="conditional-update")
     @routes.delete("/{type}", summary="conditional delete", operation_id="conditional-delete")
@@ -92,10 +94,23 @@ def _add_type_routes(routes: APIRouter, services: FhirServices, prefix: str, all
     def search(request: Request, type: str, body: Body, access: Annotated[Access, allowed]) -> Response:
         return answer(request, (type, "_search"), body, access)
 
-    @routes.api_route("/{type}/{id}", methods=["GET", "HEAD"], summary="read", operation_id="read")
+    @routes.head("/{type}/{id}", include_in_schema=False)
+    @routes.get("/{type}/{id}", summary="read", operation_id="read")
     @routes.put("/{type}/{id}", summary="update", operation_id="update")
     @routes.delete("/{type}/{id}", summary="delete", operation_id="delete")
     def on_instance(request: Request, type: str, id: str, body: Body, access: Annotated[Access, allowed]) -> Response:
+        return answer(request, (type, id), body, access)
+
+    @routes.api_route("/{type}/{id}/${operation}", methods=["GET", "POST"], include_in_schema=False)
+    def operation(
+        request: Request, type: str, id: str, operation: str, body: Body, access: Annotated[Access, allowed]
+    ) -> Response:
+        return answer(request, (type, id, f"${operation}"), body, access)
+
+    @routes.post("/{type}/{id}", include_in_schema=False)
+    def operation_on_type(
+        request: Request, type: str, id: str, body: Body, access: Annotated[Access, allowed]
+    ) -> Response:
         return answer(request, (type, id), body, access)
 
     @routes.get("/{type}/{id}/_history", summary="history")

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC
 
 import httpx
 import pytest
@@ -11,11 +12,19 @@ from fastapi import FastAPI
 
 from server.fhir.definitions import load
 from server.fhir.validate import validate
+from server.http import dicomweb
+from server.http.dicomweb_services import DicomWeb
 from server.http.fhir import FhirServices, router
+from server.imaging.guard import GuardLimits
+from server.imaging.ingest import Ingest
+from server.imaging.retrieve import Retrieve
+from server.operations.validate import operation
 from server.repository import Repository
 from server.search.find import Search
-from server.security.access import system
+from server.security.access import Access, system
+from server.settings import Settings
 from server.store.database import Database
+from server.store.packs import Packs
 
 
 @pytest.fixture
@@ -24,7 +33,7 @@ def fhir_url(database: Database) -> Iterator[str]:
     definitions = load()
     repository = Repository(database, definitions, Search(definitions), validate=validate)
     app = FastAPI()
-    app.include_router(router(FhirServices(repository=repository, access=system)))
+    app.include_router(router(FhirServices(repository=repository, access=system, operations=(operation(repository),))))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -41,3 +50,27 @@ def fhir(fhir_url: str) -> Iterator[httpx.Client]:
     """A client of the FHIR routes."""
     with httpx.Client(base_url=fhir_url) as client:
         yield client
+
+
+@pytest.fixture
+def dicomweb_url(settings: Settings, database: Database) -> Iterator[str]:
+    """The base URL of the DICOMweb routes, open to everybody."""
+    packs, limits = Packs(settings.blobs), GuardLimits()
+    services = DicomWeb(
+        settings=settings,
+        database=database,
+        ingest=Ingest(database, packs, limits, UTC),
+        retrieve=Retrieve(database, packs, limits),
+        access=lambda request: Access(who="test", scopes=frozenset({"read", "write"})),
+    )
+    app = FastAPI()
+    app.include_router(dicomweb.router(services))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}/dicomweb"
+    server.should_exit = True
+    thread.join(timeout=10)

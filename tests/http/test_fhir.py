@@ -212,3 +212,25 @@ def test_capabilities_name_what_is_served(fhir: Client) -> None:
         value = {"date": "2024", "number": "1", "quantity": "1", "reference": "x"}.get(parameter["type"], "x")
         answer = fhir.get("/Patient", params={parameter["name"]: value})
         assert answer.status_code == 200, (parameter, answer.text)
+
+
+def test_operations(fhir: Client) -> None:
+    good = fhir.post("/Observation/$validate", json=OBSERVATION)
+    assert good.status_code == 200 and good.json()["issue"][0]["severity"] == "information"
+    parameters = {
+        "resourceType": "Parameters",
+        "parameter": [{"name": "resource", "resource": {**OBSERVATION, "status": "x"}}],
+    }
+    bad = fhir.post("/Observation/$validate", json=parameters)
+    assert bad.status_code == 200 and bad.json()["issue"][0]["expression"] == ["Observation.status"]
+    id = made(fhir, PATIENT)["id"]
+    assert fhir.get(f"/Patient/{id}/$validate").status_code == 200
+    for missing in ("/Patient/$nothing", f"/Patient/{id}/$nothing", "/$nothing"):
+        assert fhir.get(missing).status_code == 404
+    rest = fhir.get("/metadata").json()["rest"][0]
+    assert rest["resource"][0]["operation"][0]["name"] == "validate"
+
+
+def test_the_openapi_document_can_be_made(fhir: Client) -> None:
+    document = fhir.get(str(fhir.base_url).removesuffix("/fhir/") + "/openapi.json").json()
+    assert "/fhir/{type}/{id}" in document["paths"]
