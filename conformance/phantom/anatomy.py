@@ -26,7 +26,6 @@ class Fields:
     muscle: Floats
     cavity: Floats
     lung: Floats
-    mediastinum: Floats
     heart: Floats
     dome: Floats
     bone: Floats
@@ -70,7 +69,7 @@ def build(patient: Patient, seed: int) -> Fields:
     oblique, horizontal = _fissures(patient, f)
     fields = {
         "body": muscle - patient.fat * _fat_profile(patient, f), "muscle": muscle, "cavity": cavity, "lung": lung,
-        "mediastinum": mediastinum, "heart": heart, "dome": dome, "bone": bone, "canal": _canal(patient, f),
+        "heart": heart, "dome": dome, "bone": bone, "canal": _canal(patient, f),
         "oblique": oblique, "horizontal": horizontal, "tissue": _tissue(patient, f, lung),
         "side": f.x, "marbling": f.fine,
     }  # fmt: skip

@@ -98,9 +98,12 @@ class Lattice:
     def on(self, grid: Grid, center: tuple[float, float, float]) -> Floats:
         """Values on a grid, the lattice centred on the patient at ``center``."""
         count = self._values.shape[0]
-        z, y, x = (cubic_weights(self._start, self._step, count, grid.axis(k) - center[2 - k]) for k in range(3))
-        planes = np.tensordot(z, self._values, axes=1)
-        out: Floats = np.ascontiguousarray((y @ planes) @ x.T)
+        out = self._values
+        for k in range(3):
+            # Each pass takes the first axis to the grid and puts it last; after three they are in order again.
+            weights = csr_array(cubic_weights(self._start, self._step, count, grid.axis(k) - center[2 - k]))
+            flat = weights @ out.reshape(count, -1)
+            out = np.ascontiguousarray(np.moveaxis(flat.reshape(len(flat), *out.shape[1:]), 0, -1))
         return out
 
 

@@ -74,16 +74,21 @@ class Shape:
 
     def level(self, points: Floats) -> Floats:
         """Signed distance (mm, negative inside) of body points (n, 3)."""
-        offset = (points - self.center).astype(np.float32) @ self.stretch.astype(np.float32)
-        rho = np.sqrt((offset * offset).sum(axis=-1))
+        offset = np.einsum("...i,ij->...j", (points - self.center).astype(np.float32), self.stretch.astype(np.float32))
+        rho = np.sqrt(offset[..., 0] ** 2 + offset[..., 1] ** 2 + offset[..., 2] ** 2)
         out: Floats = rho - self.radius * self._reach(offset, rho)
         return out
 
     def _reach(self, offset: Floats, rho: Floats) -> Floats:
         unit = offset / np.maximum(rho, 1e-3)[..., None]
-        cosine = unit @ self.directions.T.astype(np.float32)
-        bumps: Floats = np.exp((cosine - 1.0) * self.sharpness.astype(np.float32)) @ self.heights.astype(np.float32)
-        out: Floats = np.maximum(1.0 + bumps, 0.3)
+        x, y, z = (np.ascontiguousarray(unit[..., k]) for k in range(3))
+        total = np.ones_like(rho)
+        # Bump by bump: less memory, and no threads of BLAS for so little work.
+        for (dx, dy, dz), height, sharpness in zip(
+            self.directions.tolist(), self.heights.tolist(), self.sharpness.tolist(), strict=True
+        ):
+            total += height * np.exp((x * dx + y * dy + z * dz - 1.0) * sharpness)
+        out: Floats = np.maximum(total, 0.3)
         return out
 
     def extent(self) -> float:

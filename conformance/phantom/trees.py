@@ -75,9 +75,7 @@ def _split(cloud: Floats, heading: Floats, rng: np.random.Generator) -> npt.NDAr
     else:
         normal = rng.standard_normal(3)
     place = centred @ normal
-    first: npt.NDArray[np.bool_] = place > np.quantile(place, rng.uniform(0.32, 0.68))
-    if first.all() or not first.any():
-        first = place > np.median(place)
+    first: npt.NDArray[np.bool_] = place > np.sort(place)[int(rng.uniform(0.32, 0.68) * (len(place) - 1))]
     if first.all() or not first.any():
         first = np.arange(len(cloud)) % 2 == 0
     return first
