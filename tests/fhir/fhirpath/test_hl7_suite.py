@@ -41,7 +41,9 @@ def read(test: ElementTree.Element) -> dict[str, Any]:
     name = test.get("inputfile")
     if name is None:
         return {"resourceType": "Patient"}
-    return json.loads((INPUTS / name).with_suffix(".json").read_text(encoding="utf-8"), parse_float=Decimal)
+    text = (INPUTS / name).with_suffix(".json").read_text(encoding="utf-8")
+    resource: dict[str, Any] = json.loads(text, parse_float=Decimal)
+    return resource
 
 
 def shown(item: Any) -> tuple[str, str]:
