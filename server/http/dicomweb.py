@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from server.http import dicomweb_query, dicomweb_retrieve, dicomweb_store
+from server.http import dicomweb_frames, dicomweb_query, dicomweb_retrieve, dicomweb_store
 from server.http.dicomweb_error import DicomWebRoute
 from server.http.dicomweb_services import PREFIX, DicomWeb
 
@@ -13,4 +13,5 @@ def router(services: DicomWeb) -> APIRouter:
     dicomweb_store.add_routes(api, services)
     dicomweb_query.add_routes(api, services)
     dicomweb_retrieve.add_routes(api, services)
+    dicomweb_frames.add_routes(api, services)
     return api

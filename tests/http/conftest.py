@@ -18,7 +18,7 @@ from server.http.fhir import FhirServices, router
 from server.imaging.guard import GuardLimits
 from server.imaging.ingest import Ingest
 from server.imaging.retrieve import Retrieve
-from server.operations.validate import operation
+from server.operations.served import served
 from server.repository import Repository
 from server.search.find import Search
 from server.security.access import Access, system
@@ -33,7 +33,7 @@ def fhir_url(database: Database) -> Iterator[str]:
     definitions = load()
     repository = Repository(database, definitions, Search(definitions), validate=validate)
     app = FastAPI()
-    app.include_router(router(FhirServices(repository=repository, access=system, operations=(operation(repository),))))
+    app.include_router(router(FhirServices(repository=repository, access=system, operations=served(repository))))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

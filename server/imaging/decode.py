@@ -1,0 +1,106 @@
+"""One compressed frame to its pixels (PS3.5 annex A.4); what the codestream claims is checked before it is decoded."""
+
+import re
+import struct
+from typing import Any
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+from rle.rle import decode_frame as rle_decode_frame
+
+from server.errors import NotAcceptable, Unprocessable
+from server.imaging.frames import PixelFormat
+
+Pixels = NDArray[Any]
+
+RLE = "1.2.840.10008.1.2.5"
+JPEG = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70))
+JPEG_LS = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (80, 81))
+JPEG_2000 = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (90, 91))
+HTJ2K = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (201, 202, 203))
+DECODABLE = JPEG | JPEG_LS | JPEG_2000 | HTJ2K | {RLE}
+#: Two bytes of RLE make at most 128 (PS3.5 G.3.1).
+_RLE_RATIO = 64
+#: Start of frame of JPEG and JPEG-LS, and image and tile size of JPEG 2000.
+_SOF = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf\xf7]", re.DOTALL)
+_SIZ = b"\xff\x4f\xff\x51"
+
+
+def decode(frame: bytes, transfer_syntax: str, layout: PixelFormat) -> Pixels:
+    """Rows x columns (x samples) pixels, samples side by side; raises Unprocessable, or NotAcceptable for video."""
+    if transfer_syntax == RLE:
+        return _rle(frame, layout)
+    if transfer_syntax not in DECODABLE:
+        raise NotAcceptable("Frames of this transfer syntax are given as they are stored only; ask for it by name.")
+    _check_claim(frame, transfer_syntax, layout)
+    try:
+        pixels = _codec(transfer_syntax)(frame)
+    except (imagecodecs.DelayedImportError, RuntimeError, ValueError) as error:
+        raise Unprocessable("The frame can't be decoded; it is damaged.", expression="7FE00010") from error
+    expected = (layout.rows, layout.columns) + ((layout.samples,) if layout.samples > 1 else ())
+    if pixels.shape != expected:
+        raise Unprocessable("The frame has another size than Rows and Columns say.", expression="00280010")
+    return _typed(pixels, layout)
+
+
+def _codec(transfer_syntax: str) -> Any:
+    if transfer_syntax in JPEG:
+        return imagecodecs.jpeg8_decode
+    return imagecodecs.jpegls_decode if transfer_syntax in JPEG_LS else imagecodecs.jpeg2k_decode
+
+
+def _typed(pixels: Pixels, layout: PixelFormat) -> Pixels:
+    """As the header types them: a codec knows no sign that JPEG does not carry."""
+    kind = np.dtype(f"{'i' if layout.signed else 'u'}{max(layout.bits_allocated // 8, 1)}")
+    if pixels.dtype == kind or pixels.dtype.kind == kind.kind:
+        return pixels.astype(kind, copy=False)
+    wide = pixels.astype(np.int64)
+    if layout.signed:
+        half, full = 1 << (layout.bits_stored - 1), 1 << layout.bits_stored
+        wide = np.where(wide >= half, wide - full, wide)
+    return wide.astype(kind)
+
+
+def _check_claim(frame: bytes, transfer_syntax: str, layout: PixelFormat) -> None:
+    """The codestream's own size against Rows and Columns, before memory is taken by it."""
+    if transfer_syntax in JPEG | JPEG_LS:
+        found = _SOF.search(frame)
+        size = struct.unpack_from(">HH", frame, found.start() + 5) if found and found.start() + 9 <= len(frame) else ()
+    else:
+        at = frame.find(_SIZ)
+        size = ()
+        if at >= 0 and at + 24 <= len(frame):
+            right, bottom, left, top = struct.unpack_from(">IIII", frame, at + 8)
+            size = (bottom - top, right - left)
+    if size != (layout.rows, layout.columns):
+        raise Unprocessable("The frame's own size is not what Rows and Columns say.", expression="00280010")
+
+
+def _rle(frame: bytes, layout: PixelFormat) -> Pixels:
+    if layout.size > _RLE_RATIO * max(len(frame), 64) or layout.bits_allocated == 1:
+        raise Unprocessable("The RLE frame is too short for Rows and Columns; it is damaged.", expression="7FE00010")
+    try:
+        raw = rle_decode_frame(frame, layout.rows * layout.columns, layout.bits_allocated, "<")
+    except ValueError as error:
+        raise Unprocessable("The RLE frame can't be decoded; it is damaged.", expression="7FE00010") from error
+    if len(raw) != layout.size:
+        raise Unprocessable("The RLE frame has another length than Rows and Columns say.", expression="7FE00010")
+    return native(bytes(raw), layout, planar=True)
+
+
+def native(raw: bytes, layout: PixelFormat, *, planar: bool | None = None) -> Pixels:
+    """Native bytes as pixels, samples side by side."""
+    if layout.bits_allocated == 1:
+        bits = np.unpackbits(np.frombuffer(raw, np.uint8), bitorder="little")
+        return bits[: layout.rows * layout.columns].reshape(layout.rows, layout.columns)
+    kind = np.dtype(f"<{'i' if layout.signed else 'u'}{layout.bits_allocated // 8}")
+    pixels: Pixels = np.frombuffer(raw[: layout.size], kind)
+    if layout.samples == 1:
+        return pixels.reshape(layout.rows, layout.columns)
+    if layout.subsampled and planar is None:
+        pairs = pixels.reshape(layout.rows, layout.columns // 2, 4)
+        return pairs[..., [[0, 2, 3], [1, 2, 3]]].reshape(layout.rows, layout.columns, 3)
+    if layout.planar if planar is None else planar:
+        return np.moveaxis(pixels.reshape(layout.samples, layout.rows, layout.columns), 0, -1)
+    return pixels.reshape(layout.rows, layout.columns, layout.samples)

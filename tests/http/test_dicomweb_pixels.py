@@ -1,0 +1,152 @@
+"""Frames, pictures and thumbnails over real sockets, native and compressed."""
+
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pydicom
+import pytest
+from dicomweb_client import DICOMwebClient
+from PIL import Image
+from pydicom.data import get_testdata_file
+from pydicom.encaps import generate_frames
+
+Make = Callable[..., bytes]
+INSTANCE = "/studies/1.2.3/series/1.2.3.1/instances/1.2.3.1.1"
+#: Compressed files that pydicom brings along, with what their pixels are without compression.
+COMPRESSED = ["MR_small_RLE.dcm", "MR_small_jpeg_ls_lossless.dcm", "MR_small_jp2klossless.dcm", "SC_rgb_jpeg_gdcm.dcm"]
+
+
+@pytest.fixture
+def url(dicomweb_url: str) -> str:
+    return dicomweb_url
+
+
+def stow(url: str, file: bytes) -> None:
+    answer = httpx.post(f"{url}/studies", content=file, headers={"Content-Type": "application/dicom"})
+    assert answer.status_code == 200, answer.text
+
+
+def sample(name: str) -> bytes:
+    """A file of pydicom's, with the UIDs and the pixels that it has."""
+    path = get_testdata_file(name, download=False)
+    if path is None:
+        pytest.skip(f"pydicom's {name} is not here")
+    return Path(path).read_bytes()
+
+
+def place(url: str, file: bytes) -> tuple[str, pydicom.Dataset]:
+    dataset = pydicom.dcmread(BytesIO(file))
+    uids = dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.SOPInstanceUID
+    return "{}/studies/{}/series/{}/instances/{}".format(url, *uids), dataset
+
+
+def test_native_frames(url: str, make_instance: Make) -> None:
+    pixels = np.arange(3 * 64, dtype="<u2")
+    stow(url, make_instance(NumberOfFrames=3, PixelData=pixels.tobytes()))
+    client = DICOMwebClient(url)
+    frames = client.retrieve_instance_frames("1.2.3", "1.2.3.1", "1.2.3.1.1", frame_numbers=[3, 1])
+    assert frames == [pixels[128:].tobytes(), pixels[:64].tobytes()]
+    alone = httpx.get(f"{url}{INSTANCE}/frames/2", headers={"Accept": "application/octet-stream"})
+    assert alone.content == pixels[64:128].tobytes()
+    assert httpx.get(f"{url}{INSTANCE}/frames/4").status_code == 404
+    assert httpx.get(f"{url}{INSTANCE}/frames/x").status_code == 400
+
+
+def test_frames_of_single_bits_that_end_inside_a_byte(url: str, make_instance: Make) -> None:
+    bits = np.random.default_rng(1).integers(0, 2, (2, 3, 5), np.uint8)
+    packed = np.packbits(bits.reshape(-1), bitorder="little").tobytes()
+    stow(url, make_instance(NumberOfFrames=2, Rows=3, Columns=5, BitsAllocated=1, BitsStored=1, PixelData=packed))
+    answer = httpx.get(f"{url}{INSTANCE}/frames/2", headers={"Accept": "application/octet-stream"})
+    found = np.unpackbits(np.frombuffer(answer.content, np.uint8), bitorder="little")[:15]
+    assert (found == bits[1].reshape(-1)).all()
+
+
+@pytest.mark.parametrize("name", COMPRESSED)
+def test_compressed_frames_go_as_they_are_or_decoded(url: str, name: str) -> None:
+    file = sample(name)
+    stow(url, file)
+    where, dataset = place(url, file)
+    syntax = str(dataset.file_meta.TransferSyntaxUID)
+    stored = httpx.get(
+        f"{where}/frames/1", headers={"Accept": "multipart/related; type=application/octet-stream; transfer-syntax=*"}
+    )
+    assert syntax.encode() in stored.content
+    assert next(generate_frames(dataset.PixelData, number_of_frames=1)) in stored.content
+    native = httpx.get(f"{where}/frames/1", headers={"Accept": "application/octet-stream"})
+    assert native.headers["content-type"].endswith("transfer-syntax=1.2.840.10008.1.2.1")
+    kind = f"<{'i' if dataset.PixelRepresentation else 'u'}{dataset.BitsAllocated // 8}"
+    found = np.frombuffer(native.content, kind).reshape(dataset.Rows, dataset.Columns, -1).squeeze()
+    if name.startswith("MR_small"):
+        assert (found == pydicom.dcmread(get_testdata_file("MR_small.dcm")).pixel_array).all()
+    image = Image.open(BytesIO(httpx.get(f"{where}/rendered").content))
+    assert image.size == (dataset.Columns, dataset.Rows) and image.format == "JPEG"
+
+
+def test_rendered_takes_window_viewport_and_type(url: str, make_instance: Make) -> None:
+    stow(url, make_instance(RescaleSlope="2", RescaleIntercept="-100"))
+    answer = httpx.get(f"{url}{INSTANCE}/rendered?window=0,100,linear-exact", headers={"Accept": "image/png"})
+    image = np.asarray(Image.open(BytesIO(answer.content)))
+    values = np.arange(1, 65).reshape(8, 8) * 2 - 100
+    expected = np.clip(values / 100 + 0.5, 0, 1) * 255
+    assert np.abs(image - expected).max() <= 1
+    small = Image.open(BytesIO(httpx.get(f"{url}{INSTANCE}/rendered?viewport=4,16").content))
+    assert small.size == (4, 4)
+    for wrong in ("window=1", "window=1,0,linear", "viewport=0,0", "quality=200"):
+        assert httpx.get(f"{url}{INSTANCE}/rendered?{wrong}").status_code == 400, wrong
+    assert httpx.get(f"{url}{INSTANCE}/rendered", headers={"Accept": "text/html"}).status_code == 406
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "examples_palette.dcm",
+        "SC_ybr_full_422_uncompressed.dcm",
+        "examples_ybr_color.dcm",
+        "SC_rgb_jpeg_dcmtk.dcm",
+    ],
+)
+def test_colour_is_rendered(url: str, name: str) -> None:
+    file = sample(name)
+    stow(url, file)
+    where, dataset = place(url, file)
+    image = Image.open(BytesIO(httpx.get(f"{where}/rendered", headers={"Accept": "image/png"}).content))
+    assert image.mode == "RGB" and image.size == (dataset.Columns, dataset.Rows)
+
+
+def test_thumbnails_at_every_level(url: str, make_instance: Make) -> None:
+    stow(url, make_instance())
+    for path in ("/studies/1.2.3", "/studies/1.2.3/series/1.2.3.1", INSTANCE):
+        answer = httpx.get(f"{url}{path}/thumbnail")
+        assert Image.open(BytesIO(answer.content)).size == (128, 128)
+
+
+def test_a_report_is_rendered_as_page_and_as_text(url: str) -> None:
+    file = sample("reportsi.dcm")
+    stow(url, file)
+    where, _ = place(url, file)
+    page = httpx.get(f"{where}/rendered", headers={"Accept": "text/html"})
+    assert page.status_code == 200 and "<ul>" in page.text
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert httpx.get(f"{where}/rendered", headers={"Accept": "text/plain"}).text.strip()
+    assert httpx.get(f"{where}/thumbnail").status_code == 406
+
+
+def test_bombs_and_lies_are_refused_when_decoded(url: str) -> None:
+    dataset = pydicom.dcmread(BytesIO(sample("MR_small_RLE.dcm")))
+    dataset.Rows = dataset.Columns = 40000
+    out = BytesIO()
+    dataset.save_as(out)
+    stow(url, out.getvalue())
+    where, _ = place(url, out.getvalue())
+    answer = httpx.get(f"{where}/rendered")
+    assert answer.status_code == 422 and answer.json()["errors"][0]["expression"]
+
+
+def test_an_instance_without_pixels_has_no_frames(url: str) -> None:
+    file = sample("reportsi.dcm")
+    stow(url, file)
+    where, _ = place(url, file)
+    assert httpx.get(f"{where}/frames/1").status_code == 422
