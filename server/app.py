@@ -10,8 +10,6 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import text
-
 from ai_adapters.registry import registry
 from server.events import subscriptions, topics
 from server.events.topics import Matches, Topic
@@ -115,6 +113,7 @@ def web(parts: Parts) -> "FastAPI":
     from server.http import dicomweb, fhir, health, page, server
     from server.http.access import AccessOfRequest
     from server.http.dicomweb_services import DicomWeb
+    from server.operations.served import served
 
     access = AccessOfRequest(parts.settings, parts.database)
     services = DicomWeb(
@@ -125,16 +124,17 @@ def web(parts: Parts) -> "FastAPI":
         access=access,
     )
 
-    def check() -> None:
-        with parts.database.reading() as uow:
-            uow.execute(text("select 1"))
-
     return server.create(
         [
-            health.router(check),
+            health.router(parts.database.check),
             dicomweb.router(services),
             fhir.router(
-                fhir.FhirServices(repository=parts.repository, access=access, base_url=parts.settings.base_url)
+                fhir.FhirServices(
+                    repository=parts.repository,
+                    access=access,
+                    base_url=parts.settings.base_url,
+                    operations=served(parts.repository),
+                )
             ),
             page.router(_results(parts), access, parts.settings),
         ]

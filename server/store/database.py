@@ -79,6 +79,11 @@ class Database:
         ) as connection:
             yield UnitOfWork(connection)
 
+    def check(self) -> None:
+        """Raises when the database does not answer."""
+        with self.reading() as uow:
+            uow.driver.execute("select 1")
+
     def close(self) -> None:
         """Closes every pooled connection."""
         self._engine.dispose()

@@ -58,6 +58,6 @@ def test_nobody_else_may_reach_the_socket(tmp_path: Path) -> None:
     embedded = EmbeddedPostgres(tmp_path)
     url = embedded.start()
     assert embedded.sockets.stat().st_mode & 0o077 == 0
-    with pytest.raises(psycopg.OperationalError, match="pg_hba|Peer"):
+    with pytest.raises(psycopg.OperationalError, match=r"pg_hba|Peer"):
         psycopg.connect(url.replace("user=hutong", "user=postgres"))
     embedded.stop()
