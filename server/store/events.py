@@ -27,6 +27,7 @@ _LISTENING = text(
     "and (until is null or until > now())"
 )
 _ONE = text(f"select {_FIELDS} from subscription where tenant = :tenant and id = :id")
+_ALL = text(f"select {_FIELDS} from subscription where tenant = :tenant order by id")
 _NUMBER = text("update subscription set events = events + 1 where tenant = :tenant and id = :id returning events")
 _APPEND = text(
     """
@@ -139,6 +140,11 @@ def state(uow: UnitOfWork, tenant: int, id: str) -> SubscriptionState | None:
     """One subscription, or None when the dispatcher has not seen it yet."""
     row = uow.execute(_ONE, {"tenant": tenant, "id": id}).one_or_none()
     return None if row is None else SubscriptionState(**row._mapping)
+
+
+def states(uow: UnitOfWork, tenant: int) -> tuple[SubscriptionState, ...]:
+    """Every subscription."""
+    return tuple(SubscriptionState(**row._mapping) for row in uow.execute(_ALL, {"tenant": tenant}))
 
 
 def append(
