@@ -38,7 +38,7 @@ _PUBLISHED = text(
     """
 )
 _KNOWN_REPORTS = text(
-    "select instance from unnest(:instances) as wanted (instance) "
+    "select instance from unnest(cast(:instances as text[])) as wanted (instance) "
     "where exists (select from analysis where tenant = :tenant and sr_instance = instance)"
 )
 _QUEUE = text(
