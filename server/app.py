@@ -31,7 +31,13 @@ from server.workflow.publish import Publisher
 from server.workflow.results import Label, Results
 
 if TYPE_CHECKING:
+    # A process loads only the parts that it runs; their names are needed for the types alone.
     from fastapi import FastAPI
+
+    from server.events.dispatch import Dispatcher
+    from server.events.notify import Notifier
+    from server.workflow.pathway import Planner
+    from server.workflow.send import Sender
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +46,11 @@ class Parts:
 
     settings: Settings
     database: Database
-    packs: Packs
-    limits: GuardLimits
     topics: tuple[Topic, ...]
     guard: Guard
     repository: Repository
     ingest: Ingest
+    retrieve: Retrieve
 
 
 def compose(settings: Settings) -> Parts:
@@ -75,12 +80,11 @@ def compose(settings: Settings) -> Parts:
     return Parts(
         settings=settings,
         database=database,
-        packs=packs,
-        limits=limits,
         topics=known,
         guard=guard,
         repository=repository,
         ingest=Ingest(database, packs, limits, ZoneInfo(settings.tenant_zone)),
+        retrieve=Retrieve(database, packs, limits),
     )
 
 
@@ -120,7 +124,7 @@ def web(parts: Parts) -> "FastAPI":
         settings=parts.settings,
         database=parts.database,
         ingest=parts.ingest,
-        retrieve=Retrieve(parts.database, parts.packs, parts.limits),
+        retrieve=parts.retrieve,
         access=access,
     )
 
@@ -165,56 +169,72 @@ def run_dimse(settings: Settings) -> None:
 
 def run_events(settings: Settings) -> None:
     """The process that moves events: quiet studies, plans, notifications, sending."""
-    from server.events.dispatch import Dispatcher
-    from server.events.notify import Notifier
     from server.imaging.imaging_study import ImagingStudies
     from server.imaging.sweep import sweep
-    from server.outbound import dicom
-    from server.worker.jobs import EventJobs, answers
+    from server.worker.jobs import EventJobs
     from server.worker.run import run_worker
     from server.workflow import pathway
     from server.workflow.foreign_report import ReportReader
-    from server.workflow.send import Sender
     from server.workflow.study import StudyKeeper
 
     parts = compose(settings)
     database, repository = parts.database, parts.repository
-    retrieve = Retrieve(database, parts.packs, parts.limits)
     planner = pathway.Planner(repository=repository, pathways=pathway.load())
-    base = settings.base_url or _own_address(settings)
-
-    def send(peer: Peer, files: Sequence[bytes]) -> None:
-        dicom.send(peer, files, calling=settings.ae_title)
-
+    studies = ImagingStudies(repository, wado_url=f"{_address(settings)}/dicomweb")
     jobs = EventJobs(
-        studies=StudyKeeper(database=database, studies=ImagingStudies(repository, wado_url=f"{base}/dicomweb")),
+        studies=StudyKeeper(database=database, studies=studies),
         reports=ReportReader(
             database=database,
             repository=repository,
-            retrieve=retrieve,
+            retrieve=parts.retrieve,
             publisher=_publisher(parts),
             uid_root=settings.uid_root,
         ),
         planner=planner,
-        notifier=Notifier(
-            database=database,
-            repository=repository,
-            topics=parts.topics,
-            guard=parts.guard,
-            base=f"{base}/fhir",
-            timeout=settings.notify_timeout,
-        ),
-        sender=Sender(database=database, retrieve=retrieve, peers=settings.peers, send=send),
-        dispatcher=Dispatcher(
-            database=database,
-            repository=repository,
-            topics=parts.topics,
-            matches=_matches(repository),
-            answers=answers(planner),
-        ),
+        notifier=_notifier(parts),
+        sender=_sender(parts),
+        dispatcher=_dispatcher(parts, planner),
         sweep=lambda: sweep(database, settings.study_quiet),
     )
     run_worker(jobs.worker(settings.database_url))
+
+
+def _notifier(parts: Parts) -> "Notifier":
+    from server.events.notify import Notifier
+
+    return Notifier(
+        database=parts.database,
+        repository=parts.repository,
+        topics=parts.topics,
+        guard=parts.guard,
+        base=f"{_address(parts.settings)}/fhir",
+        timeout=parts.settings.notify_timeout,
+    )
+
+
+def _dispatcher(parts: Parts, planner: "Planner") -> "Dispatcher":
+    from server.events.dispatch import Dispatcher
+    from server.worker.jobs import answers
+
+    return Dispatcher(
+        database=parts.database,
+        repository=parts.repository,
+        topics=parts.topics,
+        matches=_matches(parts.repository),
+        answers=answers(planner),
+    )
+
+
+def _sender(parts: Parts) -> "Sender":
+    from server.outbound import dicom
+    from server.workflow.send import Sender
+
+    settings = parts.settings
+
+    def send(peer: Peer, files: Sequence[bytes]) -> None:
+        dicom.send(peer, files, calling=settings.ae_title)
+
+    return Sender(database=parts.database, retrieve=parts.retrieve, peers=settings.peers, send=send)
 
 
 def run_analysis(settings: Settings) -> None:
@@ -227,7 +247,7 @@ def run_analysis(settings: Settings) -> None:
     analyst = Analyst(
         database=parts.database,
         repository=parts.repository,
-        retrieve=Retrieve(parts.database, parts.packs, parts.limits),
+        retrieve=parts.retrieve,
         registry=registry(settings.bundle_folder),
         publisher=_publisher(parts),
         uid_root=settings.uid_root,
@@ -252,7 +272,9 @@ def _matches(repository: Repository) -> Matches:
     )
 
 
-def _own_address(settings: Settings) -> str:
-    """What notifications and endpoints call us when no public address is set."""
+def _address(settings: Settings) -> str:
+    """What notifications and endpoints call us: the public address, else the one we listen on."""
+    if settings.base_url:
+        return settings.base_url
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"http://{host}:{settings.http_port}"

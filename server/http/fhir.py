@@ -25,6 +25,7 @@ from server.operations.operation import Operation
 from server.repository import Repository
 from server.security.access import Access
 
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 Body = Annotated[bytes, Depends(body_of)]
 
 
@@ -122,6 +123,11 @@ def _add_type_routes(routes: APIRouter, services: FhirServices, prefix: str, all
         request: Request, type: str, id: str, version: str, body: Body, access: Annotated[Access, allowed]
     ) -> Response:
         return answer(request, (type, id, "_history", version), body, access)
+
+    @routes.api_route("/{rest:path}", methods=[*_METHODS], include_in_schema=False)
+    def other(request: Request, rest: str, body: Body, access: Annotated[Access, allowed]) -> Response:
+        # No interaction has this shape: the refusal comes from the same place as all others.
+        return answer(request, tuple(step for step in rest.split("/") if step) or ("",), body, access)
 
 
 def _base(services: FhirServices, request: Request, prefix: str) -> str:

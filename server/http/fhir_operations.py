@@ -17,7 +17,7 @@ _LEVELS = ("system", "type", "instance")
 def answer(operations: Sequence[Operation], request: Request, access: Access) -> Response:
     """Runs the operation that the URL names; NotFound where it is not served there."""
     *place, name = request.path
-    level = _LEVELS[len(place)]
+    level = _LEVELS[len(place)] if len(place) < len(_LEVELS) else ""
     resource_type = place[0] if place else ""
     found = next((one for one in operations if one.serves(name, resource_type, level)), None)
     if found is None:

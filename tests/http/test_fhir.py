@@ -72,7 +72,16 @@ def test_formats(fhir: Client) -> None:
     broken = fhir.post("/Patient", content=b"{", headers={"content-type": "application/fhir+json"})
     assert broken.status_code == 400
     assert fhir.get("/Nothing").status_code == 404
-    assert fhir.get("/Patient/x/y").status_code == 404
+    for method, path, status in [
+        ("GET", "/Patient/x/y", 400),
+        ("GET", "/Patient/x/y/$z", 404),
+        ("PATCH", "/Patient/x", 400),
+        ("GET", "/", 404),
+        ("DELETE", "/Nothing/x", 404),
+    ]:
+        answer = fhir.request(method, path)
+        assert answer.status_code == status, (method, path)
+        assert answer.json()["resourceType"] == "OperationOutcome"
 
 
 def test_unknown_parameter(fhir: Client) -> None:
@@ -227,8 +236,12 @@ def test_operations(fhir: Client) -> None:
     assert fhir.get(f"/Patient/{id}/$validate").status_code == 200
     for missing in ("/Patient/$nothing", f"/Patient/{id}/$nothing", "/$nothing"):
         assert fhir.get(missing).status_code == 404
-    rest = fhir.get("/metadata").json()["rest"][0]
-    assert rest["resource"][0]["operation"][0]["name"] == "validate"
+    statuses = fhir.get("/Subscription/$status").json()
+    assert statuses["type"] == "searchset" and statuses["total"] == 0
+    assert fhir.get("/Subscription/none/$events").status_code == 404
+    named = {one["type"]: one["operation"] for one in fhir.get("/metadata").json()["rest"][0]["resource"]}
+    assert [one["name"] for one in named["Patient"]] == ["validate"]
+    assert [one["name"] for one in named["Subscription"]] == ["validate", "status", "events"]
 
 
 def test_the_openapi_document_can_be_made(fhir: Client) -> None:
