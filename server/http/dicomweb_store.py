@@ -7,6 +7,7 @@ import anyio
 import orjson
 from anyio import from_thread, to_thread
 from fastapi import APIRouter, Request, Response
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
@@ -16,6 +17,7 @@ from server.http.media_type import parse
 from server.http.multipart import PartReader
 from server.imaging.ingest import Accepted, Outcome, Received, Refused
 from server.security.access import Access
+from server.telemetry import kill_points
 
 #: Bytes gathered before the storing thread is handed a block.
 _BLOCK = 512 << 10
@@ -51,7 +53,9 @@ async def _store(services: DicomWeb, uploads: anyio.CapacityLimiter, request: Re
         outcome = await to_thread.run_sync(receive, limiter=uploads)
     except ClientDisconnect:
         return Response(status_code=400)
-    return _answer(outcome, services.url(request))
+    answer = _answer(outcome, services.url(request))
+    answer.background = BackgroundTask(kill_points.at, "after-ack")
+    return answer
 
 
 class _Blocks:
