@@ -4,6 +4,7 @@ PS3.3 C.17.3. Codes of the retired SNOMED-RT schemes are given as the SNOMED CT 
 chapter 8, pydicom's table), so that old and new reports read alike.
 """
 
+import math
 import re
 import struct
 from collections.abc import Iterator
@@ -77,6 +78,13 @@ def coding(dataset: Dataset, keyword: str, place: str) -> Coding | None:
     return None
 
 
+def _finite(one: Any) -> float:
+    found = float(one)
+    if not math.isfinite(found):
+        raise ValueError("not a finite number")
+    return found
+
+
 def number(dataset: Dataset, keyword: str, place: str) -> float | None:
     """The first number of an attribute; None where absent."""
     found = value(dataset, keyword, place)
@@ -84,7 +92,7 @@ def number(dataset: Dataset, keyword: str, place: str) -> float | None:
         return None
     try:
         single = found if isinstance(found, int | float | DSfloat | str) else next(iter(found), None)
-        return None if single is None else float(single)
+        return None if single is None else _finite(single)
     except _UNSOUND as error:
         raise UnreadableReport("no number", place=f"{place}{keyword}") from error
 
@@ -106,7 +114,7 @@ def numbers(dataset: Dataset, keyword: str, place: str) -> list[float]:
         return []
     try:
         several = [found] if isinstance(found, int | float) else list(found)
-        return [shortest(float(one)) for one in several]
+        return [shortest(_finite(one)) for one in several]
     except _UNSOUND as error:
         raise UnreadableReport("no numbers", place=f"{place}{keyword}") from error
 

@@ -64,7 +64,7 @@ UNPARSED = (
 COUNT = len(list(elements(dcmread(io.BytesIO(SR)))))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.tuples(st.integers(0, COUNT - 1), st.sampled_from(["drop", "empty", "text"])), min_size=1, max_size=4)
 )
@@ -86,7 +86,7 @@ def test_elements_missing_empty_or_unsound(damages: list[tuple[int, str]]) -> No
         assert str(error)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(400, len(SR) - 1), st.binary(min_size=1, max_size=4))
 def test_bytes_overwritten(at: int, patch: bytes) -> None:
     body = SR[:at] + patch + SR[at + len(patch) :]
@@ -143,3 +143,23 @@ def test_an_image_is_no_report() -> None:
 def test_a_thousandth_survives_single_precision(thousandths: int) -> None:
     value = thousandths / 1000
     assert shortest(struct.unpack("<f", struct.pack("<f", value))[0]) == value
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_no_finite_number_is_refused(value: float) -> None:
+    dataset = dcmread(io.BytesIO(SR))
+    group = dataset.ContentSequence[-1].ContentSequence[0]
+    volume = next(
+        item for item in group.ContentSequence if "FloatingPointValue" in item.get("MeasuredValueSequence", [[]])[0]
+    )
+    volume.MeasuredValueSequence[0].FloatingPointValue = value
+    with pytest.raises(UnreadableReport) as caught:
+        read(dataset)
+    assert caught.value.place.endswith("FloatingPointValue")
+
+
+def test_control_characters_stay_outside() -> None:
+    dataset = dcmread(io.BytesIO(SR))
+    group = dataset.ContentSequence[-1].ContentSequence[0]
+    group.ContentSequence[0].TextValue = "a\x1b[31mb\x00"
+    assert read(dataset).findings[0].tracking_id == "a [31mb"

@@ -22,7 +22,7 @@ def test_text_shows_the_tree() -> None:
     assert "      Volume: 1234.56789012346 mm3\n" in shown
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(reports())
 def test_html_is_well_formed_and_shows_every_item(report: Findings) -> None:
     dataset = write_sr(report, ct())

@@ -17,7 +17,7 @@ from dicom_sr.write_sr import write_sr
 from tests.dicom_sr.examples import ct, findings, two_nodules
 from tests.dicom_sr.strategies import reports
 
-QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def through_a_file(dataset: Dataset) -> Dataset:

@@ -19,7 +19,7 @@ def meanings(report: Findings) -> list[str]:
     return [finding.finding.meaning for finding in report.findings]
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(reports())
 def test_round_trip(report: Findings) -> None:
     again = deserialise(serialise(report))

@@ -69,7 +69,7 @@ def literal(value: Any) -> list[str]:
     return []
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(reports())
 def test_any_findings_are_valid_resources(report: Findings) -> None:
     check(resources(report))
