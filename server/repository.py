@@ -231,7 +231,7 @@ class Transaction:
             raise BadRequest("An update needs the resource's id: 1 to 64 of A-Z a-z 0-9 - .", expression="id")
         before = self._locked(resource_type, id)
         current = None if before is None or before.deleted else before
-        if if_match is not None and (current is None or str(current.version) != if_match):
+        if if_match is not None and (current is None or if_match not in ("*", str(current.version))):
             have = f"version {current.version}" if current else "no current version"
             raise PreconditionFailed(f"If-Match asks for version {if_match}; there is {have} of {resource_type}/{id}.")
         return self._write(resource_type, id, resource, before)

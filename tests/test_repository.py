@@ -2,10 +2,11 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from threading import Barrier
 
 import pytest
 
-from server.errors import BadRequest, Gone, NotFound, PreconditionFailed, UnknownParameter
+from server.errors import BadRequest, Conflict, Gone, NotFound, PreconditionFailed, UnknownParameter
 from server.fhir.definitions import load
 from server.repository import Repository
 from server.search.find import Search
@@ -167,3 +168,22 @@ def test_transaction_commits_or_leaves_nothing(repository: Repository) -> None:
         assert transaction.read("Patient", first.resource["id"]) == first.resource
         transaction.create({**PATIENT, "gender": "male"})
     assert len(ids(repository, "Patient", {})) == 2
+
+
+def test_two_that_wait_for_each_other_end_in_a_conflict(repository: Repository) -> None:
+    first, second = (repository.create(ACCESS, PATIENT).resource for _ in range(2))
+    meet = Barrier(2)
+
+    def change(resources: list[dict[str, object]]) -> str:
+        try:
+            with repository.transaction(ACCESS) as transaction:
+                for n, resource in enumerate(resources):
+                    transaction.update({**resource, "active": True})
+                    if n == 0:
+                        meet.wait()
+        except Conflict:
+            return "conflict"
+        return "done"
+
+    with ThreadPoolExecutor(2) as threads:
+        assert sorted(threads.map(change, [[first, second], [second, first]])) == ["conflict", "done"]

@@ -58,9 +58,7 @@ class Search:
     ) -> bool:
         """Whether a resource in memory is what the parameters ask for; ``resolve`` is needed for chains only."""
         query = self.read(resource_type, parameters)
-        candidate = match.Candidate(
-            resource=resource, definitions=self.definitions, base_url=self.base_url, resolve=resolve
-        )
+        candidate = match.Candidate(resource=resource, indexer=self.indexer, resolve=resolve)
         return match.holds(query, candidate)
 
     def find(self, uow: UnitOfWork, tenant: int, query: Query) -> SearchResult:

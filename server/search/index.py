@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from server.errors import Unprocessable
@@ -95,11 +96,15 @@ class Indexer:
 
     def _compile(self, resource_type: str, parameter: SearchParameter) -> _Indexed:
         types = self._definitions.search_parameter_types
+        entries = self._entries.get(kind_of(parameter) or "")
+        system = bound_system(self._definitions, parameter)
+        if system:
+            entries = partial(token.entries, system=system)
         return _Indexed(
             parameter=parameter,
             resource_type=resource_type,
             expression=compile_expression(parameter.expression),
-            entries=self._entries.get(kind_of(parameter) or ""),
+            entries=entries,
             components=tuple(
                 _Component(entries=self._entries[types[url]], expression=compile_expression(expression))
                 for url, expression in parameter.components
@@ -141,6 +146,15 @@ class Indexer:
             # The data have a shape that the expression does not provide for: there is nothing to find it by.
             return ()
         return [item if isinstance(item, Node) else Node(item, "", "") for item in found]
+
+
+def bound_system(definitions: Definitions, parameter: SearchParameter) -> str | None:
+    """The one code system that the codes of a token parameter come from, by the required binding of its element."""
+    element = definitions.element(parameter.expression) if parameter.type == "token" else None
+    if element is None or element.types != ("code",) or element.binding_strength != "required":
+        return None
+    systems = definitions.codes(element.value_set) or {}
+    return next(iter(systems)) if len(systems) == 1 else None
 
 
 def component_suffix(place: int, inner: str) -> str:

@@ -6,7 +6,6 @@ from functools import cached_property
 from typing import Any
 
 from server.errors import BadRequest
-from server.fhir.definitions import Definitions
 from server.search import date, number, position, prefix, quantity, reference, string, token, uri
 from server.search.index import Indexer
 from server.search.numbers import number as parameter_number
@@ -43,15 +42,14 @@ class Candidate:
     """A resource with its index rows, made on first use."""
 
     resource: dict[str, Any]
-    definitions: Definitions
-    base_url: str = ""
+    indexer: Indexer = field(repr=False)
     resolve: Resolve | None = field(default=None, repr=False)
 
     @cached_property
     def rows(self) -> dict[tuple[str, int], list[tuple[int, tuple[Any, ...]]]]:
         """(index table, parameter number) -> (item, values)."""
         found: dict[tuple[str, int], list[tuple[int, tuple[Any, ...]]]] = {}
-        for row in Indexer(self.definitions, self.base_url).rows(self.resource):
+        for row in self.indexer.rows(self.resource):
             found.setdefault((row.kind, row.parameter), []).append((row.item, row.values))
         return found
 
@@ -116,8 +114,7 @@ def _chained(criterion: Chain, candidate: Candidate) -> bool:
             inner[kind],
             Candidate(
                 resource=resource,
-                definitions=candidate.definitions,
-                base_url=candidate.base_url,
+                indexer=candidate.indexer,
                 resolve=candidate.resolve,
             ),
         ):

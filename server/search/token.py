@@ -30,11 +30,16 @@ class Operand:
     suffix: str = ""
 
 
-def entries(node: Node) -> Iterator[Entry]:
-    """Index rows of a Coding, CodeableConcept, Identifier, ContactPoint or simple value."""
+def entries(node: Node, system: str | None = None) -> Iterator[Entry]:
+    """Index rows of a Coding, CodeableConcept, Identifier, ContactPoint or simple value.
+
+    ``system`` is the code system that a code is bound to by its definition.
+    """
     value = node.value
     if isinstance(value, dict):
         yield from _complex(node.type, value)
+    elif node.type == "code" and isinstance(value, str):
+        yield _entry(system, value)
     elif isinstance(value, bool):
         yield _entry(None, "true" if value else "false")
     elif value is not None:

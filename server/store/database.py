@@ -6,8 +6,13 @@ from typing import Any
 
 import psycopg
 from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engine
+from sqlalchemy.exc import DBAPIError
 
+from server.errors import Conflict
 from server.store import jobs
+
+#: What PostgreSQL ends a transaction with because of another one.
+_OVERTAKEN = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
 
 
 class UnitOfWork:
@@ -67,9 +72,15 @@ class Database:
 
     @contextmanager
     def unit_of_work(self) -> Iterator[UnitOfWork]:
-        """One transaction: commits when the block ends, rolls back when it raises."""
-        with self._engine.begin() as connection:
-            yield UnitOfWork(connection)
+        """One transaction: commits when the block ends, rolls back when it raises; Conflict if another was in its way."""
+        try:
+            with self._engine.begin() as connection:
+                yield UnitOfWork(connection)
+        except (*_OVERTAKEN, DBAPIError) as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            if isinstance(cause, _OVERTAKEN):
+                raise Conflict("Another transaction changed the same things at the same moment; repeat it.") from error
+            raise
 
     @contextmanager
     def reading(self) -> Iterator[UnitOfWork]:
