@@ -35,7 +35,7 @@ def decode(frame: bytes, transfer_syntax: str, layout: PixelFormat) -> Pixels:
         raise NotAcceptable("Frames of this transfer syntax are given as they are stored only; ask for it by name.")
     _check_claim(frame, transfer_syntax, layout)
     try:
-        pixels = _codec(transfer_syntax)(frame)
+        pixels = _codec(transfer_syntax)(frame, **_colours(frame, transfer_syntax, layout))
     except (imagecodecs.DelayedImportError, RuntimeError, ValueError) as error:
         raise Unprocessable("The frame can't be decoded; it is damaged.", expression="7FE00010") from error
     expected = (layout.rows, layout.columns) + ((layout.samples,) if layout.samples > 1 else ())
@@ -48,6 +48,13 @@ def _codec(transfer_syntax: str) -> Any:
     if transfer_syntax in JPEG:
         return imagecodecs.jpeg8_decode
     return imagecodecs.jpegls_decode if transfer_syntax in JPEG_LS else imagecodecs.jpeg2k_decode
+
+
+def _colours(frame: bytes, transfer_syntax: str, layout: PixelFormat) -> dict[str, str]:
+    """RGB stays RGB: a JPEG decoder takes three components for YCbCr unless an Adobe marker says more."""
+    if transfer_syntax in JPEG and layout.photometric == "RGB" and b"Adobe" not in frame[:1024]:
+        return {"colorspace": "RGB", "outcolorspace": "RGB"}
+    return {}
 
 
 def _typed(pixels: Pixels, layout: PixelFormat) -> Pixels:
