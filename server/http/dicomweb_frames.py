@@ -102,7 +102,7 @@ class _Rendered(_Route):
     def __call__(self, request: Request) -> Response:
         """One frame as a picture, or a structured report as a page or as text."""
         access, (located, *_), numbers = self._found(request)
-        ranges = accepted(request.headers.get("accept", "") or request.query_params.get("accept", ""))
+        ranges = accepted(request.query_params.get("accept") or request.headers.get("accept", ""))
         if pixels.is_report(located):
             return self._report(access, located, ranges)
         wanted = render.parse(dict(request.query_params), _picture_type(ranges))
