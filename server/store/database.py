@@ -72,7 +72,7 @@ class Database:
 
     @contextmanager
     def unit_of_work(self) -> Iterator[UnitOfWork]:
-        """One transaction: commits when the block ends, rolls back when it raises; Conflict if another was in its way."""
+        """One transaction: commits at the end, rolls back when the block raises; Conflict if another was in its way."""
         try:
             with self._engine.begin() as connection:
                 yield UnitOfWork(connection)
