@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from conformance.phantom.grid import Floats, Grid
-from conformance.phantom.nodules import Nodule, Spec
+from conformance.phantom.nodules import Nodule, Spec, SpecError
 from conformance.phantom.patient import Pose, lie_down
 from conformance.phantom.placement import diameter, measure
 from conformance.phantom.render import Scan, slices
@@ -19,9 +19,20 @@ from conformance.phantom.scene import Scene, compose
 LEAST_MM = 1.5
 
 
+#: What can be asked of the scanner: option, least, most.
+_LIMITS = (
+    ("seed", 0, 2**31),
+    ("slices", 3, 2000),
+    ("spacing", 0.4, 10.0),
+    ("thickness", 0.4, 10.0),
+    ("noise", 0.0, 300.0),
+    ("matrix", 64, 1024),
+)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wishes:
-    """What the caller fixes; None leaves it to the seed."""
+    """What the caller fixes; None leaves it to the seed. Raises SpecError for what no scanner does."""
 
     seed: int = 1
     nodules: tuple[Spec, ...] | None = None
@@ -31,6 +42,14 @@ class Wishes:
     kernel: str | None = None
     noise: float | None = None
     matrix: int = 512
+
+    def __post_init__(self) -> None:
+        for name, least, most in _LIMITS:
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise SpecError(f"{name} {value}: must lie between {least} and {most}")
+        if self.kernel is not None and self.kernel not in KERNELS:
+            raise SpecError(f"kernel {self.kernel!r}: must be one of {', '.join(KERNELS)}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +90,8 @@ class Volume:
 
 def plan(wishes: Wishes, prior_days: Sequence[int] = ()) -> list[Study]:
     """The present study and one prior per entry of ``prior_days`` (days before it), the present first."""
+    if any(days < 1 for days in prior_days):
+        raise SpecError(f"prior days {list(prior_days)}: a prior must lie at least one day before the present study")
     scene = compose(wishes.seed, None if wishes.nodules is None else list(wishes.nodules))
     present = date(2024, 1, 1) + timedelta(days=int(np.random.default_rng([wishes.seed, 20]).integers(0, 600)))
     studies = []

@@ -14,7 +14,7 @@ _SPEC = re.compile(r"^(?P<words>[^@~]*)(?:@(?P<at>[-+0-9.,]+))?(?:~(?P<vdt>[-+0-
 
 
 class SpecError(ValueError):
-    """A nodule's description that can't be understood; says what is allowed."""
+    """A wish that can't be understood or met; says what is allowed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -27,9 +27,13 @@ def phantom(
     as_json: AsJson = False,
 ) -> None:
     """Writes CT instances, truth.json and truth_sr.dcm; what is left open is drawn from the seed."""
-    wishes = Wishes(seed=seed, nodules=_specs(nodules), spacing=spacing, kernel=kernel, noise=noise, matrix=matrix)
-    with err.status("making the phantom"):
-        truths = make(folder, wishes, prior_days=prior_days, fresh=fresh_uids)
+    specs = _specs(nodules)
+    try:
+        wishes = Wishes(seed=seed, nodules=specs, spacing=spacing, kernel=kernel, noise=noise, matrix=matrix)
+        with err.status("making the phantom"):
+            truths = make(folder, wishes, prior_days=prior_days, fresh=fresh_uids)
+    except SpecError as error:
+        raise BadRequest(str(error)) from error
     if as_json:
         print_json(truths if len(truths) > 1 else truths[0])
         return

@@ -107,6 +107,12 @@ def test_descriptions_that_cannot_be_understood_are_refused(text: str) -> None:
         parse(text)
 
 
+@pytest.mark.parametrize(("name", "value"), [("spacing", 0.0), ("slices", 1), ("matrix", 16), ("kernel", "blurry")])
+def test_what_no_scanner_does_is_refused_by_name(name: str, value: float | str) -> None:
+    with pytest.raises(SpecError, match=f"{name}.*must"):
+        Wishes(**{name: value})  # type: ignore[arg-type]
+
+
 def test_a_description_says_all_it_can() -> None:
     spec = parse("9.5:part-solid:pleura:spiculated@-70,20.5,-30~-250")
     assert spec == Spec(
