@@ -2,9 +2,17 @@
 
 import logging
 import sys
+import traceback
+from types import TracebackType
 from typing import Any
 
 import structlog
+
+from server.errors import HutongError
+
+#: Libraries that tell of every request or job at level info: too much, and URLs may carry secrets.
+_TALKATIVE = ("procrastinate", "httpx", "httpcore", "pynetdicom", "alembic", "uvicorn.access")
+_Raised = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
 def configure(level: str = "info") -> None:
@@ -14,7 +22,7 @@ def configure(level: str = "info") -> None:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
+        without_text,
     ]
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer()],
@@ -23,11 +31,42 @@ def configure(level: str = "info") -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(processor=structlog.processors.JSONRenderer(), foreign_pre_chain=shared)
+        structlog.stdlib.ProcessorFormatter(
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
+            foreign_pre_chain=[*shared],
+        )
     )
     logging.basicConfig(level=number, handlers=[handler], force=True)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(number, logging.WARNING))
 
 
 def logger(area: str) -> Any:
     """A structlog logger that names its area."""
     return structlog.get_logger(area=area)
+
+
+def without_text(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Replaces an exception by its kinds and places: the text of somebody else's error may quote a patient's data."""
+    raised = event.pop("exc_info", None)
+    if raised is True:
+        raised = sys.exc_info()
+    if isinstance(raised, BaseException):
+        raised = (type(raised), raised, raised.__traceback__)
+    if isinstance(raised, tuple) and raised[1] is not None:
+        event["error"], event["frames"] = _described(raised)
+    return event
+
+
+def _described(raised: _Raised) -> tuple[str, list[str]]:
+    kind, error, _ = raised
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    told = f"{name}: {error.details}" if isinstance(error, HutongError) else name
+    cause = error.__cause__ or error.__context__
+    if cause is not None:
+        told += f" from {type(cause).__module__}.{type(cause).__qualname__}"
+    frames = traceback.extract_tb(raised[2])[-12:]
+    return told, [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
