@@ -8,6 +8,7 @@ of that and the new position commit together, so a pass that dies is done again 
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from server.errors import HutongError
@@ -59,8 +60,10 @@ class Dispatcher:
             found = changes.pending(uow, tenant, changes.position(uow, tenant), self.batch)
             if not found:
                 return 0
+            now = datetime.now(UTC)
             for change in found:
                 self._dispatch(uow, tenant, change)
+                metrics.dispatch_lag_seconds.observe(max(0.0, (now - change.recorded).total_seconds()))
             changes.advance(uow, tenant, found[-1].position)
             kill_points.at("before-event")
         return len(found)
@@ -71,22 +74,25 @@ class Dispatcher:
         if not any(trigger.resource == change.type for topic in self.topics for trigger in topic.triggers):
             return
         after = self.repository.version_of(uow, tenant, change.type, change.id, change.version)
-        before = (
-            self.repository.version_of(uow, tenant, change.type, change.id, change.version - 1)
-            if change.version > 1
-            else None
-        )
-        found = topics.match(before, after, self.topics, self.matches)
-        if not found:
-            return
+        before = self.repository.version_of(uow, tenant, change.type, change.id, change.version - 1)
         interaction = topics.interaction(before, after)
-        for topic in found:
+        for topic in self._matched(change, before, after):
             self._number(uow, tenant, change, topic, focus=after or before or {}, interaction=interaction)
             for answer in self.answers.get(topic.url, ()):
                 uow.defer(
                     answer.task, queue=answer.queue, tenant=tenant, topic=topic.url, type=change.type, id=change.id,
                     version=change.version, recorded=change.recorded.isoformat(),
                 )  # fmt: skip
+
+    def _matched(self, change: Change, before: Resource | None, after: Resource | None) -> list[Topic]:
+        """The topics; a resource that a topic's criteria can't be asked of (odd data) is no event of any."""
+        try:
+            return topics.match(before, after, self.topics, self.matches)
+        except HutongError as error:
+            # It must not stop the events of everybody else; the metric makes it seen.
+            metrics.unmatched_changes.labels(type=change.type).inc()
+            _log.error("change %s of %s/%s can't be matched: %s", change.seq, change.type, change.id, error.details)
+            return []
 
     def _number(
         self, uow: UnitOfWork, tenant: int, change: Change, topic: Topic, *, focus: Resource, interaction: str
@@ -104,10 +110,15 @@ class Dispatcher:
     def _passes(
         self, uow: UnitOfWork, tenant: int, state: events.SubscriptionState, topic: Topic, focus: Resource
     ) -> bool:
-        filters = [topics.parse_filter(text, topic) for text in state.filters.split("\n") if text]
-        return topics.passes(
-            focus, filters, self.matches, lambda resource, kind: related_of(uow, tenant, resource, kind)
-        )
+        try:
+            filters = [topics.parse_filter(text, topic) for text in state.filters.split("\n") if text]
+            return topics.passes(
+                focus, filters, self.matches, lambda resource, kind: related_of(uow, tenant, resource, kind)
+            )
+        except HutongError as error:
+            # A filter that was taken once and can't be asked any more; $status tells the subscriber.
+            events.failed(uow, tenant, state.id, f"A filter can't be evaluated: {error.details}")
+            return False
 
     def _follow(self, uow: UnitOfWork, tenant: int, change: Change) -> None:
         """Takes over a version of a Subscription, at its place among all changes."""

@@ -11,9 +11,10 @@ from importlib import resources
 from typing import Any
 from urllib.parse import parse_qsl
 
-from server.errors import Unprocessable
+from server.errors import BadRequest, Unprocessable
 from server.fhir import definitions
 from server.fhir.fhirpath import compile_expression
+from server.search.read import read as read_query
 
 Resource = dict[str, Any]
 #: (resource, search parameters) -> whether a search with them would find it.
@@ -111,7 +112,12 @@ def parse_filter(text: str, topic: Topic) -> Filter:
             )
     if not pairs:
         raise Unprocessable("A filter is written Type?parameter=value.", expression="Subscription.criteria.extension")
-    return Filter(resource=resource, parameters=tuple((_code(name, known), value) for name, value in pairs))
+    parameters = tuple((_code(name, known), value) for name, value in pairs)
+    try:
+        read_query(definitions.load(), resource, parameters)
+    except BadRequest as error:
+        raise Unprocessable(error.details, expression="Subscription.criteria.extension") from error
+    return Filter(resource=resource, parameters=parameters)
 
 
 def passes(resource: Resource, filters: Iterable[Filter], matches: Matches, related: Related) -> bool:

@@ -3,6 +3,7 @@
 from prometheus_client import Counter, Gauge, Histogram
 
 events = Counter("hutong_events", "Events numbered for a subscription.", ["topic"])
+unmatched_changes = Counter("hutong_unmatched_changes", "Changes that no topic could be asked of.", ["type"])
 notifications = Counter("hutong_notifications", "Notification requests by outcome.", ["outcome"])
 analyses = Counter("hutong_analyses", "Analyses by adapter and outcome.", ["adapter", "outcome"])
 analysis_seconds = Histogram(

@@ -108,7 +108,17 @@ def test_filters(topic: str, text: str, expected: bool) -> None:
     assert passes(topic, [text], focus) == expected
 
 
-@pytest.mark.parametrize("text", ["ImagingStudy?colour=red", "Patient?name=x", "ImagingStudy?", "modality="])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ImagingStudy?colour=red",
+        "Patient?name=x",
+        "ImagingStudy?",
+        "modality=",
+        "modality:colour=CT",
+        "patient:missing=maybe",
+    ],
+)
 def test_unknown_filters_are_refused_by_name(text: str) -> None:
     with pytest.raises(Unprocessable):
         topics.parse_filter(text, TOPICS["imagingstudy-available"])
