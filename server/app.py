@@ -169,6 +169,7 @@ def run_dimse(settings: Settings) -> None:
 
 def run_events(settings: Settings) -> None:
     """The process that moves events: quiet studies, plans, notifications, sending."""
+    from server.events.retention import forget
     from server.imaging.imaging_study import ImagingStudies
     from server.imaging.sweep import sweep
     from server.worker.jobs import EventJobs
@@ -195,6 +196,7 @@ def run_events(settings: Settings) -> None:
         sender=_sender(parts),
         dispatcher=_dispatcher(parts, planner),
         sweep=lambda: sweep(database, settings.study_quiet),
+        forget=lambda: forget(database, settings.event_retention_days),
     )
     run_worker(jobs.worker(settings.database_url))
 
@@ -252,6 +254,7 @@ def run_analysis(settings: Settings) -> None:
         publisher=_publisher(parts),
         uid_root=settings.uid_root,
         threads=settings.inference_threads or None,
+        providers=settings.providers,
     )
     run_worker(analysis_worker(settings.database_url, analyst))
 

@@ -66,6 +66,8 @@ class Settings:
     notify_loopback: bool | None = None
     #: Private networks whose addresses may be called, e.g. 10.0.0.0/8; public addresses always may.
     notify_networks: tuple[str, ...] = ()
+    #: Days that acknowledged events are kept for ``$events``.
+    event_retention_days: int = 90
     #: Folder of further adapter bundles; empty for ``data/bundles``.
     bundles: str = ""
     #: ONNX Runtime execution providers to try, in order; empty for CUDA, then CPU.

@@ -38,6 +38,12 @@ _ADVANCE = text(
     on conflict (tenant) do update set xid = excluded.xid, seq = excluded.seq
     """
 )
+_FORGET = text(
+    """
+    delete from change c using dispatch_position p
+    where c.tenant = p.tenant and (c.xid, c.seq) <= (p.xid, p.seq) and c.recorded < now() - make_interval(days => :days)
+    """
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,3 +97,8 @@ def pending(uow: UnitOfWork, tenant: int, after: Position, limit: int) -> tuple[
 def advance(uow: UnitOfWork, tenant: int, to: Position) -> None:
     """Commits, with everything else in this transaction, that all up to ``to`` is dispatched."""
     uow.execute(_ADVANCE, {"tenant": tenant, "xid": to.xid, "seq": to.seq})
+
+
+def forget(uow: UnitOfWork, days: int) -> int:
+    """Deletes dispatched changes older than ``days``; returns how many."""
+    return int(uow.execute(_FORGET, {"days": days}).rowcount)

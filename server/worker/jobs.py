@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from server.events.dispatch import Answer, Dispatcher
 from server.events.notify import Notifier
-from server.worker.loops import DISPATCH_INTERVAL, SWEEP_INTERVAL, Loop, every, until_empty
+from server.worker.loops import DISPATCH_INTERVAL, FORGET_INTERVAL, SWEEP_INTERVAL, Loop, every, until_empty
 from server.worker.run import Worker
 from server.worker.task import Task
 from server.workflow.analysis import Analyst
@@ -36,6 +36,8 @@ class EventJobs:
     dispatcher: Dispatcher
     #: Defers study-changed for quiet studies; gives how many.
     sweep: Callable[[], int]
+    #: Deletes events that were kept long enough; gives how many.
+    forget: Callable[[], int]
 
     def worker(self, database_url: str) -> Worker:
         """Quiet studies, plans, notifications and sending, with the loops beside them."""
@@ -56,6 +58,7 @@ class EventJobs:
         return (
             until_empty("dispatch", DISPATCH_INTERVAL, self.dispatcher.run),
             every("sweep", SWEEP_INTERVAL, self.sweep),
+            every("forget", FORGET_INTERVAL, self.forget),
         )
 
 

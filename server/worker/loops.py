@@ -7,6 +7,7 @@ from dataclasses import dataclass
 #: Seconds between two looks.
 DISPATCH_INTERVAL = 0.1
 SWEEP_INTERVAL = 0.25
+FORGET_INTERVAL = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
