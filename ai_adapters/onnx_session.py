@@ -1,5 +1,7 @@
 """An ONNX model ready to run: CUDA where there is one, else CPU, and what it really runs on."""
 
+import contextlib
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,8 +52,11 @@ class OnnxSession:
             raise BrokenModel(f"the model does not run: {str(error)[:300]}") from error
 
 
-def open_session(model: bytes, threads: int | None = None) -> OnnxSession:
-    """A session on the model's bytes, so that what runs is what was digested; ``threads`` None: all cores."""
+def open_session(model: bytes, threads: int | None = None, preferred: Sequence[str] = ()) -> OnnxSession:
+    """A session on the model's bytes, so that what runs is what was digested.
+
+    ``threads`` None: all cores; ``preferred``: execution providers to try in this order, empty for CUDA, then CPU.
+    """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERROR_ONLY
     options.inter_op_num_threads = 1
@@ -59,7 +64,12 @@ def open_session(model: bytes, threads: int | None = None) -> OnnxSession:
     # Threads that spin while they wait cost the other processes of the machine more than they gain here.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     available = onnxruntime.get_available_providers()
-    providers = [name for name in _PREFERRED if name in available]
+    providers = [name for name in preferred or _PREFERRED if name in available]
+    if "CUDAExecutionProvider" in providers:
+        # CUDA and cuDNN come as wheels, in folders where the loader does not look by itself. What it says of those that
+        # are not there is no result, so it goes to standard error.
+        with contextlib.redirect_stdout(sys.stderr):
+            onnxruntime.preload_dlls()
     try:
         return OnnxSession(session=onnxruntime.InferenceSession(model, options, providers=providers))
     except _FAILURES as error:

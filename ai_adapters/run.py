@@ -1,7 +1,7 @@
 """Runs a bundle on a volume: pixels in, Findings out. Writes nothing; knows neither SR nor FHIR."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -44,10 +44,10 @@ class Measured:
     axes: Axes
 
 
-def network(bundle: Bundle, threads: int | None = None) -> tuple[Network, str]:
+def network(bundle: Bundle, threads: int | None = None, providers: Sequence[str] = ()) -> tuple[Network, str]:
     """The bundle's network as a function of one block, and the execution provider that it runs on."""
     names = bundle.manifest.outputs
-    session = open_session(next(iter(bundle.models.values())), threads)
+    session = open_session(next(iter(bundle.models.values())), threads, providers)
     feed = session.session.get_inputs()[0].name
 
     def read(block: Block) -> tuple[Block, Block]:
@@ -59,9 +59,11 @@ def network(bundle: Bundle, threads: int | None = None) -> tuple[Network, str]:
     return read, session.providers[0]
 
 
-def read_nodules(bundle: Bundle, volume: Volume, threads: int | None = None) -> tuple[list[Measured], Reading, str]:
+def read_nodules(
+    bundle: Bundle, volume: Volume, threads: int | None = None, providers: Sequence[str] = ()
+) -> tuple[list[Measured], Reading, str]:
     """All candidates, measured, by falling confidence and not yet cut by the threshold; the reading; the provider."""
-    read, provider = network(bundle, threads)
+    read, provider = network(bundle, threads, providers)
     reading = detect(volume, read, bundle.manifest.plan)
     return [_measured(nodule, reading, volume) for nodule in reading.nodules], reading, provider
 
@@ -75,6 +77,7 @@ def run(
     key: str,
     procedure: Coding | None = None,
     threads: int | None = None,
+    providers: Sequence[str] = (),
 ) -> report.Findings:
     """The Findings of one analysis.
 
@@ -82,7 +85,7 @@ def run(
     analysis' own. Raises UnusableSeries where no lungs are seen.
     """
     manifest = bundle.manifest
-    nodules, reading, provider = read_nodules(bundle, volume, threads)
+    nodules, reading, provider = read_nodules(bundle, volume, threads, providers)
     reported = [nodule for nodule in nodules if nodule.confidence >= manifest.report]
     middle = _midline(reading)
     return report.Findings(

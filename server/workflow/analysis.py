@@ -73,6 +73,8 @@ class Analyst:
     publisher: Publisher
     uid_root: str
     threads: int | None = None
+    #: ONNX Runtime execution providers to try, in order; empty for the adapter's own choice.
+    providers: tuple[str, ...] = ()
 
     def run(self, tenant: int, id: str, **_event: Any) -> None:
         """Does the Task ``id``, unless it is done; safe to do again after a crash at any point."""
@@ -153,7 +155,7 @@ class Analyst:
             kill_points.at("inferring")
             findings = adapter_run.run(
                 wanted.bundle, volume, identify=tracker.identify, timestamp=instants.now(), key=wanted.key,
-                threads=self.threads,
+                threads=self.threads, providers=self.providers,
             )  # fmt: skip
         except UnusableSeries as error:
             raise Rejected(error.reason) from error
