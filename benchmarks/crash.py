@@ -31,6 +31,8 @@ from server.errors import HutongError
 from server.telemetry.kill_points import POINTS
 
 _SETTLE_SECONDS = 1.5
+#: A loaded machine may take this long to start and to analyse.
+_START_SECONDS, _RESULT_SECONDS = 180, 300
 
 
 @dataclass(kw_only=True, slots=True)
@@ -72,12 +74,13 @@ class Server:
                 [sys.executable, "-m", "server", "serve", "--data", str(self.data), *self._ports],
                 stdout=log, stderr=log, env=environment,
             )  # fmt: skip
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
             with suppress(httpx.HTTPError):
                 if httpx.get(f"{self.url}/readyz", timeout=2).is_success:
                     return
             time.sleep(0.1)
+        self.kill()
         raise HutongError(f"The server did not come up; see {self.log}.")
 
     def deaths(self) -> int:
@@ -119,12 +122,12 @@ def one_round(server: Server, subscriber: Subscriber, images: list[pydicom.Datas
     client = Client(server.url)
     with closing(client):
         _store_until_taken(client, images)
-        _await(lambda: server.deaths() > deaths or _finished(client, study), 120)
+        _await(lambda: server.deaths() > deaths or _finished(client, study), _RESULT_SECONDS)
         outcome.died = server.deaths() > deaths
         if outcome.scope == "server":
             server.kill()
             server.start()
-        _await(lambda: _finished(client, study), 180)
+        _await(lambda: _finished(client, study), _RESULT_SECONDS)
         time.sleep(_SETTLE_SECONDS)
         _check(client, subscriber, study, len(images), outcome)
     server.stop()
