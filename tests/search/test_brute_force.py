@@ -33,6 +33,9 @@ def repository(database: Database, shared: Path) -> Repository:
         for member in files[:3]:
             bundle = parse(archive.extractfile(member).read())  # type: ignore[union-attr]
             transaction(filled, system(), Request(method="POST", resource=bundle, prefer_return="minimal"))
+    with database.unit_of_work() as uow:
+        # What autovacuum does within seconds after a load.
+        uow.driver.execute("analyze")
     return filled
 
 

@@ -9,6 +9,7 @@ components of one composite value together and is 0 elsewhere.
 from typing import Any
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     Boolean,
     Column,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     Numeric,
     Table,
     Text,
+    event,
     func,
     text,
 )
@@ -126,6 +128,16 @@ INDEX_TABLES: dict[str, Table] = {
     "uri": index_uri,
     "position": index_position,
 }
+
+for _table, _column in ((index_token, "code"), (index_reference, "target"), (index_uri, "uri")):
+    # A code belongs to few parameters: told so, the planner does not take two conditions for two independent ones.
+    event.listen(
+        _table,
+        "after_create",
+        DDL(  # type: ignore[no-untyped-call]
+            f"create statistics st_{_table.name} (dependencies, mcv) on parameter, {_column} from {_table.name}"
+        ),
+    )
 
 audit = Table(
     "audit",
