@@ -17,7 +17,7 @@ def make(out: Path, wishes: Wishes, *, prior_days: int | None = None, fresh: boo
     """Write DICOM studies; returns the truths, the present study's first.
 
     Without a prior the instances, ``truth.json`` and ``truth_sr.dcm`` lie in ``out``; with one, in ``out/current``
-    and ``out/prior``. UIDs follow from the wishes, so the same call makes the same objects; ``fresh`` draws new ones.
+    and ``out/prior``; a study without nodules has no SR. UIDs follow from the wishes, so the same call makes the same objects; ``fresh`` draws new ones.
     """
     studies = plan(wishes, () if prior_days is None else (prior_days,))
     folders = [out] if prior_days is None else [out / "current", out / "prior"]
@@ -39,7 +39,9 @@ def _write_study(study: Study, identity: dicom.Identity, folder: Path) -> dict[s
             yield hu
 
     headers = dicom.write(study, identity, images(), folder)
-    truth_sr.write(study, identity, headers, folder / "truth_sr.dcm")
+    if study.truth:
+        # TID 1500 has no form for a report that measures nothing: without nodules there is no SR.
+        truth_sr.write(study, identity, headers, folder / "truth_sr.dcm")
     return truth.write(study, identity, folder / "truth.json")
 
 

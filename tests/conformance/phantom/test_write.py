@@ -114,6 +114,14 @@ def test_the_command_writes_archives_for_consecutive_seeds(tmp_path: Path, capsy
             assert json.loads(str(archive["truth"])) == truth
 
 
+def test_a_study_without_nodules_has_images_and_an_empty_truth(tmp_path: Path) -> None:
+    assert main([str(tmp_path), "--nodules", "none", "--matrix", "64", "--spacing", "10"]) == 0
+    truth = json.loads((tmp_path / "truth.json").read_text())
+    assert truth["nodules"] == []
+    assert len(list(tmp_path.glob("IM*.dcm"))) == truth["shape"][0]
+    assert not (tmp_path / "truth_sr.dcm").exists()
+
+
 def test_the_command_says_what_is_wrong_with_a_nodule(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path), "--nodules", "99"]) == 2
     assert "2 to 30 mm" in capsys.readouterr().err
