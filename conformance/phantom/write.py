@@ -17,7 +17,8 @@ def make(out: Path, wishes: Wishes, *, prior_days: int | None = None, fresh: boo
     """Write DICOM studies; returns the truths, the present study's first.
 
     Without a prior the instances, ``truth.json`` and ``truth_sr.dcm`` lie in ``out``; with one, in ``out/current``
-    and ``out/prior``; a study without nodules has no SR. UIDs follow from the wishes, so the same call makes the same objects; ``fresh`` draws new ones.
+    and ``out/prior``; a study without nodules has no SR. UIDs follow from the wishes, so the same call makes the same
+    objects; ``fresh`` draws new ones. Raises SpecError for wishes that can't be met.
     """
     studies = plan(wishes, () if prior_days is None else (prior_days,))
     folders = [out] if prior_days is None else [out / "current", out / "prior"]
