@@ -11,7 +11,8 @@ from server.imaging.guard import GuardLimits
 from server.imaging.sameness import content_digest
 from server.outbound.dicom import send
 from server.settings import Peer
-from tests.peers.conftest import Orthanc, Ours
+from tests.orthanc import Orthanc
+from tests.peers.conftest import Ours
 
 Make = Callable[..., bytes]
 pytestmark = pytest.mark.peer
