@@ -197,7 +197,9 @@ def tables(definitions: list[Json], expansions: list[Json]) -> None:
     write("compartment", ((d["code"], compartment_row(d)) for d in of_type(definitions, "CompartmentDefinition")))
     write("operation", ((d["url"], operation_row(d)) for d in of_type(definitions, "OperationDefinition")))
     required = {row["binding"][1] for row in elements.values() if row.get("binding", [""])[0] == "required"}
-    sets = {v["url"]: value_set_codes(v) for v in expansions if v["resourceType"] == "ValueSet" and v["url"] in required}
+    sets = {
+        v["url"]: value_set_codes(v) for v in expansions if v["resourceType"] == "ValueSet" and v["url"] in required
+    }
     short = {url: codes for url, codes in sets.items() if 0 < sum(map(len, codes.values())) <= LONGEST_CODE_LIST}
     write("value_set", short.items())
 

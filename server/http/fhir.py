@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -44,44 +45,71 @@ class FhirServices:
 def router(services: FhirServices, prefix: str = "/fhir") -> APIRouter:
     """All routes of the RESTful API below ``prefix``."""
     routes = APIRouter(prefix=prefix, route_class=FhirRoute, tags=["FHIR R4"])
-    allowed = Depends(services.access)
-    _add_system_routes(routes, services, prefix, allowed)
-    _add_type_routes(routes, services, prefix, allowed)
+    edge = _Edge(services, prefix)
+    _add_system_routes(routes, edge)
+    _add_type_routes(routes, edge)
+    _add_instance_routes(routes, edge)
+    _add_all_other(routes, edge)
     return routes
 
 
-def _add_system_routes(routes: APIRouter, services: FhirServices, prefix: str, allowed: object) -> None:
-    started = instant(datetime.now(UTC))
+class _Edge:
+    """From an HTTP request to an interaction or operation and back."""
 
-    @routes.get("/metadata", summary="capabilities")
-    def metadata(request: Request) -> Response:
+    def __init__(self, services: FhirServices, prefix: str) -> None:
+        self.allowed = Depends(services.access)
+        self._services = services
+        self._prefix = prefix
+        self._started = instant(datetime.now(UTC))
+        # A client may choose the address by its Host header: few are kept.
+        self._statement = lru_cache(maxsize=8)(self._capabilities)
+
+    def metadata(self, request: Request) -> Response:
+        """The CapabilityStatement."""
         check_acceptable(request, request.query_params.get("_format", ""))
-        statement = capabilities(
-            services.repository.definitions,
-            base_url=_base(services, request, prefix),
-            version=__version__,
-            date=started,
-            operations=operations.listed(services.operations, services.repository.definitions.resource_types),
-        )
-        return Response(json_format.write(statement), media_type=MEDIA_TYPE)
+        return Response(self._statement(self._base(request)), media_type=MEDIA_TYPE)
 
-    @routes.post("", summary="batch or transaction")
-    @routes.post("/", include_in_schema=False)
-    def bundle(request: Request, body: Body, access: Annotated[Access, allowed]) -> Response:
-        asked = fhir_request(request, (), body, _base(services, request, prefix))
+    def bundle(self, request: Request, body: bytes, access: Access) -> Response:
+        """Carries out a batch or transaction."""
+        asked = fhir_request(request, (), body, self._base(request))
         kind = (asked.resource or {}).get("type")
         if (asked.resource or {}).get("resourceType") != "Bundle" or kind not in ("batch", "transaction"):
             raise BadRequest("Send a Bundle of type batch or transaction.", expression="Bundle.type")
         perform_bundle = batch if kind == "batch" else transaction
-        return _response(asked, perform_bundle(services.repository, access, asked))
+        return _response(asked, perform_bundle(self._services.repository, access, asked))
 
-
-def _add_type_routes(routes: APIRouter, services: FhirServices, prefix: str, allowed: object) -> None:
-    def answer(request: Request, path: tuple[str, ...], body: bytes, access: Access) -> Response:
-        asked = fhir_request(request, path, body, _base(services, request, prefix))
+    def answer(self, request: Request, path: tuple[str, ...], body: bytes, access: Access) -> Response:
+        """Carries out what the path below the base asks for."""
+        asked = fhir_request(request, path, body, self._base(request))
         if path[-1].startswith("$"):
-            return operations.answer(services.operations, asked, access)
-        return _response(asked, perform(services.repository, access, asked))
+            return operations.answer(self._services.operations, asked, access)
+        return _response(asked, perform(self._services.repository, access, asked))
+
+    def _base(self, request: Request) -> str:
+        return (self._services.base_url or str(request.base_url)).rstrip("/") + self._prefix
+
+    def _capabilities(self, base_url: str) -> bytes:
+        definitions = self._services.repository.definitions
+        served = operations.listed(self._services.operations, definitions.resource_types)
+        statement = capabilities(
+            definitions, base_url=base_url, version=__version__, date=self._started, operations=served
+        )
+        return json_format.write(statement)
+
+
+def _add_system_routes(routes: APIRouter, edge: _Edge) -> None:
+    @routes.get("/metadata", summary="capabilities")
+    def metadata(request: Request) -> Response:
+        return edge.metadata(request)
+
+    @routes.post("", summary="batch or transaction")
+    @routes.post("/", include_in_schema=False)
+    def bundle(request: Request, body: Body, access: Annotated[Access, edge.allowed]) -> Response:
+        return edge.bundle(request, body, access)
+
+
+def _add_type_routes(routes: APIRouter, edge: _Edge) -> None:
+    allowed = edge.allowed
 
     @routes.head("/{type}", include_in_schema=False)
     @routes.get("/{type}", summary="search", operation_id="search")
@@ -89,49 +117,40 @@ def _add_type_routes(routes: APIRouter, services: FhirServices, prefix: str, all
     @routes.put("/{type}", summary="conditional update", operation_id="conditional-update")
     @routes.delete("/{type}", summary="conditional delete", operation_id="conditional-delete")
     def on_type(request: Request, type: str, body: Body, access: Annotated[Access, allowed]) -> Response:
-        return answer(request, (type,), body, access)
+        return edge.answer(request, (type,), body, access)
 
     @routes.post("/{type}/_search", summary="search by POST")
     def search(request: Request, type: str, body: Body, access: Annotated[Access, allowed]) -> Response:
-        return answer(request, (type, "_search"), body, access)
+        return edge.answer(request, (type, "_search"), body, access)
+
+
+def _add_instance_routes(routes: APIRouter, edge: _Edge) -> None:
+    allowed = edge.allowed
 
     @routes.head("/{type}/{id}", include_in_schema=False)
     @routes.get("/{type}/{id}", summary="read", operation_id="read")
     @routes.put("/{type}/{id}", summary="update", operation_id="update")
     @routes.delete("/{type}/{id}", summary="delete", operation_id="delete")
     def on_instance(request: Request, type: str, id: str, body: Body, access: Annotated[Access, allowed]) -> Response:
-        return answer(request, (type, id), body, access)
-
-    @routes.api_route("/{type}/{id}/${operation}", methods=["GET", "POST"], include_in_schema=False)
-    def operation(
-        request: Request, type: str, id: str, operation: str, body: Body, access: Annotated[Access, allowed]
-    ) -> Response:
-        return answer(request, (type, id, f"${operation}"), body, access)
-
-    @routes.post("/{type}/{id}", include_in_schema=False)
-    def operation_on_type(
-        request: Request, type: str, id: str, body: Body, access: Annotated[Access, allowed]
-    ) -> Response:
-        return answer(request, (type, id), body, access)
+        return edge.answer(request, (type, id), body, access)
 
     @routes.get("/{type}/{id}/_history", summary="history")
     def history(request: Request, type: str, id: str, body: Body, access: Annotated[Access, allowed]) -> Response:
-        return answer(request, (type, id, "_history"), body, access)
+        return edge.answer(request, (type, id, "_history"), body, access)
 
     @routes.get("/{type}/{id}/_history/{version}", summary="vread")
     def vread(
         request: Request, type: str, id: str, version: str, body: Body, access: Annotated[Access, allowed]
     ) -> Response:
-        return answer(request, (type, id, "_history", version), body, access)
+        return edge.answer(request, (type, id, "_history", version), body, access)
+
+
+def _add_all_other(routes: APIRouter, edge: _Edge) -> None:
+    """$operations, and whatever has no interaction's shape: that refusal comes from the same place as all others."""
 
     @routes.api_route("/{rest:path}", methods=[*_METHODS], include_in_schema=False)
-    def other(request: Request, rest: str, body: Body, access: Annotated[Access, allowed]) -> Response:
-        # No interaction has this shape: the refusal comes from the same place as all others.
-        return answer(request, tuple(step for step in rest.split("/") if step) or ("",), body, access)
-
-
-def _base(services: FhirServices, request: Request, prefix: str) -> str:
-    return (services.base_url or str(request.base_url)).rstrip("/") + prefix
+    def other(request: Request, rest: str, body: Body, access: Annotated[Access, edge.allowed]) -> Response:
+        return edge.answer(request, tuple(step for step in rest.split("/") if step) or ("",), body, access)
 
 
 def _response(request: FhirRequest, answer: Answer) -> Response:
