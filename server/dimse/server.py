@@ -75,6 +75,7 @@ class DimseServer:
             ae_title=self._settings.ae_title,
             contexts=contexts,
             evt_handlers=[
+                (evt.EVT_ESTABLISHED, self._on_established),
                 (evt.EVT_C_ECHO, self._on_c_echo),
                 (evt.EVT_C_STORE, self._on_c_store),
                 (evt.EVT_CONN_CLOSE, self._on_close),
@@ -137,23 +138,24 @@ class DimseServer:
     def _on_c_echo(self, _event: Event) -> int:
         return SUCCESS
 
+    def _on_established(self, event: Event) -> None:
+        access = self._access(event.assoc)
+        if access is not None:
+            with self._lock:
+                self._stores[event.assoc] = AssociationStore(self._ingest, access)
+
     def _on_c_store(self, event: Event) -> Dataset:
         with self._lock:
             store = self._stores.get(event.assoc)
         if store is None:
-            access = self._access(event.assoc)
-            if access is None:
-                return status(NOT_AUTHORIZED, "This AE title may not call from this address.")
-            store = AssociationStore(self._ingest, access)
-            with self._lock:
-                self._stores[event.assoc] = store
+            return status(NOT_AUTHORIZED, "This AE title may not call from this address.")
         return store.store(event)
 
     def _on_close(self, event: Event) -> None:
         with self._lock:
             store = self._stores.pop(event.assoc, None)
         if store is not None:
-            store.close()
+            store.end()
 
 
 def _plain(address: str) -> str:

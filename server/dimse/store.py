@@ -1,5 +1,7 @@
 """C-STORE (PS3.4 annex B): one instance in; the answer leaves only after the instance is durable."""
 
+import threading
+
 from pydicom import Dataset
 from pynetdicom.events import Event
 
@@ -22,6 +24,9 @@ class AssociationStore:
         self._ingest = ingest
         self._access = access
         self._pack: PackWriter | None = None
+        # The association may end, in another thread, while an instance is still being taken in.
+        self._lock = threading.Lock()
+        self._ended = False
 
     def store(self, event: Event) -> Dataset:
         """Takes the instance in; gives the status with a comment (PS3.7 9.1.1.1.9, C.4)."""
@@ -37,9 +42,9 @@ class AssociationStore:
             chunks=(meta, event.encoded_dataset(include_meta=False)), sop_class=sop_class, sop_instance=sop_instance
         )
         try:
-            outcome = self._ingest.receive(self._access, [received], pack=self._open_pack())
+            with self._lock:
+                outcome = self._ingest.receive(self._access, [received], pack=self._open_pack())
         except Unavailable as error:
-            self.close()
             return status(OUT_OF_RESOURCES, error.details)
         except HutongError as error:
             return status(PROCESSING_FAILURE, error.details)
@@ -47,15 +52,23 @@ class AssociationStore:
             return status(outcome.refused[0].reason, outcome.refused[0].details)
         return status(SUCCESS)
 
-    def close(self) -> None:
-        """Closes the pack."""
+    def end(self) -> None:
+        """Closes the pack, when what runs is done."""
+        with self._lock:
+            self._ended = True
+            self._close_pack()
+
+    def _close_pack(self) -> None:
         if self._pack is not None:
             pack, self._pack = self._pack, None
             pack.close()
 
     def _open_pack(self) -> PackWriter:
-        if self._pack is not None and self._pack.position > FULL:
-            self.close()
+        if self._ended:
+            raise Unavailable("The association has ended; send again.")
+        # What a failed write left behind the durable part is not built upon.
+        if self._pack is not None and (self._pack.position > FULL or self._pack.position != self._pack.synced):
+            self._close_pack()
         if self._pack is None:
             self._pack = self._ingest.writer(self._access)
         return self._pack

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 from itertools import islice
 
-from server.errors import BadInstance, DuplicateInstance
+from server.errors import BadInstance, Conflict, DuplicateInstance, Unavailable
 from server.imaging import guard
 from server.imaging.guard import GuardLimits, Sound
 from server.imaging.index import Place, Rows, rows
@@ -23,6 +23,8 @@ from server.store.packs import Packs, PackWriter
 
 #: Instances of one request that are committed together; a longer request is committed piece by piece.
 BATCH = 256
+#: Tries of one transaction.
+_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,12 +188,22 @@ class Ingest:
             pack.take_back(pack.synced)
             return
         pack.sync()
-        with self._database.unit_of_work() as uow:
-            settled = Outcome()
-            self._enter(uow, access, pack, fresh, settled)
+        settled = self._enter_patiently(access, pack, fresh)
         outcome.stored += settled.stored
         outcome.already += settled.already
         outcome.refused += settled.refused
+
+    def _enter_patiently(self, access: Access, pack: PackWriter, fresh: list[_Candidate]) -> Outcome:
+        """The transaction, again where another was in its way."""
+        for _attempt in range(_ATTEMPTS):
+            settled = Outcome()
+            try:
+                with self._database.unit_of_work() as uow:
+                    self._enter(uow, access, pack, fresh, settled)
+            except Conflict:
+                continue
+            return settled
+        raise Unavailable("Too many senders changed the same study at once; send again.")
 
     def _settle_known(
         self, uow: UnitOfWork, access: Access, pack: PackWriter, candidates: dict[str, _Candidate], outcome: Outcome

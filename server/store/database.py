@@ -7,8 +7,9 @@ from typing import Any
 import psycopg
 from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engine
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from server.errors import Conflict
+from server.errors import Conflict, Unavailable
 from server.store import jobs
 
 #: What PostgreSQL ends a transaction with because of another one.
@@ -72,22 +73,22 @@ class Database:
 
     @contextmanager
     def unit_of_work(self) -> Iterator[UnitOfWork]:
-        """One transaction: commits at the end, rolls back when the block raises; Conflict if another was in its way."""
-        try:
-            with self._engine.begin() as connection:
-                yield UnitOfWork(connection)
-        except (*_OVERTAKEN, DBAPIError) as error:
-            cause = error.orig if isinstance(error, DBAPIError) else error
-            if isinstance(cause, _OVERTAKEN):
-                raise Conflict("Another transaction changed the same things at the same moment; repeat it.") from error
-            raise
+        """One transaction: commits at the end, rolls back when the block raises.
+
+        Conflict if another transaction was in its way, Unavailable if the database does not answer.
+        """
+        with _translated(), self._engine.begin() as connection:
+            yield UnitOfWork(connection)
 
     @contextmanager
     def reading(self) -> Iterator[UnitOfWork]:
-        """One read-only transaction that sees one moment (repeatable read)."""
-        with self._engine.connect().execution_options(
-            isolation_level="REPEATABLE READ", postgresql_readonly=True
-        ) as connection:
+        """One read-only transaction that sees one moment (repeatable read); Unavailable if the database is away."""
+        with (
+            _translated(),
+            self._engine.connect().execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            ) as connection,
+        ):
             yield UnitOfWork(connection)
 
     def check(self) -> None:
@@ -98,3 +99,17 @@ class Database:
     def close(self) -> None:
         """Closes every pooled connection."""
         self._engine.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """The driver's errors that a caller can do something about, as the house's."""
+    try:
+        yield
+    except (psycopg.OperationalError, DBAPIError, PoolTimeout) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        if isinstance(cause, _OVERTAKEN):
+            raise Conflict("Another transaction changed the same things at the same moment; repeat it.") from error
+        if isinstance(cause, (psycopg.OperationalError, PoolTimeout)):
+            raise Unavailable("The database does not answer now; try again in a moment.") from error
+        raise

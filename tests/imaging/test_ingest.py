@@ -2,12 +2,14 @@
 
 import hashlib
 from collections.abc import Callable
+from datetime import UTC
 from pathlib import Path
 from threading import Barrier, Thread
 
 import pytest
 
-from server.errors import Forbidden
+from server.errors import Forbidden, Unavailable
+from server.imaging.guard import GuardLimits
 from server.imaging.ingest import Ingest, Outcome, Received
 from server.security.access import Access
 from server.settings import Settings
@@ -172,3 +174,13 @@ def test_two_senders_of_different_content_under_one_uid(
         thread.join()
     assert sorted((len(o.stored), [r.reason for r in o.refused]) for o in outcomes) == [(0, [0x0111]), (1, [])]
     assert len(rows(database, "select * from instance")) == 1
+
+
+def test_without_a_database_nothing_is_acknowledged_or_left(
+    packs: Packs, settings: Settings, access: Access, tmp_path: Path, make_instance: Make
+) -> None:
+    away = Database(f"postgresql:///hutong?host={tmp_path}")
+    with pytest.raises(Unavailable):
+        send(Ingest(away, packs, GuardLimits(), UTC), access, make_instance())
+    assert not pack_files(settings)
+    away.close()
