@@ -62,7 +62,7 @@ def test_image_carries_every_package_and_only_those() -> None:
     folders = {path for path in copied if (ROOT / path).is_dir()}
     setup = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     named = {pattern.rstrip("*") for pattern in setup["tool"]["setuptools"]["packages"]["find"]["include"]}
-    assert folders == named
+    assert folders == named | {"requirements"}
     ignored = (ROOT / "docker/Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
     assert {line[1:] for line in ignored if line.startswith("!")} == named | {
         "pyproject.toml",

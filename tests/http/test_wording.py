@@ -1,0 +1,130 @@
+"""Languages, names, dates, numbers and resources as the results page words them."""
+
+import json
+import string
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.http import wording
+from server.http.wording import Wording
+from terminology.codings import Coding
+
+TEXTS = json.loads((Path(wording.__file__).with_name("words.json")).read_text(encoding="utf-8"))
+
+
+def test_both_languages_say_the_same_things() -> None:
+    assert TEXTS["en"].keys() == TEXTS["zh"].keys()
+    for key, english in TEXTS["en"].items():
+        assert _places(english) == _places(TEXTS["zh"][key]), key
+
+
+def _places(text: str) -> set[str | None]:
+    return {name for _, name, _, _ in string.Formatter().parse(text)} - {None}
+
+
+@pytest.mark.parametrize(
+    ("asked", "kept", "accept", "chosen"),
+    [
+        ("zh", "en", "en", "zh"),
+        (None, "zh", "en", "zh"),
+        (None, None, "zh-TW;q=0.3, en-GB;q=0.2, fr", "zh"),
+        (None, None, "en;q=0.9,zh;q=0", "en"),
+        ("fr", None, "", "en"),
+        (None, None, "zh;q=high", "en"),
+    ],
+)
+def test_language(asked: str | None, kept: str | None, accept: str, chosen: str) -> None:
+    assert wording.language(asked, kept, accept) == chosen
+
+
+@given(st.text(), st.text())
+def test_language_is_always_one_that_the_page_speaks(asked: str, accept: str) -> None:
+    assert wording.language(asked, None, accept) in wording.LANGUAGES
+
+
+@pytest.mark.parametrize(
+    ("name", "english", "chinese"),
+    [
+        ("Wang^XiaoDong=王^小东", "Wang, XiaoDong", "王小东"),
+        ("Adams^John Robert Quincy^^Rev.", "Adams, John Robert Quincy", "Adams, John Robert Quincy"),
+        ("=山田^太郎=やまだ^たろう", "山田太郎", "山田太郎"),
+        ("", "(no name)", "（无姓名）"),
+        ("^^^", "(no name)", "（无姓名）"),
+        ("Phantom", "Phantom", "Phantom"),
+    ],
+)
+def test_person_name(name: str, english: str, chinese: str) -> None:
+    assert Wording(language="en").person(name) == english
+    assert Wording(language="zh").person(name) == chinese
+
+
+def test_codes_are_worded_in_chinese_where_there_is_a_word() -> None:
+    nodule = Coding(value="27925004", scheme="SCT", meaning="Nodule")
+    other = Coding(value="1", scheme="99X", meaning="Something else")
+    assert Wording(language="zh").code(nodule) == "结节"
+    assert Wording(language="en").code(nodule) == "Nodule"
+    assert Wording(language="zh").code(other) == "Something else"
+
+
+def test_numbers_dates_and_units() -> None:
+    assert wording.number(8.04, "mm") == "8.0"
+    assert wording.number(904.8, "mm3") == "905"
+    assert wording.number(0.12345, "1") == "0.1235"
+    assert wording.unit("mm3") == "mm³"
+    assert wording.date("20260102") == wording.date("2026.01.02") == "2026-01-02"
+    assert wording.date("2026") == "2026"
+    assert wording.date("") == ""
+    east = timezone(timedelta(hours=8))
+    assert wording.moment(datetime(2026, 1, 2, 8, 0, 1, tzinfo=east)) == "2026-01-02 00:00:01 UTC"
+    assert wording.moment(datetime(2026, 1, 2, tzinfo=UTC)) == "2026-01-02 00:00:00 UTC"
+
+
+def test_count() -> None:
+    words = Wording(language="en")
+    assert [words.count(number) for number in (0, 1, 2)] == ["nothing found", "1 finding", "2 findings"]
+
+
+def test_unknown_task_status_stands_as_it_is() -> None:
+    assert Wording(language="zh").state("completed") == "已完成"
+    assert Wording(language="zh").state("new-status") == "new-status"
+
+
+@pytest.mark.parametrize(
+    ("resource", "expected"),
+    [
+        (
+            {
+                "resourceType": "Observation",
+                "code": {"coding": [{"display": "eGFR"}]},
+                "valueQuantity": {"value": "57.5", "unit": "mL/min"},
+                "component": [{"code": {"text": "stage"}, "valueCodeableConcept": {"coding": [{"code": "G3a"}]}}],
+            },
+            [("eGFR", "57.5 mL/min"), ("stage", "G3a")],
+        ),
+        (
+            {
+                "resourceType": "CarePlan",
+                "title": "Plan",
+                "description": "What to do",
+                "activity": [{"detail": {"code": {"text": "CT"}, "scheduledPeriod": {"start": "2026-04-01"}}}],
+                "note": [{"text": "By a machine"}],
+            },
+            [("CarePlan", "Plan"), ("", "What to do"), ("due", "2026-04-01"), ("", "CT"), ("", "By a machine")],
+        ),
+        (
+            {
+                "resourceType": "ServiceRequest",
+                "code": {"text": "CT"},
+                "occurrencePeriod": {"start": "2026-04-01T00:00:00Z", "end": "2026-05-01"},
+            },
+            [("ServiceRequest", "CT"), ("due", "2026-04-01 – 2026-05-01")],
+        ),
+        ({"resourceType": "Observation"}, [("", "")]),
+    ],
+)
+def test_facts_of_a_resource(resource: dict[str, object], expected: list[tuple[str, str]]) -> None:
+    assert [(fact.label, fact.text) for fact in wording.facts(resource)] == expected
