@@ -5,7 +5,8 @@ nearest known one.
 """
 
 import difflib
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +20,8 @@ from server.search.text import split, unescape
 #: Values of one parameter, and links of one chain.
 MOST_VALUES = 1000
 LONGEST_CHAIN = 8
+#: Criteria of one search, those within chains counted for every type that they may lead to.
+MOST_CRITERIA = 400
 MODIFIERS: dict[str, frozenset[str]] = {
     "token": token.MODIFIERS,
     "string": string.MODIFIERS,
@@ -39,11 +42,15 @@ class Reader:
     definitions: Definitions
     now: datetime
     base_url: str = ""
+    #: Runs out when a search asks for too much.
+    budget: Iterator[int] = field(default_factory=lambda: iter(range(MOST_CRITERIA)), repr=False)
 
     def criterion(self, resource_type: str, name: str, value: str, depth: int = 0) -> Criterion | None:
         """The criterion of ``name=value``; None when the value is empty. BadRequest names what is wrong."""
         if depth > LONGEST_CHAIN:
             raise TooLarge(f"A chain has at most {LONGEST_CHAIN} links.", expression=name)
+        if next(self.budget, None) is None:
+            raise TooLarge(f"A search has at most {MOST_CRITERIA} criteria; name types in chains.", expression=name)
         if name.startswith("_has:"):
             return self._has(resource_type, name, value, depth)
         own, _, chained = name.partition(".")
@@ -153,14 +160,20 @@ class Reader:
                 expression=parameter.code,
             )
         types = (modifier,) if modifier else parameter.targets or self.definitions.resource_types
-        first = rest.partition(".")[0].partition(":")[0]
-        able = [name for name in types if first in searchable(self.definitions, name) or rest.startswith("_has:")]
+        able = [name for name in types if self._leads_on(name, rest)]
         if not able:
+            first = rest.partition(".")[0].partition(":")[0]
             known = {code for name in types for code in searchable(self.definitions, name)}
             raise unknown(first, sorted(known), " or ".join(types[:4]))
         inner = [(name, self.criterion(name, rest, value, depth + 1)) for name in able]
         targets = tuple((name, criterion) for name, criterion in inner if criterion is not None)
         return Chain(resource_type=resource_type, code=parameter.code, targets=targets) if targets else None
+
+    def _leads_on(self, resource_type: str, rest: str) -> bool:
+        """Whether a type has what comes next in a chain."""
+        own, _, further = rest.partition(".")
+        found = searchable(self.definitions, resource_type).get(own.partition(":")[0])
+        return rest.startswith("_has:") or (found is not None and (not further or found.type == "reference"))
 
     def _has(self, resource_type: str, name: str, value: str, depth: int) -> Criterion | None:
         parts = name.split(":", 3)

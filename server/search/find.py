@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from psycopg.errors import QueryCanceled
+from sqlalchemy.exc import DBAPIError
+
+from server.errors import TooLarge
 from server.fhir.definitions import Definitions
 from server.search import include, match, plan
 from server.search.index import Indexer
@@ -12,6 +16,9 @@ from server.search.query import Query
 from server.search.read import cursor, position, read
 from server.store.database import UnitOfWork
 from server.store.resources import Stored
+
+#: Longest statement of a search.
+SLOWEST_MILLISECONDS = 20_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +69,19 @@ class Search:
         return match.holds(query, candidate)
 
     def find(self, uow: UnitOfWork, tenant: int, query: Query) -> SearchResult:
-        """One page of a query."""
+        """One page of a query; TooLarge when it takes the database too long."""
+        uow.driver.execute(f"set local statement_timeout = {SLOWEST_MILLISECONDS}")
+        try:
+            found = self._find(uow, tenant, query)
+        except (DBAPIError, QueryCanceled) as error:
+            if isinstance(error, DBAPIError) and not isinstance(error.orig, QueryCanceled):
+                raise
+            seconds = SLOWEST_MILLISECONDS // 1000
+            raise TooLarge(f"The search took longer than {seconds} s; make it narrower.") from error
+        uow.driver.execute("set local statement_timeout = 0")
+        return found
+
+    def _find(self, uow: UnitOfWork, tenant: int, query: Query) -> SearchResult:
         if query.summary == "count" or query.count == 0:
             return SearchResult(query=query, matches=(), total=self.count(uow, tenant, query))
         after = position(query.cursor) if query.cursor else None

@@ -120,6 +120,7 @@ def test_chain_in_memory_follows_references() -> None:
         ("subject:identifier", "|", BadRequest),
         ("status", ",".join(["x"] * 1001), TooLarge),
         (".".join(["based-on:ServiceRequest"] * 20), "x", TooLarge),
+        ("focus.focus.focus.focus.focus.status", "x", TooLarge),
     ],
 )
 def test_refusals_name_the_parameter(name: str, value: str, error: type[Exception]) -> None:
