@@ -140,9 +140,9 @@ def _instance(sound: Sound, place: Place) -> InstanceRow:
         transfer_syntax=sound.transfer_syntax,
         instance_number=read.integer(header, "00200013"),
         frames=min(max(frames, 1), 2**31 - 1),
-        rows=read.integer(header, "00280010"),
-        columns=read.integer(header, "00280011"),
-        bits_allocated=read.integer(header, "00280100"),
+        rows=_unsigned_short(header, "00280010"),
+        columns=_unsigned_short(header, "00280011"),
+        bits_allocated=_unsigned_short(header, "00280100"),
         pack=place.pack,
         pack_offset=place.offset,
         length=place.length,
@@ -153,3 +153,9 @@ def _instance(sound: Sound, place: Place) -> InstanceRow:
         sender=place.sender,
         metadata=orjson.dumps(header),
     )
+
+
+def _unsigned_short(header: Attributes, key: str) -> int | None:
+    """A US value; None for anything else that a header may hold under its tag."""
+    value = read.integer(header, key)
+    return value if value is not None and 0 <= value < 1 << 16 else None
