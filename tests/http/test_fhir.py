@@ -4,6 +4,10 @@ from typing import Any
 
 from httpx import Client
 
+from server.fhir.definitions import load
+from server.fhir.json_format import parse
+from server.fhir.validate import validate
+
 PATIENT: dict[str, Any] = {"resourceType": "Patient", "identifier": [{"system": "urn:mrn", "value": "1"}]}
 OBSERVATION: dict[str, Any] = {"resourceType": "Observation", "status": "final", "code": {"text": "weight"}}
 
@@ -247,3 +251,30 @@ def test_operations(fhir: Client) -> None:
 def test_the_openapi_document_can_be_made(fhir: Client) -> None:
     document = fhir.get(str(fhir.base_url).removesuffix("/fhir/") + "/openapi.json").json()
     assert "/fhir/{type}/{id}" in document["paths"]
+
+
+def test_what_we_answer_is_valid_by_our_own_rules(fhir: Client) -> None:
+    id = made(fhir, {**OBSERVATION, "subject": {"reference": "Patient/p"}})["id"]
+    assert fhir.put("/Patient/p", json={**PATIENT, "id": "p"}).status_code == 201
+    assert fhir.put("/Patient/p", json={**PATIENT, "id": "p", "active": True}).status_code == 200
+    assert fhir.delete("/Patient/p").status_code == 204
+    lenient = {"prefer": "handling=lenient"}
+    entries = [
+        {"request": {"method": "GET", "url": f"Observation/{id}"}},
+        {"resource": PATIENT, "request": {"method": "POST", "url": "Patient"}},
+        {"request": {"method": "GET", "url": "Patient?identifier=1"}},
+        {"request": {"method": "DELETE", "url": "Patient/p"}},
+    ]
+    answers = [
+        fhir.get("/metadata"),
+        fhir.get("/Observation?_include=Observation:subject&_count=1&famly=x&_total=accurate", headers=lenient),
+        fhir.get("/Observation?_summary=count"),
+        fhir.get("/Patient/p/_history"),
+        fhir.get("/Patient/p"),
+        fhir.post("", json=transaction(*entries)),
+        fhir.post("", json={**transaction(*entries), "type": "batch"}),
+    ]
+    for answer in answers:
+        resource = parse(answer.content)
+        issues = [issue for issue in validate(load(), resource) if issue.severity in ("error", "fatal")]
+        assert issues == [], (resource["resourceType"], resource.get("type"))
