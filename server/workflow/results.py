@@ -81,7 +81,7 @@ class Results:
             findings=findings,
             consequences=consequences,
             documents=documents,
-            references=_references(view, findings, consequences, patient),
+            references=_references(view, findings, (*consequences, *self._provenance(access, view)), patient),
         )
 
     def _kept(self, tenant: int, rows: Iterable[AnalysisRow]) -> dict[str, Findings]:
@@ -219,6 +219,11 @@ class Results:
             found += about
         return tuple(found)
 
+    def _provenance(self, access: Access, study: StudyView) -> list[Resource]:
+        """Who made the reports, and all that was made with them."""
+        reports = [one.report for one in study.analyses if one.report]
+        return self._search(access, "Provenance", ("target", ",".join(reports))) if reports else []
+
 
 def _standing(rows: Iterable[AnalysisRow]) -> list[AnalysisRow]:
     """The analyses that no newer one supersedes."""
@@ -290,6 +295,7 @@ def _references(
         named += [one.task, one.report]
     for view in findings:
         named += [view.observation, view.body_structure]
-    named += [f"{one['resourceType']}/{one['id']}" for one in consequences]
-    pairs = (reference.split("/") for reference in dict.fromkeys(named) if reference)
-    return tuple(Reference(type=resource_type, id=id) for resource_type, id in pairs)
+    for resource in consequences:
+        named += [f"{resource['resourceType']}/{resource['id']}", *_targets(resource)]
+    pairs = [reference.split("/") for reference in dict.fromkeys(named)]
+    return tuple(Reference(type=pair[0], id=pair[1]) for pair in pairs if len(pair) == 2)

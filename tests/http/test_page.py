@@ -191,7 +191,7 @@ def test_every_fhir_link_is_a_resource_that_is_there(browser: httpx.Client, way:
     kinds = {reference.partition("/")[0] for reference in references}
     assert kinds == {
         *("Patient", "ImagingStudy", "Task", "DiagnosticReport", "Observation", "BodyStructure"),
-        *("CarePlan", "ServiceRequest"),
+        *("CarePlan", "ServiceRequest", "Provenance", "Device"),
     }
     for reference in references:
         resource_type, id = reference.split("/")
@@ -236,9 +236,10 @@ def test_safety_statement_comes_from_the_manifest(browser: httpx.Client, way: Wa
     way.receive()
     way.complete()
     way.ask()
-    assert (
-        "Reference model, not a medical device. Not for diagnosis; for tests &amp; pictures." in browser.get("/").text
-    )
+    statement = "Not for diagnosis; for tests &amp; pictures."
+    assert statement in browser.get("/").text
+    assert "Reference model, not a medical device." in browser.get("/").text
+    assert f"参考模型，不是医疗器械。 {statement}" in browser.get("/?lang=zh").text
 
 
 def test_chinese_by_parameter_header_and_memory(browser: httpx.Client, way: Way) -> None:
