@@ -7,7 +7,6 @@ from typing import Any
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
-from rle.rle import decode_frame as rle_decode_frame
 
 from server.errors import NotAcceptable, Unprocessable
 from server.imaging.frames import PixelFormat
@@ -85,15 +84,33 @@ def _check_claim(frame: bytes, transfer_syntax: str, layout: PixelFormat) -> Non
 
 
 def _rle(frame: bytes, layout: PixelFormat) -> Pixels:
-    if layout.size > _RLE_RATIO * max(len(frame), 64) or layout.bits_allocated == 1:
-        raise Unprocessable("The RLE frame is too short for Rows and Columns; it is damaged.", expression="7FE00010")
+    """PS3.5 annex G: a segment for each byte of each sample, the highest byte first."""
+    width = layout.bits_allocated // 8
+    count = layout.samples * width
+    if layout.size > _RLE_RATIO * max(len(frame), 64) or len(frame) < 64 or not width:
+        raise _damaged()
+    segments, *offsets = struct.unpack_from("<16I", frame)
+    bounds = [*offsets[:count], len(frame)]
+    if segments != count or count > 15 or bounds != sorted(bounds) or bounds[0] < 64:
+        raise _damaged()
+    planes = [_segment(frame[bounds[i] : bounds[i + 1]], layout.rows * layout.columns) for i in range(count)]
+    samples = [np.stack(planes[at : at + width][::-1], axis=-1) for at in range(0, count, width)]
+    return native(np.stack(samples).tobytes(), layout, planar=True)
+
+
+def _segment(raw: bytes, size: int) -> NDArray[np.uint8]:
     try:
-        raw = rle_decode_frame(frame, layout.rows * layout.columns, layout.bits_allocated, "<")
-    except ValueError as error:
-        raise Unprocessable("The RLE frame can't be decoded; it is damaged.", expression="7FE00010") from error
-    if len(raw) != layout.size:
-        raise Unprocessable("The RLE frame has another length than Rows and Columns say.", expression="7FE00010")
-    return native(bytes(raw), layout, planar=True)
+        pixels = np.frombuffer(imagecodecs.packbits_decode(raw), np.uint8)
+    except (imagecodecs.PackbitsError, ValueError) as error:
+        raise _damaged() from error
+    # A padding byte may have made one value more of the end (G.3.1).
+    if len(pixels) < size:
+        raise _damaged()
+    return pixels[:size]
+
+
+def _damaged() -> Unprocessable:
+    return Unprocessable("The RLE frame is damaged, or too short for Rows and Columns.", expression="7FE00010")
 
 
 def native(raw: bytes, layout: PixelFormat, *, planar: bool | None = None) -> Pixels:
