@@ -161,15 +161,15 @@ class Transaction:
             self._pending = {}
             resources.write(self.uow, self.access.tenant, self.access.who, versions)
 
-    def read(self, resource_type: str, id: str) -> Resource:
-        """See ``Repository.read``."""
-        return json_format.parse(self.read_stored(resource_type, id).body)
+    def read(self, resource_type: str, id: str, *, lock: bool = False) -> Resource:
+        """See ``Repository.read``; with ``lock`` nobody else changes it until this transaction ends."""
+        return json_format.parse(self.read_stored(resource_type, id, lock=lock).body)
 
-    def read_stored(self, resource_type: str, id: str) -> Stored:
+    def read_stored(self, resource_type: str, id: str, *, lock: bool = False) -> Stored:
         """See ``Repository.read_stored``."""
         self.access.require("read")
         self.flush()
-        found = resources.current(self.uow, self.access.tenant, resource_type, id)
+        found = resources.current(self.uow, self.access.tenant, resource_type, id, lock=lock)
         return _present(found, resource_type, id)
 
     def vread(self, resource_type: str, id: str, version: str) -> Stored:

@@ -16,15 +16,20 @@ _LONGEST_FRACTION = 40
 
 def parse(body: bytes) -> dict[str, Any]:
     """The resource in ``body``; decimals as Decimal. Raises BadRequest when it is no JSON object."""
+    resource = parse_any(body)
+    if not isinstance(resource, dict):
+        raise BadRequest("A FHIR resource is a JSON object that has a resourceType.")
+    return resource
+
+
+def parse_any(body: bytes) -> Any:
+    """Any JSON value, decimals as Decimal; BadRequest when it is none."""
     try:
-        resource = json.loads(body, parse_float=Decimal, parse_int=_integer, parse_constant=_refuse)
+        return json.loads(body, parse_float=Decimal, parse_int=_integer, parse_constant=_refuse)
     except RecursionError as error:
         raise BadRequest("The JSON is nested too deeply.") from error
     except ValueError as error:
         raise BadRequest(f"The body is no JSON: {error}. Send one FHIR resource as UTF-8 JSON.") from error
-    if not isinstance(resource, dict):
-        raise BadRequest("A FHIR resource is a JSON object that has a resourceType.")
-    return resource
 
 
 def write(value: Any) -> bytes:

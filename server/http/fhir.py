@@ -115,6 +115,7 @@ def _add_type_routes(routes: APIRouter, edge: _Edge) -> None:
     @routes.get("/{type}", summary="search", operation_id="search")
     @routes.post("/{type}", summary="create", operation_id="create")
     @routes.put("/{type}", summary="conditional update", operation_id="conditional-update")
+    @routes.patch("/{type}", summary="conditional patch", operation_id="conditional-patch")
     @routes.delete("/{type}", summary="conditional delete", operation_id="conditional-delete")
     def on_type(request: Request, type: str, body: Body, access: Annotated[Access, allowed]) -> Response:
         return edge.answer(request, (type,), body, access)
@@ -130,6 +131,7 @@ def _add_instance_routes(routes: APIRouter, edge: _Edge) -> None:
     @routes.head("/{type}/{id}", include_in_schema=False)
     @routes.get("/{type}/{id}", summary="read", operation_id="read")
     @routes.put("/{type}/{id}", summary="update", operation_id="update")
+    @routes.patch("/{type}/{id}", summary="patch", operation_id="patch")
     @routes.delete("/{type}/{id}", summary="delete", operation_id="delete")
     def on_instance(request: Request, type: str, id: str, body: Body, access: Annotated[Access, allowed]) -> Response:
         return edge.answer(request, (type, id), body, access)
@@ -159,7 +161,7 @@ def _response(request: FhirRequest, answer: Answer) -> Response:
         headers["ETag"] = f'W/"{answer.version}"'
     if answer.last_modified:
         headers["Last-Modified"] = format_datetime(answer.last_modified.astimezone(UTC), usegmt=True)
-    if answer.location and request.method in ("POST", "PUT"):
+    if answer.location and request.method in ("POST", "PUT", "PATCH"):
         headers["Location"] = f"{request.base_url}/{answer.location}"
     body = answer.body
     if request.prefer_return == "OperationOutcome" and answer.location:

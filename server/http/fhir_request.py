@@ -15,6 +15,7 @@ from server.interactions.request import Request as FhirRequest
 
 #: What we write; https://hl7.org/fhir/R4/http.html#mime-type
 _JSON = frozenset({"application/fhir+json", "application/json", "text/json", "json", "*/*", "application/*"})
+_JSON_PATCH = "application/json-patch+json"
 _FORM = "application/x-www-form-urlencoded"
 #: Largest body of a FHIR request, bytes.
 LARGEST_BODY = 128 << 20
@@ -43,7 +44,8 @@ def fhir_request(request: Request, path: tuple[str, ...], body: bytes, base_url:
         method="GET" if request.method == "HEAD" else request.method,
         path=path,
         parameters=tuple(parameters),
-        resource=None if is_search else _resource(request, body),
+        resource=None if is_search or request.method == "PATCH" else _resource(request, body),
+        patch=_patch(request, body) if request.method == "PATCH" else None,
         if_match=etag(request.headers.get("if-match")),
         if_none_match=etag(request.headers.get("if-none-match")),
         if_modified_since=_date(request.headers.get("if-modified-since")),
@@ -74,6 +76,12 @@ def _resource(request: Request, body: bytes) -> dict[str, object] | None:
     if _content_type(request) not in _JSON | {""}:
         raise UnsupportedMedia("Send the resource as application/fhir+json.", expression="Content-Type")
     return json_format.parse(body)
+
+
+def _patch(request: Request, body: bytes) -> object:
+    if _content_type(request) not in (_JSON_PATCH, "application/json"):
+        raise UnsupportedMedia(f"Send a patch as {_JSON_PATCH}.", expression="Content-Type")
+    return json_format.parse_any(body)
 
 
 def _form(request: Request, body: bytes) -> list[tuple[str, str]]:

@@ -1,15 +1,18 @@
 """Entries of a batch or transaction as requests: https://hl7.org/fhir/R4/http.html#transaction"""
 
+import binascii
+from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
 from server.errors import BadRequest, TooLarge
+from server.fhir import json_format
 from server.interactions.request import Request
 from server.search import date, url
 
-METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 MOST_ENTRIES = 10_000
 
 
@@ -49,6 +52,7 @@ def _request(place: int, entry: dict[str, Any], outer: Request) -> Request:
         path=tuple(unquote(step) for step in path.strip("/").split("/") if step),
         parameters=tuple(url.parameters(query)) if query else (),
         resource=resource,
+        patch=_patch(resource, place) if asked["method"] == "PATCH" else None,
         if_match=etag(asked.get("ifMatch")),
         if_none_match=etag(asked.get("ifNoneMatch")),
         if_modified_since=since,
@@ -57,6 +61,17 @@ def _request(place: int, entry: dict[str, Any], outer: Request) -> Request:
         lenient=outer.lenient,
         base_url=outer.base_url,
     )
+
+
+def _patch(resource: dict[str, Any] | None, place: int) -> Any:
+    """The JSON Patch that a Binary carries: https://hl7.org/fhir/R4/http.html#patch"""
+    where = f"Bundle.entry[{place}].resource"
+    if not resource or resource.get("contentType") != "application/json-patch+json":
+        raise BadRequest("A PATCH entry holds a Binary of type application/json-patch+json.", expression=where)
+    try:
+        return json_format.parse_any(b64decode(str(resource.get("data", "")), validate=True))
+    except binascii.Error as error:
+        raise BadRequest("Binary.data is no base64.", expression=where) from error
 
 
 def etag(text: str | None) -> str | None:

@@ -13,12 +13,14 @@ from server.store.resources import Stored
 class Request:
     """One FHIR request, from HTTP or from an entry of a Bundle."""
 
-    #: GET, POST, PUT or DELETE.
+    #: GET, POST, PUT, PATCH or DELETE.
     method: str
     #: The steps of the URL below the base, e.g. ("Patient", "1", "_history").
     path: tuple[str, ...] = ()
     parameters: tuple[tuple[str, str], ...] = ()
     resource: dict[str, Any] | None = None
+    #: Of a PATCH: the operations of a JSON Patch.
+    patch: Any = None
     #: Version ids without ETag's quotes.
     if_match: str | None = None
     if_none_match: str | None = None

@@ -7,6 +7,7 @@ from server.fhir.definitions import Definitions
 from server.interactions.create import create
 from server.interactions.delete import conditional_delete, delete
 from server.interactions.history import history
+from server.interactions.patch import conditional_patch, patch
 from server.interactions.read import read
 from server.interactions.request import Answer, Request
 from server.interactions.search import search
@@ -26,6 +27,8 @@ INTERACTIONS: dict[tuple[str, str], tuple[str, Interaction]] = {
     ("POST", "type"): ("create", create),
     ("PUT", "type/id"): ("update", update),
     ("PUT", "type"): ("update", conditional_update),
+    ("PATCH", "type/id"): ("patch", patch),
+    ("PATCH", "type"): ("patch", conditional_patch),
     ("DELETE", "type/id"): ("delete", delete),
     ("DELETE", "type"): ("delete", conditional_delete),
 }

@@ -21,7 +21,7 @@ from server.security.access import Access
 
 T = TypeVar("T")
 #: The order in which entries are carried out, whatever order they stand in.
-ORDER = ("DELETE", "POST", "PUT", "GET")
+ORDER = ("DELETE", "POST", "PUT", "PATCH", "GET")
 
 
 def transaction(repository: Repository, access: Access, request: Request) -> Answer:
@@ -39,7 +39,7 @@ def transaction(repository: Repository, access: Access, request: Request) -> Ans
 def _order(entry: Entry) -> tuple[int, tuple[str, ...]]:
     """By verb; within PUT and DELETE by address, so that two transactions never wait for each other in a circle."""
     method = entry.request.method
-    return ORDER.index(method), entry.request.path if method in ("PUT", "DELETE") else ()
+    return ORDER.index(method), entry.request.path if method in ("PUT", "PATCH", "DELETE") else ()
 
 
 class _Plan:
@@ -141,7 +141,7 @@ def _refuse_overlap(plans: Sequence[_Plan]) -> None:
     written: set[tuple[str, str]] = set()
     for plan in plans:
         request = plan.request
-        id = plan.id or (request.id if request.method == "DELETE" and len(request.path) == 2 else None)
+        id = plan.id or (request.id if request.method in ("PATCH", "DELETE") and len(request.path) == 2 else None)
         if id is None or plan.done is not None:
             continue
         if (request.resource_type, id) in written:

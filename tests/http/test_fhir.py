@@ -1,5 +1,6 @@
 """FHIR over HTTP: status codes, headers, Bundles."""
 
+from base64 import b64encode
 from typing import Any
 
 from httpx import Client
@@ -79,7 +80,7 @@ def test_formats(fhir: Client) -> None:
     for method, path, status in [
         ("GET", "/Patient/x/y", 400),
         ("GET", "/Patient/x/y/$z", 404),
-        ("PATCH", "/Patient/x", 400),
+        ("PATCH", "/Patient/x", 415),
         ("GET", "/", 404),
         ("DELETE", "/Nothing/x", 404),
     ]:
@@ -278,3 +279,23 @@ def test_what_we_answer_is_valid_by_our_own_rules(fhir: Client) -> None:
         resource = parse(answer.content)
         issues = [issue for issue in validate(load(), resource) if issue.severity in ("error", "fatal")]
         assert issues == [], (resource["resourceType"], resource.get("type"))
+
+
+def test_patch(fhir: Client) -> None:
+    id = made(fhir, PATIENT)["id"]
+    operations = [{"op": "add", "path": "/birthDate", "value": "1970"}]
+    json_patch = {"content-type": "application/json-patch+json"}
+    patched = fhir.patch(f"/Patient/{id}", json=operations, headers={**json_patch, "if-match": 'W/"1"'})
+    assert patched.status_code == 200 and patched.json()["birthDate"] == "1970"
+    assert patched.headers["etag"] == 'W/"2"'
+    assert fhir.patch("/Patient?identifier=1", json=operations, headers=json_patch).headers["etag"] == 'W/"2"'
+    assert fhir.patch(f"/Patient/{id}", json=operations, headers={**json_patch, "if-match": 'W/"1"'}).status_code == 412
+    for wrong in ([{"op": "add", "path": "/id", "value": "x"}], [{"op": "add", "path": "/gender", "value": "x"}]):
+        assert fhir.patch(f"/Patient/{id}", json=wrong, headers=json_patch).status_code == 422
+    assert fhir.patch("/Patient/none", json=operations, headers=json_patch).status_code == 404
+    assert fhir.patch(f"/Patient/{id}", json=operations, headers={"content-type": "text/plain"}).status_code == 415
+    data = b64encode(b'[{"op": "replace", "path": "/birthDate", "value": "1971"}]').decode()
+    binary = {"resourceType": "Binary", "contentType": json_patch["content-type"], "data": data}
+    entry = {"resource": binary, "request": {"method": "PATCH", "url": f"Patient/{id}"}}
+    answer = fhir.post("", json=transaction(entry))
+    assert answer.json()["entry"][0]["resource"]["birthDate"] == "1971"
