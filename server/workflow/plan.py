@@ -92,6 +92,12 @@ class _Scope:
                 scope = replace(scope, variables={**scope.variables, variable["name"]: scope._variable(variable)})
         return scope
 
+    def entering(self, plan: Resource) -> "_Scope":
+        """The scope of a plan's actions, which know what the other actions of the same plan make."""
+        scope = replace(self, plan=plan).within(plan)
+        created = {id: {"reference": reference} for id, reference in _references(scope)}
+        return replace(scope, variables={**scope.variables, "created": created})
+
     def _variable(self, variable: Resource) -> list[Any]:
         """The items with their types, so that e.g. a date stays one."""
         if variable["language"] == QUERY:
@@ -113,14 +119,12 @@ class _Scope:
 def apply(plan: Resource, event: TopicEvent, pathway: Pathway, sources: Sources) -> list[Resource]:
     """The resources that a plan's answer to an event consists of, each with its id; empty if no condition holds.
 
-    Expressions know ``%event`` (topic, recorded) and ``%created`` (action id -> reference to what the action makes).
-    Ids follow from the plan's variable ``identity``, where it states one, else from the focus.
+    Expressions know ``%event`` (topic, recorded) and ``%created`` (id of an action of the same plan -> reference to
+    what it makes). Ids follow from the plan's variable ``identity``, where it states one, else from the focus.
     """
     triggered = [action for action in plan.get("action", ()) if _triggered(action, event.topic)]
     start = {"event": {"topic": event.topic, "recorded": event.recorded}}
-    scope = _Scope(pathway=pathway, event=event, sources=sources, plan=plan, variables=start).within(plan)
-    created = {id: {"reference": reference} for id, reference in _references(scope)}
-    scope = replace(scope, variables={**scope.variables, "created": created})
+    scope = _Scope(pathway=pathway, event=event, sources=sources, plan=plan, variables=start).entering(plan)
     return [resource for action in triggered for resource in _action(action, scope)]
 
 
@@ -143,7 +147,7 @@ def _action(action: Resource, outer: _Scope) -> list[Resource]:
         made.append(_activity(scope.pathway.activities[canonical], action, scope))
     elif canonical in scope.pathway.plans:
         inner = scope.pathway.plans[canonical]
-        below = replace(scope, plan=inner).within(inner)
+        below = scope.entering(inner)
         made += [resource for child in inner.get("action", ()) for resource in _action(child, below)]
     elif canonical:
         raise Unprocessable(
@@ -198,13 +202,12 @@ def _request(activity: Resource) -> Resource:
 
 
 def _references(scope: _Scope) -> Iterator[tuple[str, str]]:
-    """(action id, reference) for every action of the pathway that makes a resource: what it will be, if it is made."""
-    for plan in scope.pathway.plans.values():
-        for action in _all_actions(plan):
-            activity = scope.pathway.activities.get(action.get("definitionCanonical", "").partition("|")[0])
-            if activity is not None and "id" in action:
-                kind = activity["kind"] if "kind" in activity else activity["contained"][0]["resourceType"]
-                yield action["id"], f"{kind}/{_identity(plan, action, scope)}"
+    """(action id, reference) for every action of the plan that makes a resource: what it will be, if it is made."""
+    for action in _all_actions(scope.plan):
+        activity = scope.pathway.activities.get(action.get("definitionCanonical", "").partition("|")[0])
+        if activity is not None and "id" in action:
+            kind = activity["kind"] if "kind" in activity else activity["contained"][0]["resourceType"]
+            yield action["id"], f"{kind}/{_identity(scope.plan, action, scope)}"
 
 
 def _all_actions(holder: Resource) -> Iterator[Resource]:

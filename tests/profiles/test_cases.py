@@ -59,6 +59,19 @@ def test_case(folder: str, document: dict[str, Any], case: dict[str, Any]) -> No
     for resource in made:
         assert [issue for issue in validate(definitions.load(), resource) if issue.severity != "warning"] == []
     assert _apply(folder, document, case) == made
+    known = {f"{one['resourceType']}/{one['id']}" for one in (*made, case["focus"], *case["given"])}
+    assert {one for one in _references(made) if not one.startswith("Patient/")} <= known
+
+
+def _references(value: Any) -> Iterator[str]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _references(item)
+    elif isinstance(value, dict):
+        if isinstance(value.get("reference"), str):
+            yield value["reference"]
+        for item in value.values():
+            yield from _references(item)
 
 
 def test_every_topic_that_a_pathway_answers_has_a_case() -> None:
