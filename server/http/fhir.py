@@ -57,7 +57,6 @@ class _Edge:
     """From an HTTP request to an interaction or operation and back."""
 
     def __init__(self, services: FhirServices, prefix: str) -> None:
-        self.allowed = Depends(services.access)
         self._services = services
         self._prefix = prefix
         self._started = instant(datetime.now(UTC))
@@ -69,8 +68,9 @@ class _Edge:
         check_acceptable(request, request.query_params.get("_format", ""))
         return Response(self._statement(self._base(request)), media_type=MEDIA_TYPE)
 
-    def bundle(self, request: Request, body: bytes, access: Access) -> Response:
+    def bundle(self, request: Request, body: bytes) -> Response:
         """Carries out a batch or transaction."""
+        access = self._services.access(request)
         asked = fhir_request(request, (), body, self._base(request))
         kind = (asked.resource or {}).get("type")
         if (asked.resource or {}).get("resourceType") != "Bundle" or kind not in ("batch", "transaction"):
@@ -78,8 +78,9 @@ class _Edge:
         perform_bundle = batch if kind == "batch" else transaction
         return _response(asked, perform_bundle(self._services.repository, access, asked))
 
-    def answer(self, request: Request, path: tuple[str, ...], body: bytes, access: Access) -> Response:
+    def answer(self, request: Request, path: tuple[str, ...], body: bytes) -> Response:
         """Carries out what the path below the base asks for."""
+        access = self._services.access(request)
         asked = fhir_request(request, path, body, self._base(request))
         if path[-1].startswith("$"):
             return operations.answer(self._services.operations, asked, access)
@@ -104,55 +105,49 @@ def _add_system_routes(routes: APIRouter, edge: _Edge) -> None:
 
     @routes.post("", summary="batch or transaction")
     @routes.post("/", include_in_schema=False)
-    def bundle(request: Request, body: Body, access: Annotated[Access, edge.allowed]) -> Response:
-        return edge.bundle(request, body, access)
+    def bundle(request: Request, body: Body) -> Response:
+        return edge.bundle(request, body)
 
 
 def _add_type_routes(routes: APIRouter, edge: _Edge) -> None:
-    allowed = edge.allowed
-
     @routes.head("/{type}", include_in_schema=False)
     @routes.get("/{type}", summary="search", operation_id="search")
     @routes.post("/{type}", summary="create", operation_id="create")
     @routes.put("/{type}", summary="conditional update", operation_id="conditional-update")
     @routes.patch("/{type}", summary="conditional patch", operation_id="conditional-patch")
     @routes.delete("/{type}", summary="conditional delete", operation_id="conditional-delete")
-    def on_type(request: Request, type: str, body: Body, access: Annotated[Access, allowed]) -> Response:
-        return edge.answer(request, (type,), body, access)
+    def on_type(request: Request, type: str, body: Body) -> Response:
+        return edge.answer(request, (type,), body)
 
     @routes.post("/{type}/_search", summary="search by POST")
-    def search(request: Request, type: str, body: Body, access: Annotated[Access, allowed]) -> Response:
-        return edge.answer(request, (type, "_search"), body, access)
+    def search(request: Request, type: str, body: Body) -> Response:
+        return edge.answer(request, (type, "_search"), body)
 
 
 def _add_instance_routes(routes: APIRouter, edge: _Edge) -> None:
-    allowed = edge.allowed
-
     @routes.head("/{type}/{id}", include_in_schema=False)
     @routes.get("/{type}/{id}", summary="read", operation_id="read")
     @routes.put("/{type}/{id}", summary="update", operation_id="update")
     @routes.patch("/{type}/{id}", summary="patch", operation_id="patch")
     @routes.delete("/{type}/{id}", summary="delete", operation_id="delete")
-    def on_instance(request: Request, type: str, id: str, body: Body, access: Annotated[Access, allowed]) -> Response:
-        return edge.answer(request, (type, id), body, access)
+    def on_instance(request: Request, type: str, id: str, body: Body) -> Response:
+        return edge.answer(request, (type, id), body)
 
     @routes.get("/{type}/{id}/_history", summary="history")
-    def history(request: Request, type: str, id: str, body: Body, access: Annotated[Access, allowed]) -> Response:
-        return edge.answer(request, (type, id, "_history"), body, access)
+    def history(request: Request, type: str, id: str, body: Body) -> Response:
+        return edge.answer(request, (type, id, "_history"), body)
 
     @routes.get("/{type}/{id}/_history/{version}", summary="vread")
-    def vread(
-        request: Request, type: str, id: str, version: str, body: Body, access: Annotated[Access, allowed]
-    ) -> Response:
-        return edge.answer(request, (type, id, "_history", version), body, access)
+    def vread(request: Request, type: str, id: str, version: str, body: Body) -> Response:
+        return edge.answer(request, (type, id, "_history", version), body)
 
 
 def _add_all_other(routes: APIRouter, edge: _Edge) -> None:
     """$operations, and whatever has no interaction's shape: that refusal comes from the same place as all others."""
 
     @routes.api_route("/{rest:path}", methods=[*_METHODS], include_in_schema=False)
-    def other(request: Request, rest: str, body: Body, access: Annotated[Access, edge.allowed]) -> Response:
-        return edge.answer(request, tuple(step for step in rest.split("/") if step) or ("",), body, access)
+    def other(request: Request, rest: str, body: Body) -> Response:
+        return edge.answer(request, tuple(step for step in rest.split("/") if step) or ("",), body)
 
 
 def _response(request: FhirRequest, answer: Answer) -> Response:

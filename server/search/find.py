@@ -72,14 +72,12 @@ class Search:
         """One page of a query; TooLarge when it takes the database too long."""
         uow.driver.execute(f"set local statement_timeout = {SLOWEST_MILLISECONDS}")
         try:
-            found = self._find(uow, tenant, query)
+            return self._find(uow, tenant, query)
         except (DBAPIError, QueryCanceled) as error:
             if isinstance(error, DBAPIError) and not isinstance(error.orig, QueryCanceled):
                 raise
             seconds = SLOWEST_MILLISECONDS // 1000
             raise TooLarge(f"The search took longer than {seconds} s; make it narrower.") from error
-        uow.driver.execute("set local statement_timeout = 0")
-        return found
 
     def _find(self, uow: UnitOfWork, tenant: int, query: Query) -> SearchResult:
         if query.summary == "count" or query.count == 0:

@@ -26,7 +26,7 @@ from tests.events.test_dispatch import ACCESS, listen
 def client(repository: Repository) -> Iterator[httpx.Client]:
     app = FastAPI()
     reader = Access(who="reader")
-    services = FhirServices(repository=repository, access=lambda: reader, operations=served(repository))
+    services = FhirServices(repository=repository, access=lambda _: reader, operations=served(repository))
     app.include_router(router(services))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
     thread = threading.Thread(target=server.run)
