@@ -21,7 +21,7 @@ from ai_adapters.volume import UnusableSeries, load
 from dicom_sr.findings import Findings
 from dicom_sr.identity import sr_uid
 from dicom_sr.serialise import serialise
-from server.errors import HutongError, NotFound, Unavailable, Unprocessable
+from server.errors import HutongError, NotAcceptable, NotFound, Unavailable, Unprocessable
 from server.fhir import instants
 from server.imaging.retrieve import Retrieve
 from server.repository import Repository
@@ -159,6 +159,8 @@ class Analyst:
             )  # fmt: skip
         except UnusableSeries as error:
             raise Rejected(error.reason) from error
+        except (Unprocessable, NotAcceptable) as error:
+            raise Rejected(f"An image can't be decoded: {error.details}") from error
         except BrokenModel as error:
             raise Rejected(f"The adapter's model does not run: {error}") from error
         seconds, provider = time.monotonic() - began, _provider(findings)

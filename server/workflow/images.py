@@ -1,12 +1,15 @@
 """A study's instances as pydicom data sets, read from the packs."""
 
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass
 from io import BytesIO
 
 import pydicom
 from pydicom import Dataset
 
+from server.imaging.part10 import DEFLATED, NATIVE
+from server.imaging.pixels import PixelData
 from server.imaging.retrieve import Retrieve
 from server.security.access import Access
 from server.store.studies import Located
@@ -30,26 +33,39 @@ class StudyImages:
 
     def headers(self) -> list[Dataset]:
         """Every instance that has pixels, up to them."""
-        return [self._header(place) for place in self.located if place.pixel_offset is not None]
+        return [self._header(place) for place in self.located if _may_have_pixels(place)]
 
     def pixels(self, header: Dataset) -> Dataset:
-        """The whole instance of a header."""
+        """The whole instance of a header, its pixels decoded; Unprocessable or NotAcceptable where they can't be."""
         wanted = str(header.SOPInstanceUID)
         place = next(place for place in self.located if place.instance == wanted)
-        return self.whole(place)
+        if place.transfer_syntax in NATIVE:
+            return self.whole(place)
+        frames = PixelData(self.retrieve).frames(self.access, place, [1], as_stored=False)
+        decoded = copy(header)
+        decoded.file_meta = copy(header.file_meta)
+        decoded.file_meta.TransferSyntaxUID = frames.transfer_syntax
+        decoded.PixelData = b"".join(frames.parts)
+        return decoded
 
     def whole(self, place: Located) -> Dataset:
         """A whole instance."""
         return pydicom.dcmread(BytesIO(self.retrieve.file(self.access, place)))
 
     def _header(self, place: Located) -> Dataset:
+        # Without an offset (deflated, or no pixels) the whole instance has to be read.
         start = self.retrieve.stream(self.access, place, 0, place.pixel_offset)
         return pydicom.dcmread(BytesIO(b"".join(start)), stop_before_pixels=True)
 
     def of_series(self, uids: Iterable[str]) -> list[Dataset]:
         """Headers of the instances with these SOP Instance UIDs."""
         wanted = set(uids)
-        return [self._header(place) for place in self.located if place.instance in wanted and place.pixel_offset]
+        return [self._header(place) for place in self.located if place.instance in wanted]
+
+
+def _may_have_pixels(place: Located) -> bool:
+    """A deflated instance does not tell without being inflated."""
+    return place.pixel_offset is not None or place.transfer_syntax == DEFLATED
 
 
 def to_bytes(dataset: Dataset) -> bytes:
