@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from server.http import dicomweb_frames, dicomweb_query, dicomweb_retrieve, dicomweb_store
-from server.http.dicomweb_error import DicomWebRoute
+from server.http.dicomweb_route import DicomWebRoute
 from server.http.dicomweb_services import PREFIX, DicomWeb
 
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
 from server.errors import BadRequest, NotAcceptable
+from server.http.dicomweb_route import add_get
 from server.http.dicomweb_services import DicomWeb
 from server.http.media_type import MediaType, accepted
 from server.imaging import pixels, render
@@ -24,14 +25,14 @@ _ANY = ("", "*/*", "application/*", "multipart/*", "image/*")
 def add_routes(api: APIRouter, services: DicomWeb) -> None:
     """Frames of an instance, and pictures at each level."""
     pixel_data = pixels.PixelData(services.retrieve)
-    api.add_api_route(f"{_INSTANCE}/frames/{{frames}}", _Frames(services, pixel_data), methods=["GET"], name="frames")
+    add_get(api, f"{_INSTANCE}/frames/{{frames}}", _Frames(services, pixel_data), "frames")
     rendered = _Rendered(services, pixel_data)
     for path in (f"{_INSTANCE}/rendered", f"{_INSTANCE}/frames/{{frames}}/rendered"):
-        api.add_api_route(path, rendered, methods=["GET"], name=f"rendered {path}")
+        add_get(api, path, rendered, f"rendered {path}")
     thumbnail = _Thumbnail(services, pixel_data)
     levels = ("/studies/{study}", "/studies/{study}/series/{series}", _INSTANCE, f"{_INSTANCE}/frames/{{frames}}")
     for path in levels:
-        api.add_api_route(f"{path}/thumbnail", thumbnail, methods=["GET"], name=f"thumbnail {path}")
+        add_get(api, f"{path}/thumbnail", thumbnail, f"thumbnail {path}")
 
 
 def _numbers(text: str) -> list[int]:

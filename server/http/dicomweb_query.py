@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from server.errors import NotAcceptable
+from server.http.dicomweb_route import add_get
 from server.http.dicomweb_services import DicomWeb
 from server.http.media_type import accepted
 from server.imaging import query
@@ -22,7 +23,7 @@ def add_routes(api: APIRouter, services: DicomWeb) -> None:
         "/studies/{study}/series/{series}/instances": "instance",
     }
     for path, level in levels.items():
-        api.add_api_route(path, _Search(services, level), methods=["GET"], name=f"search {path}")
+        add_get(api, path, _Search(services, level), f"search {path}")
 
 
 class _Search:

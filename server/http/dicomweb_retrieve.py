@@ -7,9 +7,11 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
 from server.errors import NotAcceptable
+from server.http.dicomweb_route import add_get
 from server.http.dicomweb_services import DicomWeb
 from server.http.media_type import MediaType, accepted
 from server.imaging.part10 import EXPLICIT_LITTLE, NATIVE
+from server.imaging.pixels import PixelData
 from server.security.access import Access
 from server.store.studies import Located
 
@@ -24,9 +26,9 @@ _PATHS = (
 def add_routes(api: APIRouter, services: DicomWeb) -> None:
     """Metadata, instances and bulk data at each level."""
     for path in _PATHS:
-        api.add_api_route(f"{path}/metadata", _Metadata(services), methods=["GET"], name=f"metadata {path}")
-        api.add_api_route(path, _Instances(services), methods=["GET"], name=f"retrieve {path}")
-    api.add_api_route(f"{_PATHS[2]}/bulkdata/{{path:path}}", _Bulk(services), methods=["GET"], name="bulk data")
+        add_get(api, f"{path}/metadata", _Metadata(services), f"metadata {path}")
+        add_get(api, path, _Instances(services), f"retrieve {path}")
+    add_get(api, f"{_PATHS[2]}/bulkdata/{{path:path}}", _Bulk(services), "bulk data")
 
 
 class _Metadata:
@@ -45,27 +47,43 @@ class _Metadata:
 class _Instances:
     def __init__(self, services: DicomWeb) -> None:
         self._services = services
+        self._pixels = PixelData(services.retrieve)
 
     def __call__(self, request: Request) -> Response:
-        """The files under the path, each as it was received."""
+        """The files under the path, each as it was received, or in Explicit VR Little Endian where asked for."""
         access = self._services.access(request)
         single = "instance" in request.path_params
-        # PS3.18 8.3.3.1: what stands in the URL is the wish of a client that has no say in its headers, e.g. a link.
-        asked = request.query_params.get("accept") or request.headers.get("accept", "")
-        media = _choose(accepted(asked), single=single)
+        media = _choose(accepted(request.headers.get("accept", "")), single=single)
         found = self._services.retrieve.locate(access, **request.path_params)
         wanted = media.transfer_syntax or "*"
-        if wanted not in ("*", *{located.transfer_syntax for located in found}):
+        if wanted not in ("*", EXPLICIT_LITTLE) and any(located.transfer_syntax != wanted for located in found):
             raise NotAcceptable(
                 "The instances are not stored in this transfer syntax; ask for transfer-syntax=*.", expression="Accept"
             )
+        if wanted == EXPLICIT_LITTLE and any(located.transfer_syntax != wanted for located in found):
+            return self._transcoded(access, found, alone=media.type == "application/dicom")
         if media.type == "application/dicom":
             body = self._services.retrieve.stream(access, found[0])
             headers = {"Content-Length": str(found[0].length)}
-            return StreamingResponse(body, 200, headers, "application/dicom")
-        return self._multipart(access, found)
+            return StreamingResponse(_unless_head(request, body), 200, headers, "application/dicom")
+        return self._multipart(request, access, found)
 
-    def _multipart(self, access: Access, found: list[Located]) -> Response:
+    def _transcoded(self, access: Access, found: list[Located], *, alone: bool) -> Response:
+        first = self._pixels.explicit_little(access, found[0])
+        if alone:
+            return Response(first, 200, {}, "application/dicom")
+        boundary = secrets.token_hex(16)
+
+        def body() -> Iterator[bytes]:
+            for index, located in enumerate(found):
+                yield _part_head(boundary, EXPLICIT_LITTLE)
+                yield self._pixels.explicit_little(access, located) if index else first
+                yield b"\r\n"
+            yield f"--{boundary}--\r\n".encode("ascii")
+
+        return StreamingResponse(body(), 200, {}, _multipart_type(boundary))
+
+    def _multipart(self, request: Request, access: Access, found: list[Located]) -> Response:
         boundary = secrets.token_hex(16)
         heads = [_part_head(boundary, located.transfer_syntax) for located in found]
         length = sum(len(head) + located.length + 2 for head, located in zip(heads, found, strict=True))
@@ -78,12 +96,17 @@ class _Instances:
                 yield b"\r\n"
             yield tail
 
-        return StreamingResponse(
-            body(),
-            200,
-            {"Content-Length": str(length + len(tail))},
-            f'multipart/related; type="application/dicom"; boundary={boundary}',
-        )
+        headers = {"Content-Length": str(length + len(tail))}
+        return StreamingResponse(_unless_head(request, body()), 200, headers, _multipart_type(boundary))
+
+
+def _unless_head(request: Request, body: Iterator[bytes]) -> Iterator[bytes]:
+    """Nothing is read from the disk for who asks for headers only."""
+    return iter(()) if request.method == "HEAD" else body
+
+
+def _multipart_type(boundary: str) -> str:
+    return f'multipart/related; type="application/dicom"; boundary={boundary}'
 
 
 def _part_head(boundary: str, transfer_syntax: str) -> bytes:

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server import __version__
 from server.errors import HutongError
-from server.http.dicomweb_error import response_of
+from server.http.dicomweb_route import response_of
 
 #: How long requests may take to end after SIGTERM.
 _DRAIN_SECONDS = 15

@@ -11,7 +11,7 @@ from pydicom.pixels.processing import apply_color_lut
 from dicom_sr import render as report
 from dicom_sr.errors import UnreadableReport
 from server.errors import NotFound, Unprocessable
-from server.imaging import decode, frames, render
+from server.imaging import decode, frames, render, transcode
 from server.imaging.dataset import UNDEFINED, swapped
 from server.imaging.frames import PixelFormat
 from server.imaging.part10 import EXPLICIT_BIG, EXPLICIT_LITTLE, NATIVE
@@ -78,11 +78,17 @@ class PixelData:
             pixels = decode.native(raw, layout)
         else:
             pixels = self._decode(raw, located, layout)
-            # The codecs give RGB whatever the codestream's own colours are.
-            layout = replace(layout, photometric="RGB") if layout.samples > 1 else layout
+            layout = transcode.decoded_format(located.transfer_syntax, layout)
         if layout.photometric == "PALETTE COLOR":
             pixels, layout = self._coloured(access, located, pixels, layout)
         return render.picture(pixels, layout, header, wanted)
+
+    def explicit_little(self, access: Access, located: Located) -> bytes:
+        """The instance as a file in Explicit VR Little Endian."""
+        header = self._retrieve.header(access, located)
+        layout = frames.pixel_format(header) if "7FE00010" in header else None
+        with self._decoding:
+            return transcode.to_explicit_little(self._retrieve.file(access, located), located.transfer_syntax, layout)
 
     def report(self, access: Access, located: Located, *, html: bool) -> str:
         """A structured report for people; raises Unprocessable for what is none, or can't be read."""

@@ -181,3 +181,11 @@ def test_what_is_not_there(url: str) -> None:
     assert httpx.get(f"{url}/studies/9.9").status_code == 404
     assert httpx.get(f"{url}/studies/9.9/metadata").status_code == 404
     assert httpx.get(f"{url}/studies/9.9/series").json() == []
+
+
+def test_head_says_what_get_would(url: str, make_instance: Make) -> None:
+    stow(url, [make_instance(1), make_instance(2)])
+    for path in ("", "/metadata", "/series", "/series/1.2.3.1/instances/1.2.3.1.1"):
+        head, get = (httpx.request(method, f"{url}/studies/1.2.3{path}") for method in ("HEAD", "GET"))
+        assert head.status_code == 200 and head.content == b""
+        assert head.headers["content-length"] == get.headers["content-length"]

@@ -81,6 +81,12 @@ def test_compressed_frames_go_as_they_are_or_decoded(url: str, name: str) -> Non
     found = np.frombuffer(native.content, kind).reshape(dataset.Rows, dataset.Columns, -1).squeeze()
     if name.startswith("MR_small"):
         assert (found == pydicom.dcmread(get_testdata_file("MR_small.dcm")).pixel_array).all()
+    explicit = "application/dicom; transfer-syntax=1.2.840.10008.1.2.1"
+    whole = pydicom.dcmread(BytesIO(httpx.get(where, headers={"Accept": explicit}).content))
+    assert whole.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
+    assert (whole.pixel_array == found).all()
+    several = httpx.get(where, headers={"Accept": f'multipart/related; type="application/dicom"; {explicit[18:]}'})
+    assert b"transfer-syntax=1.2.840.10008.1.2.1" in several.content and whole.PixelData in several.content
     image = Image.open(BytesIO(httpx.get(f"{where}/rendered").content))
     assert image.size == (dataset.Columns, dataset.Rows) and image.format == "JPEG"
 
@@ -150,3 +156,11 @@ def test_an_instance_without_pixels_has_no_frames(url: str) -> None:
     stow(url, file)
     where, _ = place(url, file)
     assert httpx.get(f"{where}/frames/1").status_code == 422
+
+
+def test_implicit_vr_is_given_as_explicit_where_asked(url: str, make_instance: Make) -> None:
+    stow(url, make_instance(syntax="1.2.840.10008.1.2"))
+    accept = {"Accept": "application/dicom; transfer-syntax=1.2.840.10008.1.2.1"}
+    assert httpx.get(f"{url}{INSTANCE}", headers=accept).content[132:] == make_instance()[132:]
+    other = {"Accept": "application/dicom; transfer-syntax=1.2.840.10008.1.2.4.90"}
+    assert httpx.get(f"{url}{INSTANCE}", headers=other).status_code == 406

@@ -1,9 +1,9 @@
-"""Errors at the DICOMweb edge: the closed tree as status codes, and a JSON body that a person can read."""
+"""Routes of the DICOMweb edge: errors become status codes and a JSON body that a person can read."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from fastapi import Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
@@ -32,3 +32,9 @@ class DicomWebRoute(APIRoute):
                 return response_of(error)
 
         return handle
+
+
+def add_get(api: APIRouter, path: str, endpoint: Callable[[Request], Response], name: str) -> None:
+    """A route for GET, and for HEAD (RFC 9110 9.3.2)."""
+    api.add_api_route(path, endpoint, methods=["GET"], name=name)
+    api.add_api_route(path, endpoint, methods=["HEAD"], name=f"{name} (head)", include_in_schema=False)
