@@ -6,12 +6,13 @@ from threading import Barrier
 
 import pytest
 
-from server.errors import BadRequest, Conflict, Gone, NotFound, PreconditionFailed, UnknownParameter
+from server.errors import BadRequest, Conflict, Forbidden, Gone, NotFound, PreconditionFailed, UnknownParameter
 from server.fhir.definitions import load
 from server.repository import Repository
 from server.search.find import Search
-from server.security.access import system
+from server.security.access import Access, system
 from server.store.database import Database
+from server.store.tables.resources import INDEX_TABLES
 
 ACCESS = system()
 PATIENT = {
@@ -187,3 +188,87 @@ def test_two_that_wait_for_each_other_end_in_a_conflict(repository: Repository) 
 
     with ThreadPoolExecutor(2) as threads:
         assert sorted(threads.map(change, [[first, second], [second, first]])) == ["conflict", "done"]
+
+
+def rows(repository: Repository, statement: str) -> list[tuple[object, ...]]:
+    with repository.database.reading() as uow:
+        return [tuple(row) for row in uow.driver.execute(statement)]  # type: ignore[arg-type]
+
+
+def test_every_version_leaves_an_audit_row_and_an_outbox_row(repository: Repository) -> None:
+    id = repository.create(ACCESS, PATIENT).resource["id"]
+    repository.update(ACCESS, {**PATIENT, "id": id, "active": True})
+    repository.update(ACCESS, {**PATIENT, "id": id, "active": True})
+    repository.delete(ACCESS, "Patient", id)
+    audit = rows(repository, "select who, action, type, id, version from audit order by audit")
+    assert audit == [
+        ("system", action, "Patient", id, n) for n, action in ((1, "create"), (2, "update"), (3, "delete"))
+    ]
+    assert rows(repository, "select type, id, version from change order by seq") == [
+        ("Patient", id, n) for n in (1, 2, 3)
+    ]
+    # What was deleted is in no index.
+    for table in INDEX_TABLES.values():
+        assert rows(repository, f"select key from {table.name}") == []
+
+
+def test_tenants_never_meet(repository: Repository) -> None:
+    other = system(2)
+    id = repository.create(ACCESS, PATIENT).resource["id"]
+    observed = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}}
+    observed["subject"] = {"reference": f"Patient/{id}"}
+    repository.create(other, observed)
+    with pytest.raises(NotFound):
+        repository.read(other, "Patient", id)
+    assert repository.create(other, PATIENT, if_none_exist="identifier=1").created
+    assert len(repository.search(other, "Patient", []).matches) == 1
+    assert repository.search(other, "Observation", [("_include", "Observation:subject")]).included == ()
+    assert repository.search(other, "Observation", [("subject:Patient.identifier", "1")]).matches == ()
+    assert repository.search(ACCESS, "Patient", [("_revinclude", "Observation:subject")]).included == ()
+    assert repository.search(ACCESS, "Patient", [("_has:Observation:subject:status", "final")]).matches == ()
+    assert repository.delete(other, "Patient", id) is None
+    # The same id may live in both.
+    assert repository.update(other, {**PATIENT, "id": id}).created
+    assert repository.read(ACCESS, "Patient", id)["meta"]["versionId"] == "1"
+
+
+def test_scopes_decide(repository: Repository) -> None:
+    reader = Access(who="reader", scopes=frozenset({"read"}))
+    writer = Access(who="writer", scopes=frozenset({"write"}))
+    id = repository.create(writer, PATIENT).resource["id"]
+    assert repository.read(reader, "Patient", id)["id"] == id
+    for forbidden in (
+        lambda: repository.create(reader, PATIENT),
+        lambda: repository.update(reader, {**PATIENT, "id": id}),
+        lambda: repository.delete(reader, "Patient", id),
+        lambda: repository.read(writer, "Patient", id),
+        lambda: repository.search(writer, "Patient", []),
+        lambda: repository.history(writer, "Patient", id),
+        lambda: repository.vread(writer, "Patient", id, "1"),
+    ):
+        with pytest.raises(Forbidden):
+            forbidden()
+
+
+def test_related_and_version_of(repository: Repository) -> None:
+    id = repository.create(ACCESS, PATIENT).resource["id"]
+    observed = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}}
+    observed["subject"] = {"reference": f"Patient/{id}"}
+    with repository.database.reading() as uow:
+        related = repository.related(uow, ACCESS.tenant, observed, "Patient")
+        assert [found["id"] for found in related] == [id]
+        assert repository.related(uow, ACCESS.tenant, observed, "Group") == ()
+        assert repository.version_of(uow, ACCESS.tenant, "Patient", id, 2) is None
+        found = repository.version_of(uow, ACCESS.tenant, "Patient", id, 1)
+        assert found is not None and found["id"] == id
+
+
+def test_rules_of_the_house_see_both_versions(database: Database) -> None:
+    seen = []
+    definitions = load()
+    repository = Repository(
+        database, definitions, Search(definitions), checks=[lambda access, new, before: seen.append((new, before))]
+    )
+    first = repository.create(ACCESS, PATIENT).resource
+    repository.update(ACCESS, {**first, "active": True})
+    assert [before for _, before in seen] == [None, first]
