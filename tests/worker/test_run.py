@@ -111,6 +111,22 @@ def test_failing_jobs_end_and_hold_up_nobody_and_sigterm_drains(
     assert [tuple(row) for row in left] == [("bad", "failed")]
 
 
+@pytest.mark.timeout(60)
+def test_a_job_whose_worker_always_dies_ends_too(database: Database, database_url: str, tmp_path: Path) -> None:
+    _defer(database, "bad")
+    with database.unit_of_work() as uow:
+        # As it stands after two deaths: each was counted when the job was taken up again.
+        uow.execute(text("update procrastinate_jobs set attempts = 2"))
+    worker = _start(database_url, tmp_path)
+    try:
+        _wait(tmp_path / "reason")
+        assert "died 2 times" in (tmp_path / "reason").read_text()
+        assert not (tmp_path / "bad").exists()
+    finally:
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(10) == 0
+
+
 def test_a_loop_that_raises_ends_the_worker(database_url: str) -> None:
     def broken(stopping: threading.Event) -> None:
         raise RuntimeError("the database went away")

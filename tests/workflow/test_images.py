@@ -11,6 +11,8 @@ from server.errors import Unprocessable
 from server.workflow.images import StudyImages
 from tests.workflow.conftest import ACCESS, House, ct
 
+SYNTAXES = (DeflatedExplicitVRLittleEndian, RLELossless, JPEGLSLossless, JPEG2000Lossless, JPEGLosslessSV1)
+
 
 def compressed(image: Dataset, syntax: str) -> Dataset:
     pixels = image.pixel_array
