@@ -51,14 +51,17 @@ class FindingView:
     finding: Finding
     #: None where the report has no graphic, or its image is not stored here.
     key_slice: KeySlice | None
+    #: The program or person who reported it.
+    author: str
     observation: str
     body_structure: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnalysisView:
-    """One Task, and the analysis that came of it."""
+    """One Task and the analysis that came of it, or a report that somebody else sent."""
 
+    #: Empty for somebody else's report.
     task: str
     adapter: str
     title: str

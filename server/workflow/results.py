@@ -119,7 +119,10 @@ class Results:
                     arrival=arrival,
                     quiet_left=0.0 if arrival.complete else max(0.0, quiet),
                     imaging_study=reference,
-                    analyses=tuple(self._analysis(task, of_study, kept, reports) for task in tasks.get(reference, [])),
+                    analyses=(
+                        *(self._analysis(task, of_study, kept, reports) for task in tasks.get(reference, [])),
+                        *(_received(row, kept, reports) for row in _standing(of_study) if not row.task and row.found),
+                    ),
                 )
             )
         return tuple(views)
@@ -197,6 +200,7 @@ class Results:
                     FindingView(
                         finding=finding,
                         key_slice=_key_slice(finding, image, order) if image else None,
+                        author=_author(one),
                         observation=f"Observation/{resource_id('Observation', one.key, 'group', finding.tracking_uid)}",
                         body_structure=f"BodyStructure/{resource_id('BodyStructure', patient, finding.tracking_uid)}",
                     )
@@ -230,6 +234,33 @@ def _standing(rows: Iterable[AnalysisRow]) -> list[AnalysisRow]:
     rows = list(rows)
     superseded = {row.predecessor for row in rows if row.predecessor and row.found is not None}
     return [row for row in rows if row.key not in superseded]
+
+
+def _received(row: AnalysisRow, kept: Mapping[str, Findings], reports: Mapping[str, Resource]) -> AnalysisView:
+    """Somebody else's report, for which no adapter was asked."""
+    report = reports.get(row.report.rpartition("/")[2])
+    found = kept.get(row.key)
+    return AnalysisView(
+        task="",
+        adapter=row.adapter,
+        title=_author(found) if found else row.adapter,
+        version=row.adapter_version,
+        intended_use="",
+        state="completed" if row.published else "in-progress",
+        reason="",
+        started=row.claimed,
+        seconds=None,
+        provider="",
+        count=len(found.findings) if found else None,
+        report=f"DiagnosticReport/{report['id']}" if report else "",
+        conclusion=str(report.get("conclusion", "")) if report else "",
+        results=tuple(one["reference"] for one in report.get("result", [])) if report else (),
+    )
+
+
+def _author(findings: Findings) -> str:
+    """The program or person who reported."""
+    return findings.algorithm.name if findings.algorithm else findings.person or ""
 
 
 def _asked(task: Resource) -> str:

@@ -157,12 +157,12 @@ class Way:
         }
         self.repository.update(access, study)
 
-    def ask(self, status: str = "requested", reason: str = "") -> None:
+    def ask(self, status: str = "requested", reason: str = "", task: str = TASK) -> None:
         """A Task asks for the adapter."""
         adapter = {"coding": [{"system": "https://hutong.example/fhir/CodeSystem/task-parameter", "code": "adapter"}]}
-        task: dict[str, Any] = {
+        body: dict[str, Any] = {
             "resourceType": "Task",
-            "id": TASK,
+            "id": task,
             "status": status,
             "intent": "order",
             "focus": {"reference": "ImagingStudy/study"},
@@ -170,11 +170,11 @@ class Way:
             "input": [{"type": adapter, "valueString": ADAPTER}],
         }
         if reason:
-            task["statusReason"] = {"text": reason}
-        self.repository.update(system(), task)
+            body["statusReason"] = {"text": reason}
+        self.repository.update(system(), body)
 
-    def find(self, found: Findings) -> None:
-        """The analysis ends: Findings, SR, FHIR resources, Task completed."""
+    def find(self, found: Findings, task: str = TASK, predecessor: str = "") -> None:
+        """The analysis ends: Findings, SR, FHIR resources, Task completed; without a task it is somebody else's."""
         sr = write_sr(found, examples.ct())
         self._store(_file(sr))
         resources = to_fhir(
@@ -194,12 +194,14 @@ class Way:
                 transaction.update(resource)
             transaction.uow.execute(
                 insert(analyses.analysis).values(
-                    tenant=1, key=found.key, study=STUDY, adapter=ADAPTER, adapter_version="1.0.0", task=TASK,
+                    tenant=1, key=found.key, study=STUDY, adapter=ADAPTER, adapter_version="1.0.0", task=task,
                     findings=serialise(found), found=datetime.now(UTC), seconds=12.34,
                     provider="CPUExecutionProvider", sr_instance=sr.SOPInstanceUID, report=report,
+                    predecessor=predecessor, published=datetime.now(UTC),
                 )
             )  # fmt: skip
-        self.ask("completed")
+        if task:
+            self.ask("completed", task=task)
 
     def conclude(self, category: str = "Category 4A") -> None:
         """Some pathway answers the result with a category, a request and a plan."""

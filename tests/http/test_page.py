@@ -232,6 +232,32 @@ def test_nothing_found_is_said_and_followed(browser: httpx.Client, way: Way) -> 
     assert "Category 1" in text
 
 
+def test_newer_analysis_takes_the_place_of_the_older(browser: httpx.Client, way: Way) -> None:
+    way.receive()
+    way.complete()
+    old = example.findings()
+    way.find(old)
+    new = replace(old, key="beef" * 16, findings=old.findings[:1])
+    way.ask("in-progress", task="t2")
+    assert "analysing" in browser.get("/").text
+    way.find(new, task="t2", predecessor=old.key)
+    shown = _Markup(browser.get("/").text)
+    assert "superseded by a newer analysis" in shown.text
+    assert "1 finding" in shown.text
+    assert len(shown.all("article", class_="finding")) == 1
+
+
+def test_report_of_somebody_else_is_shown_as_theirs(browser: httpx.Client, way: Way) -> None:
+    way.receive()
+    way.complete()
+    way.find(example.findings(), task="")
+    shown = _Markup(browser.get("/").text)
+    assert "A report that was received, not made here." in shown.text
+    assert "2 findings" in shown.text
+    assert "No adapter was asked" not in shown.text
+    assert len(shown.all("article", class_="finding")) == 2
+
+
 def test_safety_statement_comes_from_the_manifest(browser: httpx.Client, way: Way) -> None:
     way.receive()
     way.complete()
