@@ -54,7 +54,7 @@ class GatedServer(ThreadedAssociationServer):  # type: ignore[misc]
 
     def _wait(self) -> None:
         while not self._closing.is_set():
-            for key, _mask in self._selector.select(timeout=0.02):
+            for key, _mask in self._selector.select(timeout=0.25):
                 self._take(key)
                 super().process_request(key.fileobj, key.data[0])
             self._close_silent()
