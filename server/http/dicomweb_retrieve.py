@@ -53,7 +53,9 @@ class _Instances:
         """The files under the path, each as it was received, or in Explicit VR Little Endian where asked for."""
         access = self._services.access(request)
         single = "instance" in request.path_params
-        media = _choose(accepted(request.headers.get("accept", "")), single=single)
+        # PS3.18 8.3.3.1: what stands in the URL is the wish of a client that has no say in its headers, e.g. a link.
+        asked = request.query_params.get("accept") or request.headers.get("accept", "")
+        media = _choose(accepted(asked), single=single)
         found = self._services.retrieve.locate(access, **request.path_params)
         wanted = media.transfer_syntax or "*"
         if wanted not in ("*", EXPLICIT_LITTLE) and any(located.transfer_syntax != wanted for located in found):
