@@ -192,11 +192,18 @@ class Transaction:
             raise NotFound(f"There is no {resource_type}/{id}.")
         return found
 
-    def search(self, resource_type: str, parameters: Parameters, *, lenient: bool = False) -> SearchResult:
-        """See ``Repository.search``."""
+    def search(
+        self,
+        resource_type: str,
+        parameters: Parameters,
+        *,
+        lenient: bool = False,
+        compartment: tuple[str, str] | None = None,
+    ) -> SearchResult:
+        """See ``Repository.search``; ``compartment`` is the (type, id) whose resources are meant."""
         self.access.require("read")
         self.flush()
-        query = self._repository.search_engine.read(resource_type, parameters, lenient=lenient)
+        query = self._repository.search_engine.read(resource_type, parameters, lenient=lenient, compartment=compartment)
         return self._repository.search_engine.find(self.uow, self.access.tenant, query)
 
     def matches_locked(self, resource_type: str, criteria: str) -> tuple[Stored, ...]:

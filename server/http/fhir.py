@@ -137,6 +137,10 @@ def _add_instance_routes(routes: APIRouter, edge: _Edge) -> None:
     def history(request: Request, type: str, id: str, body: Body) -> Response:
         return edge.answer(request, (type, id, "_history"), body)
 
+    @routes.get("/{compartment}/{id}/{type}", summary="search in a compartment")
+    def compartment(request: Request, compartment: str, id: str, type: str, body: Body) -> Response:
+        return edge.answer(request, (compartment, id, type), body)
+
     @routes.get("/{type}/{id}/_history/{version}", summary="vread")
     def vread(request: Request, type: str, id: str, version: str, body: Body) -> Response:
         return edge.answer(request, (type, id, "_history", version), body)

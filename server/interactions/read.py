@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from server.errors import BadRequest
+from server.errors import BadRequest, UnknownParameter
 from server.fhir import json_format
 from server.fhir.definitions import Definitions
 from server.fhir.subset import subset
@@ -14,6 +14,10 @@ _SUMMARIES = ("true", "text", "data", "false")
 
 def read(transaction: Transaction, request: Request) -> Answer:
     """The current version; 304 where the client has it already."""
+    known = ("_summary", "_elements", "_format", "_pretty")
+    for name, _ in request.parameters if not request.lenient else ():
+        if name not in known:
+            raise UnknownParameter(f"A read knows {', '.join(known)}, not '{name[:64]}'.", expression=name[:64])
     stored = transaction.read_stored(request.resource_type, request.id)
     answer = of_stored(stored)
     if _unchanged(request, answer):

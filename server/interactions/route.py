@@ -10,7 +10,7 @@ from server.interactions.history import history
 from server.interactions.patch import conditional_patch, patch
 from server.interactions.read import read
 from server.interactions.request import Answer, Request
-from server.interactions.search import search
+from server.interactions.search import search, search_compartment
 from server.interactions.update import conditional_update, update
 from server.interactions.vread import vread
 from server.repository import Transaction
@@ -24,6 +24,7 @@ INTERACTIONS: dict[tuple[str, str], tuple[str, Interaction]] = {
     ("GET", "type/id/_history"): ("history-instance", history),
     ("GET", "type"): ("search-type", search),
     ("POST", "type/_search"): ("search-type", search),
+    ("GET", "type/id/type"): ("search-type", search_compartment),
     ("POST", "type"): ("create", create),
     ("PUT", "type/id"): ("update", update),
     ("PUT", "type"): ("update", conditional_update),
@@ -55,4 +56,6 @@ def _shape(path: tuple[str, ...]) -> str:
         return "type/_search" if path[1] == "_search" else "type/id"
     if len(path) > 2 and path[2] == "_history":
         return "type/id/_history" if len(path) == 3 else "type/id/_history/version" if len(path) == 4 else "other"
+    if len(path) == 3 and path[2][:1].isupper():
+        return "type/id/type"
     return "type" if len(path) == 1 else "other"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from server.errors import Issue
+from server.errors import Issue, NotFound
 from server.fhir import json_format
 from server.fhir.definitions import Definitions
 from server.fhir.outcome import outcome
@@ -18,13 +18,30 @@ from server.store.resources import Stored
 def search(transaction: Transaction, request: Request) -> Answer:
     """A searchset: one page of matches, what they include, and a note on what was ignored."""
     result = transaction.search(request.resource_type, request.parameters, lenient=request.lenient)
+    return _answer(transaction.definitions, request, result, request.resource_type)
+
+
+def _answer(definitions: Definitions, request: Request, result: SearchResult, path: str) -> Answer:
     query = result.query
-    entries = [_match(transaction.definitions, request.base_url, query, found) for found in result.matches]
+    entries = [_match(definitions, request.base_url, query, found) for found in result.matches]
     entries += [entry(request.base_url, found, search={"mode": "include"}) for found in result.included]
     if query.ignored:
         entries.append(_ignored(query))
     more: dict[str, Any] = {} if result.total is None else {"total": result.total}
-    return Answer(status=200, body=bundle("searchset", entries, **more, link=_links(request, result)))
+    return Answer(
+        status=200, body=bundle("searchset", entries, **more, link=_links(f"{request.base_url}/{path}", result))
+    )
+
+
+def search_compartment(transaction: Transaction, request: Request) -> Answer:
+    """Type/id/Type: the same within a compartment. https://hl7.org/fhir/R4/http.html#vsearch"""
+    kind = request.path[2]
+    if not transaction.definitions.is_resource(kind):
+        raise NotFound(f"There is no resource type '{kind[:64]}' in FHIR R4.")
+    result = transaction.search(
+        kind, request.parameters, lenient=request.lenient, compartment=(request.resource_type, request.id)
+    )
+    return _answer(transaction.definitions, request, result, f"{request.resource_type}/{request.id}/{kind}")
 
 
 def _match(definitions: Definitions, base_url: str, query: Query, found: Stored) -> dict[str, Any]:
@@ -40,8 +57,7 @@ def _ignored(query: Query) -> dict[str, Any]:
     return {"resource": outcome(issues), "search": {"mode": "outcome"}}
 
 
-def _links(request: Request, result: SearchResult) -> list[dict[str, str]]:
-    url = f"{request.base_url}/{request.resource_type}"
+def _links(url: str, result: SearchResult) -> list[dict[str, str]]:
     used = list(result.query.used)
     here = [*used, ("_page", result.query.cursor)] if result.query.cursor else used
     links = [link("self", url, here), link("first", url, used)]

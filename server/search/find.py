@@ -1,7 +1,7 @@
 """Runs queries: a page of matches with what they include. https://hl7.org/fhir/R4/search.html"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from server.errors import TooLarge
 from server.fhir.definitions import Definitions
 from server.search import include, match, plan
+from server.search.compartment import within
 from server.search.index import Indexer
 from server.search.query import Query
 from server.search.read import cursor, position, read
@@ -51,9 +52,14 @@ class Search:
         *,
         lenient: bool = False,
         now: datetime | None = None,
+        compartment: tuple[str, str] | None = None,
     ) -> Query:
-        """The query that URL parameters make; see ``server.search.read``."""
-        return read(self.definitions, resource_type, parameters, lenient=lenient, base_url=self.base_url, now=now)
+        """The query that URL parameters make, see ``server.search.read``, within a (type, id)'s compartment."""
+        query = read(self.definitions, resource_type, parameters, lenient=lenient, base_url=self.base_url, now=now)
+        if compartment is None:
+            return query
+        inside = within(self.definitions, *compartment, resource_type)
+        return replace(query, criteria=(inside, *query.criteria))
 
     def matches(
         self,

@@ -10,6 +10,7 @@ from server.search import date, number, position, prefix, quantity, reference, s
 from server.search.index import Indexer
 from server.search.numbers import number as parameter_number
 from server.search.query import (
+    AnyOf,
     Chain,
     Composite,
     Criterion,
@@ -80,6 +81,8 @@ def satisfied(criterion: Criterion, candidate: Candidate) -> bool:
         return any(_updated(operand, candidate.resource) for operand in criterion.operands)
     if isinstance(criterion, Chain):
         return _chained(criterion, candidate)
+    if isinstance(criterion, AnyOf):
+        return any(satisfied(each, candidate) for each in criterion.criteria)
     return _refuse_has(criterion)
 
 

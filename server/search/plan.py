@@ -5,13 +5,14 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, and_, func, literal, not_, or_, select, true
+from sqlalchemy import ColumnElement, Select, Table, and_, false, func, literal, not_, or_, select, true
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from server.errors import BadRequest
 from server.search import date, number, position, prefix, quantity, reference, string, token, uri
 from server.search.numbers import number as parameter_number
 from server.search.query import (
+    AnyOf,
     Chain,
     Composite,
     Criterion,
@@ -158,6 +159,8 @@ def condition(tenant: int, criterion: Criterion, row: Columns) -> ColumnElement[
         return or_(*(_last_updated(operand, row) for operand in criterion.operands))
     if isinstance(criterion, Chain):
         return _chain(tenant, criterion, row)
+    if isinstance(criterion, AnyOf):
+        return or_(false(), *(condition(tenant, each, row) for each in criterion.criteria))
     return _has(tenant, criterion, row)
 
 

@@ -82,7 +82,14 @@ class Has:
     criterion: "Criterion"
 
 
-Criterion = Values | Composite | Missing | Ids | LastUpdated | Chain | Has
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnyOf:
+    """At least one of several criteria."""
+
+    criteria: tuple["Criterion", ...]
+
+
+Criterion = Values | Composite | Missing | Ids | LastUpdated | Chain | Has | AnyOf
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

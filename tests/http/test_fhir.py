@@ -299,3 +299,18 @@ def test_patch(fhir: Client) -> None:
     entry = {"resource": binary, "request": {"method": "PATCH", "url": f"Patient/{id}"}}
     answer = fhir.post("", json=transaction(entry))
     assert answer.json()["entry"][0]["resource"]["birthDate"] == "1971"
+
+
+def test_compartments(fhir: Client) -> None:
+    for n in "12":
+        assert fhir.put(f"/Patient/{n}", json={**PATIENT, "id": n}).status_code == 201
+        made(fhir, {**OBSERVATION, "subject": {"reference": f"Patient/{n}"}})
+    performed = made(fhir, {**OBSERVATION, "performer": [{"reference": "Patient/1"}], "status": "amended"})["id"]
+    assert len(fhir.get("/Patient/1/Observation").json()["entry"]) == 2
+    found = fhir.get("/Patient/1/Observation?status=amended").json()
+    assert [entry["resource"]["id"] for entry in found["entry"]] == [performed]
+    assert found["link"][0]["url"].endswith("/Patient/1/Observation?status=amended")
+    assert fhir.get("/Patient/1/Patient").json()["total"] == 1
+    assert fhir.get("/Patient/1/CodeSystem").status_code == 404
+    assert fhir.get("/Organization/1/Observation").status_code == 404
+    assert fhir.get("/Patient/1?nonsense=1").status_code == 400
