@@ -33,7 +33,7 @@ def _program(name: str) -> str:
 
 
 def _storescu(house: House, folder: Path) -> None:
-    target = ["-aec", "HUTONG", "127.0.0.1", str(house.dimse_port), "--scan-directories", "--recurse", str(folder)]
+    target = ["-aec", "HUTONG", "127.0.0.1", str(house.dimse_port), "+sd", "+r", "+sp", "*.dcm", str(folder)]
     done = subprocess.run([_program("storescu"), *target], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
 
