@@ -90,6 +90,8 @@ def _match(
     if ORDER.index(key.level) > ORDER.index(level):
         warnings.append(f"The key {name} does not belong to the {level} level and was ignored.")
         return
+    if "\0" in value:
+        raise BadRequest(f"{name} holds a NUL character.", expression=name)
     include.add(key.tag)
     if value.strip("*"):
         conditions.append(_condition(key, value))

@@ -1,5 +1,6 @@
 """WADO-RS: instances, metadata and bulk data given back (PS3.18 10.4), without the HTTP around it."""
 
+import re
 from collections.abc import Iterator
 
 import orjson
@@ -15,6 +16,7 @@ from server.store.database import Database
 from server.store.packs import Packs
 from server.store.studies import Located
 
+_UID = re.compile(r"[0-9.]{1,64}", re.ASCII)
 _BULK_URI = f'"BulkDataURI":"{BULK}'.encode("ascii")
 
 
@@ -29,6 +31,7 @@ class Retrieve:
     def locate(self, access: Access, study: str = "", series: str = "", instance: str = "") -> list[Located]:
         """The instances under the path, in order; raises NotFound where there are none."""
         access.require("read")
+        _check_uids(study, series, instance)
         with self._database.reading() as uow:
             found = store.locate(uow, access.tenant, study, series, instance)
         if not found:
@@ -40,6 +43,7 @@ class Retrieve:
     ) -> list[bytes]:
         """DICOM JSON of each instance, its BulkDataURIs absolute under ``base_url``; raises NotFound."""
         access.require("read")
+        _check_uids(study, series, instance)
         with self._database.reading() as uow:
             found = store.metadata(uow, access.tenant, study, series, instance)
         if not found:
@@ -92,3 +96,9 @@ class Retrieve:
             if span is not None:
                 return bytes(reader.buffer), span.offset, span.length
         raise NotFound("The instance has no pixel data.", expression="7FE00010")
+
+
+def _check_uids(*uids: str) -> None:
+    """What is no UID names nothing that is stored."""
+    if any(uid and not _UID.fullmatch(uid) for uid in uids):
+        raise NotFound("What the path names is no UID; search by QIDO-RS.")

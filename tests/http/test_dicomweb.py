@@ -181,6 +181,11 @@ def test_what_is_not_there(url: str) -> None:
     assert httpx.get(f"{url}/studies/9.9").status_code == 404
     assert httpx.get(f"{url}/studies/9.9/metadata").status_code == 404
     assert httpx.get(f"{url}/studies/9.9/series").json() == []
+    for odd in ("%00", "a'b", "1.2.3%2F..", "9" * 70):
+        assert httpx.get(f"{url}/studies/{odd}").status_code == 404, odd
+        assert httpx.get(f"{url}/studies/{odd}/series/1/metadata").status_code == 404, odd
+        assert httpx.get(f"{url}/studies/{odd}/instances").status_code in (400, 404), odd
+    assert httpx.get(f"{url}/studies?PatientID=%00").status_code == 400
 
 
 def test_head_says_what_get_would(url: str, make_instance: Make) -> None:

@@ -1,0 +1,115 @@
+"""QIDO-RS matching against answers worked out in Python, and its parser against any text."""
+
+import fnmatch
+import re
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from server.errors import BadRequest
+from server.imaging import query
+from server.imaging.attributes import fold_name
+from server.imaging.ingest import Ingest, Received
+from server.security.access import Access
+from server.store.database import Database
+from server.store.studies import Level
+
+Make = Callable[..., bytes]
+STUDIES: list[dict[str, Any]] = [
+    {
+        "PatientName": "Hu^Tong",
+        "PatientID": "P1",
+        "StudyDate": "20240131",
+        "StudyTime": "101500",
+        "StudyDescription": "CT",
+    },
+    {
+        "PatientName": "Hu^Ping",
+        "PatientID": "P_2",
+        "StudyDate": "20240201",
+        "StudyTime": "1015",
+        "StudyDescription": "c%t",
+    },
+    {
+        "PatientName": "MÜLLER^Ana",
+        "PatientID": "P%3",
+        "StudyDate": "20231231",
+        "StudyTime": "235959.5",
+        "StudyDescription": "C",
+    },
+    {"PatientName": "Hu^T=胡^通", "PatientID": "p1", "StudyDate": "", "StudyTime": "", "StudyDescription": ""},
+    {"PatientName": "", "PatientID": "P12", "StudyDate": "20240131", "StudyTime": "00", "StudyDescription": "Chest"},
+]
+
+
+@pytest.fixture
+def stored(ingest: Ingest, access: Access, make_instance: Make) -> None:
+    files = [
+        make_instance(study=f"1.2.{n}", SpecificCharacterSet="ISO_IR 192", **values) for n, values in enumerate(STUDIES)
+    ]
+    assert len(ingest.receive(access, [Received(chunks=[file]) for file in files]).stored) == len(STUDIES)
+
+
+def pattern(text: str, value: str) -> bool:
+    """DICOM's wildcards; a bracket means itself."""
+    return bool(
+        re.fullmatch(fnmatch.translate(re.sub(r"([\[\]])", r"[\1]", text)).replace(r"\Z", ""), value, re.DOTALL)
+    )
+
+
+def matches(name: str, text: str, values: dict[str, Any]) -> bool:
+    value = values[name]
+    if not text.strip("*"):
+        return True
+    if name == "PatientName":
+        folded = fold_name(value)
+        return any(pattern(fold_name(text), group) for group in {folded, *folded.split("=")})
+    if name in ("StudyDate", "StudyTime"):
+        low, dash, high = text.partition("-")
+        high = high if dash else low
+        return bool(value) and (not low or value >= low) and (not high or value <= high + "~")
+    return pattern(text, value)
+
+
+texts = st.text("PpHu12_%C*?c tTg^", min_size=1, max_size=5).filter(lambda t: t == t.strip() and t.strip("^ "))
+dates = st.sampled_from(["20231231", "20240131", "20240201"])
+times = st.sampled_from(["00", "1015", "101500", "235959.5", "23"])
+keys = st.one_of(
+    st.tuples(st.sampled_from(["PatientName", "PatientID", "StudyDescription"]), texts),
+    st.tuples(st.just("StudyDate"), st.one_of(dates, st.builds("{}-{}".format, dates, dates), dates.map("{}-".format))),
+    st.tuples(st.just("StudyTime"), st.one_of(st.builds("{}-{}".format, times, times), times.map("-{}".format))),
+)
+
+
+@given(st.lists(keys, max_size=3, unique_by=lambda k: k[0]))
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@pytest.mark.usefixtures("stored")
+def test_studies_are_found_as_worked_out(database: Database, access: Access, asked: list[tuple[str, str]]) -> None:
+    answer = query.search(database, access, query.parse("study", asked, {}), "http://x")
+    found = sorted(orjson.loads(result)["0020000D"]["Value"][0] for result in answer.results)
+    expected = [f"1.2.{n}" for n, values in enumerate(STUDIES) if all(matches(k, v, values) for k, v in asked)]
+    assert found == sorted(expected)
+
+
+@given(
+    st.sampled_from(["study", "series", "instance"]),
+    st.lists(
+        st.tuples(
+            st.one_of(
+                st.sampled_from(["limit", "offset", "includefield", "fuzzymatching", *query.BY_NAME]),
+                st.text(max_size=9),
+            ),
+            st.text(max_size=12),
+        ),
+        max_size=4,
+    ),
+)
+def test_any_parameters_are_a_query_or_a_typed_refusal(level: Level, parameters: list[tuple[str, str]]) -> None:
+    try:
+        assert query.parse(level, parameters, {}).limit >= 0
+    except BadRequest as error:
+        assert error.details
