@@ -1,6 +1,7 @@
 """FHIR over HTTP: status codes, headers, Bundles."""
 
 from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from httpx import Client
@@ -314,3 +315,26 @@ def test_compartments(fhir: Client) -> None:
     assert fhir.get("/Patient/1/CodeSystem").status_code == 404
     assert fhir.get("/Organization/1/Observation").status_code == 404
     assert fhir.get("/Patient/1?nonsense=1").status_code == 400
+
+
+def test_64_conditional_creates_at_once_make_one(fhir: Client) -> None:
+    def create(_: int) -> int:
+        return fhir.post(
+            "/Patient", json=PATIENT, headers={"if-none-exist": "identifier=urn:mrn|1"}, timeout=60
+        ).status_code
+
+    with ThreadPoolExecutor(64) as threads:
+        statuses = sorted(threads.map(create, range(64)))
+    assert statuses == [200] * 63 + [201]
+    assert fhir.get("/Patient").json()["total"] == 1
+
+
+def test_of_updates_at_once_with_one_if_match_one_wins(fhir: Client) -> None:
+    id = made(fhir, PATIENT)["id"]
+
+    def update(n: int) -> int:
+        body = {**PATIENT, "id": id, "birthDate": f"19{n:02}"}
+        return fhir.put(f"/Patient/{id}", json=body, headers={"if-match": 'W/"1"'}, timeout=60).status_code
+
+    with ThreadPoolExecutor(16) as threads:
+        assert sorted(threads.map(update, range(16))) == [200] + [412] * 15
