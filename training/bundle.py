@@ -44,7 +44,7 @@ def manifest(
             "orientation": "axial",
         },
         "preprocessing": {"spacing_mm": 1.5, "window_hu": list(WINDOW)},
-        "patches": {"tile": 96, "margin": 10, "crop": 48, "most_candidates": 30, "apart_mm": 5.0},
+        "patches": {"tile": 96, "margin": 10, "crop": 48, "most_candidates": 24, "apart_mm": 5.0},
         "outputs": {"heat": "heat", "share": "share"},
         "thresholds": {"candidate": 0.05, "report": threshold},
         "codes": {

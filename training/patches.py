@@ -79,7 +79,9 @@ def _patch(case: Case, rng: np.random.Generator) -> Patch:
         _distract(image, rng)
         _add_nodules(image, share, lung, drawn, rng)
     _disturb(image, rng)
-    share_weight = 1.0 - ignore.astype(np.float32)
+    # The share answers "if this is a nodule, how far does it reach?"; whether it is one, the heat says.
+    near = ndimage.maximum_filter(share > 0.02, size=11)
+    share_weight = np.where(ignore, 0, np.where(near, 1, 0.02)).astype(np.float32)
     heat, heat_weight = _heat(drawn, ignore)
     return Patch(image=normalised(image), heat=heat, heat_weight=heat_weight, share=share, share_weight=share_weight)
 
@@ -93,9 +95,9 @@ def normalised(hounsfield: Block) -> Block:
 def _place(case: Case, rng: np.random.Generator) -> tuple[npt.NDArray[np.float64], str]:
     """Where to cut: at a nodule, at a place once mistaken for one, or anywhere in the lung."""
     draw = rng.random()
-    if len(case.nodules) and draw < 0.25:
+    if len(case.nodules) and draw < 0.3:
         return case.nodules[int(rng.integers(len(case.nodules))), :3].copy(), "nodule"
-    if len(case.hard) and draw < 0.5:
+    if len(case.hard) and draw < 0.55:
         return case.hard[int(rng.integers(len(case.hard)))].astype(float), "hard"
     pool = case.border if rng.random() < 0.35 else case.inside
     return np.array(np.unravel_index(int(rng.choice(pool)), case.lung.shape), dtype=float), "lung"
@@ -158,6 +160,9 @@ def _add_nodules(
         size = diameter(rng)
         radius = size / 2 / SPACING
         wanted = (depth > 0.3 * radius) & (depth < 1.3 * radius) if rng.random() < 0.4 else depth > radius * 0.8
+        if rng.random() < 0.3:
+            # On a vessel, as one in three is.
+            wanted = (depth > radius * 0.8) & (image > -500)
         pool = np.flatnonzero(wanted & inner)
         if not pool.size:
             continue

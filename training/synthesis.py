@@ -40,8 +40,8 @@ def draw_nodule(
     patch: Block, center: npt.NDArray[np.float64], size_mm: float, spacing: float, rng: Rng
 ) -> Drawn | None:
     """Draw one nodule into ``patch`` (HU, changed in place); None when too little of it lies inside the patch."""
-    density = str(rng.choice(DENSITIES, p=(0.58, 0.17, 0.25)))
-    if size_mm < 5 and density == "part_solid":
+    density = str(rng.choice(DENSITIES, p=(0.46, 0.24, 0.30)))
+    if size_mm < 4.5 and density == "part_solid":
         density = "solid"
     low = np.maximum(np.floor(center - size_mm / spacing - 3).astype(int), 0)
     high = np.minimum(np.ceil(center + size_mm / spacing + 4).astype(int), patch.shape)

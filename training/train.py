@@ -50,12 +50,12 @@ def loss_of(heat: torch.Tensor, share: torch.Tensor, batch: Batch) -> tuple[torc
     hit = -((1 - chance) ** 2) * chance.log() * peak
     miss = -((1 - target) ** 4) * chance**2 * (1 - chance).log() * (1 - peak) * weight
     focal = (hit.sum() + miss.sum()) / peak.sum().clamp(min=1)
-    importance = share_weight * (1 + 4 * (target_share > 0.01).float())
-    entropy = (functional.binary_cross_entropy_with_logits(share, target_share, reduction="none") * importance).mean()
-    filled = torch.sigmoid(share) * share_weight
+    # No voxel weighs more for being nodule: that would make all volumes too large.
+    entropy = functional.binary_cross_entropy_with_logits(share, target_share, reduction="none") * share_weight
+    filled = torch.sigmoid(share) * (share_weight > 0.5)
     each = (1, 2, 3, 4)
-    dice = 1 - (2 * (filled * target_share).sum(each) + 10) / (filled.sum(each) + target_share.sum(each) + 10)
-    return focal, 10 * entropy + 0.5 * dice.mean()
+    dice = 1 - (2 * (filled * target_share).sum(each) + 5) / (filled.sum(each) + target_share.sum(each) + 5)
+    return focal, 4 * entropy.sum() / share_weight.sum().clamp(min=100) + 0.1 * dice.mean()
 
 
 def batches(options: argparse.Namespace) -> Iterator[Batch]:

@@ -18,8 +18,13 @@ Block = npt.NDArray[np.float32]
 #: (heat, share) of a block of normalised voxels.
 Network = Callable[[Block], tuple[Block, Block]]
 
-#: The axes that are mirrored in the views of the second reading.
-_VIEWS = ((), (0,), (1,), (2,))
+#: The axes that are mirrored in each view of the second reading.
+_VIEWS: tuple[tuple[int, ...], ...] = ((), (0, 1, 2))
+
+#: A voxel belongs to the body of a nodule from this share on; its rim reaches this many voxels further.
+_FILLED, _RIM = 0.5, 2.5
+#: The body of a nodule begins within this many voxels of its peak.
+_NEAR = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,11 +79,7 @@ def detect(volume: Volume, network: Network, plan: Plan) -> Reading:
     grid = resample(volume, plan.spacing_mm)
     lungs = _lungs(grid, plan.spacing_mm)
     heat = _first_reading(grid.voxels, lungs, network, plan)
-    nodules: list[Nodule] = []
-    for peak in _peaks(heat, lungs, plan):
-        nodule = _second_reading(grid.voxels, peak, network, plan)
-        if nodule is not None:
-            nodules.append(nodule)
+    nodules = [_second_reading(grid.voxels, peak, network, plan) for peak in _peaks(heat, lungs, plan)]
     return Reading(grid=grid, lungs=lungs, nodules=tuple(_distinct(nodules, plan)))
 
 
@@ -149,8 +150,8 @@ def _peaks(heat: Block, lungs: Mask, plan: Plan) -> list[npt.NDArray[np.float64]
 
 def _second_reading(
     voxels: npt.NDArray[np.int16], peak: npt.NDArray[np.float64], network: Network, plan: Plan
-) -> Nodule | None:
-    """Read a crop around the peak in mirrored views; None where nothing is left of the peak."""
+) -> Nodule:
+    """Read a crop around the peak in mirrored views."""
     low = np.rint(peak - plan.crop / 2).astype(int)
     image = normalised(cut(voxels, low, np.full(3, plan.crop)), plan.window)
     heats, shares = [], []
@@ -163,8 +164,6 @@ def _second_reading(
     away = np.sqrt(sum((axis - (p - c)) ** 2 for axis, p, c in zip(middle, peak, low, strict=True)))
     confidence = float(heat[away * plan.spacing_mm <= plan.apart_mm].max(initial=0.0))
     own = _own_part(share, peak - low)
-    if own is None:
-        return None
     z, y, x = (float(a + b) for a, b in zip(ndimage.center_of_mass(own), low, strict=True))
     return Nodule(
         confidence=confidence,
@@ -174,21 +173,22 @@ def _second_reading(
     )
 
 
-def _own_part(share: Block, center: npt.NDArray[np.float64]) -> Block | None:
-    """The part of the share map that belongs to the nodule at ``center``, its soft rim included."""
-    level = 0.5 if share.max(initial=0) >= 0.5 else 0.5 * float(share.max(initial=0))
-    if level < 0.05:
-        return None
-    parts, count = ndimage.label(share >= level)
-    distance = np.sqrt(((np.argwhere(parts) - center) ** 2).sum(axis=1))
-    if not count or distance.min() > 4:
-        return None
-    nearest = np.argwhere(parts)[int(distance.argmin())]
-    mine = parts == parts[tuple(nearest)]
+def _own_part(share: Block, center: npt.NDArray[np.float64]) -> Block:
+    """The part of the share map that belongs to the nodule at ``center``, its soft rim included.
+
+    Where no voxel near the centre is filled by half, the centre's own voxel stands for the nodule.
+    """
+    away = np.sqrt(((np.indices(share.shape) - center[:, None, None, None]) ** 2).sum(axis=0))
+    share = share.copy()
+    middle = tuple(int(v) for v in np.unravel_index(int(away.argmin()), share.shape))
+    if not (share[away <= _NEAR] >= _FILLED).any():
+        share[middle] = _FILLED
+    parts, _ = ndimage.label(share >= _FILLED)
+    mine = parts == parts[np.unravel_index(int(np.where(parts > 0, away, np.inf).argmin()), share.shape)]
     to_mine = ndimage.distance_transform_edt(~mine)
     others = (parts > 0) & ~mine
     closer = to_mine < ndimage.distance_transform_edt(~others) if others.any() else np.ones_like(mine)
-    return np.where((to_mine <= 2.5) & closer, share, 0).astype(np.float32)
+    return np.where((to_mine <= _RIM) & closer, share, 0).astype(np.float32)
 
 
 def _distinct(nodules: list[Nodule], plan: Plan) -> list[Nodule]:

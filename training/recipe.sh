@@ -1,0 +1,44 @@
+#!/bin/sh
+# Trains all four networks from nothing: sh training/recipe.sh LIDC_FOLDER OUT_FOLDER
+# LIDC_FOLDER holds LIDC-IDRI-0001.tar.xz, LIDC-IDRI-0003.tar.xz and their XML. Two Pythons: PRODUCT makes phantoms
+# (the package's environment), TRAINER trains (training/requirements.txt). About 1.5 hours on two busy cores.
+set -eu
+lidc=$1
+out=$2
+product=${PRODUCT:-.venv/bin/python}
+trainer=${TRAINER:-python3}
+# One thread each and memory that stays: on a shared machine two threads that wait for each other are slower than one.
+export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=17179869184
+mkdir -p "$out/cases"
+
+for case in 0001 0003; do
+    [ -d "$out/cases/lidc-$case" ] && continue
+    tar -xJf "$lidc/LIDC-IDRI-$case.tar.xz" -C "$out"
+    "$trainer" -m training.cases lidc "$out/LIDC-IDRI-$case" "$lidc/LIDC-IDRI-$case.xml" "$out/cases/lidc-$case"
+done
+for seed in $(seq 10001 10016) $(seq 10101 10110); do
+    [ -d "$out/cases/ph-$seed" ] && continue
+    "$product" -m conformance.phantom "$out/npz" --seed "$seed" --format npz
+    "$trainer" -m training.cases phantom "$out"/npz/*.npz "$out/cases/ph-$seed"
+    rm -r "$out/npz"
+done
+phantoms=$(ls -d "$out"/cases/ph-*)
+count=$(echo "$phantoms" | wc -l)
+ones=$(yes 1 | head -n "$count" | tr '\n' ' ')
+
+# The base sees phantoms only, so that it may start every other network.
+"$trainer" -m training.train "$out/base.pt" $phantoms --minutes 24 --seed 2
+"$trainer" -m training.mine "$out/base.pt" $phantoms
+
+tune() { # name, start, minutes, seed, real cases
+    name=$1; start=$2; minutes=$3; seed=$4
+    shift 4
+    "$trainer" -m training.mine "$start" "$@"
+    weights=""
+    for real in "$@"; do weights="$weights $((count / $#))"; done
+    "$trainer" -m training.train "$out/$name.pt" "$@" $phantoms --weights $weights $ones --start "$start" \
+        --minutes "$minutes" --rate 0.001 --seed "$seed"
+}
+tune loo-0003 "$out/base.pt" 15 3 "$out/cases/lidc-0001"
+tune loo-0001 "$out/base.pt" 15 4 "$out/cases/lidc-0003"
+tune shipped "$out/loo-0001.pt" 12 5 "$out/cases/lidc-0001" "$out/cases/lidc-0003"
