@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from server.search.entry import Entry
 from server.search.match import MATCHES
 from server.search.plan import CLAUSES
 from server.store.database import Database
+from server.store.embedded import EmbeddedPostgres
 from server.store.tables.resources import INDEX_TABLES
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
@@ -105,9 +107,11 @@ VALUES: dict[str, st.SearchStrategy[list[Entry]]] = {
 
 
 @pytest.fixture(scope="module")
-def shared_database(cluster: Any) -> Iterator[Database]:
-    """One database for all examples; every example rolls back."""
-    opened = Database(cluster.url)
+def shared_database(cluster: EmbeddedPostgres) -> Iterator[Database]:
+    """One database for all examples, none of which commits."""
+    with psycopg.connect(cluster.url.replace("///hutong?", "///postgres?"), autocommit=True) as connection:
+        connection.execute("create database agreement template hutong strategy file_copy")
+    opened = Database(cluster.url.replace("///hutong?", "///agreement?"))
     yield opened
     opened.close()
 
