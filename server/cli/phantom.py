@@ -19,7 +19,9 @@ def phantom(
         str | None, typer.Option(help="'8 12:part-solid:pleura 9:solid:spiculated@-70,20,-30~250', or 'none'.")
     ] = None,
     prior_days: Annotated[int | None, typer.Option(help="Also make a prior study that many days before.")] = None,
+    slices: Annotated[int | None, typer.Option(help="Number of slices.")] = None,
     spacing: Annotated[float | None, typer.Option(help="Distance of slices, mm.")] = None,
+    thickness: Annotated[float | None, typer.Option(help="Slice thickness, mm; the spacing unless given.")] = None,
     kernel: Annotated[str | None, typer.Option(help="soft, standard or sharp.")] = None,
     noise: Annotated[float | None, typer.Option(help="Standard deviation, HU.")] = None,
     matrix: Annotated[int, typer.Option(help="Rows and columns.")] = 512,
@@ -29,7 +31,16 @@ def phantom(
     """Writes CT instances, truth.json and truth_sr.dcm; what is left open is drawn from the seed."""
     specs = _specs(nodules)
     try:
-        wishes = Wishes(seed=seed, nodules=specs, spacing=spacing, kernel=kernel, noise=noise, matrix=matrix)
+        wishes = Wishes(
+            seed=seed,
+            nodules=specs,
+            slices=slices,
+            spacing=spacing,
+            thickness=thickness,
+            kernel=kernel,
+            noise=noise,
+            matrix=matrix,
+        )
         with err.status("making the phantom"):
             truths = make(folder, wishes, prior_days=prior_days, fresh=fresh_uids)
     except SpecError as error:
