@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 
 import pydicom
@@ -25,6 +25,8 @@ class StudyImages:
     retrieve: Retrieve
     access: Access
     located: tuple[Located, ...]
+    #: Headers read so far, by SOP Instance UID.
+    _headers: dict[str, Dataset] = field(default_factory=dict)
 
     @classmethod
     def of(cls, retrieve: Retrieve, access: Access, study: str) -> "StudyImages":
@@ -53,9 +55,11 @@ class StudyImages:
         return pydicom.dcmread(BytesIO(self.retrieve.file(self.access, place)))
 
     def _header(self, place: Located) -> Dataset:
-        # Without an offset (deflated, or no pixels) the whole instance has to be read.
-        start = self.retrieve.stream(self.access, place, 0, place.pixel_offset)
-        return pydicom.dcmread(BytesIO(b"".join(start)), stop_before_pixels=True)
+        if place.instance not in self._headers:
+            # Without an offset (deflated, or no pixels) the whole instance has to be read.
+            start = self.retrieve.stream(self.access, place, 0, place.pixel_offset)
+            self._headers[place.instance] = pydicom.dcmread(BytesIO(b"".join(start)), stop_before_pixels=True)
+        return self._headers[place.instance]
 
     def of_series(self, uids: Iterable[str]) -> list[Dataset]:
         """Headers of the instances with these SOP Instance UIDs."""

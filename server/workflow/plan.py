@@ -6,6 +6,7 @@ a FHIR query) hold for the action that states them and all below it, through Pla
 Ids follow from the plan, the action and the focus, so that the same event gives the same resources.
 """
 
+import copy
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ Resource = dict[str, Any]
 #: https://hl7.org/fhir/extensions/StructureDefinition-variable.html
 VARIABLE = "http://hl7.org/fhir/StructureDefinition/variable"
 QUERY = "application/x-fhir-query"
+#: Ours: the contained resource that an ActivityDefinition without a kind fills in.
+TEMPLATE = "https://hutong.example/fhir/StructureDefinition/result-template"
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:hutong:plan")
 _DEEPEST = 16
 
@@ -171,20 +174,26 @@ def _activity(activity: Resource, action: Resource, scope: _Scope) -> Resource:
     """ActivityDefinition/$apply: https://hl7.org/fhir/R4/activitydefinition-operation-apply.html.
 
     The request resource of ``kind``; for results that are no requests (R4's kind can't name them) a copy of the
-    resource that the ActivityDefinition contains.
+    contained template.
     """
     inner = scope.within(activity)
     focus = scope.event.focus
-    if "kind" in activity:
-        resource = _request(activity)
-    else:
-        resource = {name: value for name, value in activity["contained"][0].items() if name != "id"}
+    resource = _request(activity) if "kind" in activity else copy.deepcopy(_template(activity))
     for dynamic in (*activity.get("dynamicValue", ()), *action.get("dynamicValue", ())):
         element.put(resource, dynamic["path"], inner.values(dynamic["expression"]["expression"]))
     origin = f"{focus['resourceType']}/{focus['id']}/_history/{focus['meta']['versionId']}"
     resource["meta"] = {**resource.get("meta", {}), "source": origin}
     resource["id"] = _identity(scope.plan, action, scope)
     return resource
+
+
+def _template(activity: Resource) -> Resource:
+    """The contained resource that the extension TEMPLATE refers to, without its id."""
+    named = [item["valueReference"]["reference"] for item in activity.get("extension", ()) if item["url"] == TEMPLATE]
+    for contained in activity.get("contained", ()):
+        if f"#{contained['id']}" in named:
+            return {name: value for name, value in contained.items() if name != "id"}
+    raise Unprocessable(f"{activity['url']} has neither a kind nor a template.", expression="ActivityDefinition.kind")
 
 
 def _request(activity: Resource) -> Resource:
@@ -206,7 +215,7 @@ def _references(scope: _Scope) -> Iterator[tuple[str, str]]:
     for action in _all_actions(scope.plan):
         activity = scope.pathway.activities.get(action.get("definitionCanonical", "").partition("|")[0])
         if activity is not None and "id" in action:
-            kind = activity["kind"] if "kind" in activity else activity["contained"][0]["resourceType"]
+            kind = activity["kind"] if "kind" in activity else _template(activity)["resourceType"]
             yield action["id"], f"{kind}/{_identity(scope.plan, action, scope)}"
 
 
