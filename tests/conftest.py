@@ -1,7 +1,8 @@
 """Fixtures that every test may use: settings in a fresh folder, and an empty, migrated database."""
 
+import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
