@@ -138,6 +138,7 @@ def web(parts: Parts) -> "FastAPI":
                     access=access,
                     base_url=parts.settings.base_url,
                     operations=served(parts.repository),
+                    topics=tuple(topic.url for topic in parts.topics),
                 )
             ),
             page.router(_results(parts), access, parts.settings),

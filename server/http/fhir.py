@@ -40,6 +40,8 @@ class FhirServices:
     #: The server's address as clients see it, without /fhir; empty to take it from each request.
     base_url: str = ""
     operations: tuple[Operation, ...] = ()
+    #: Canonicals of the topics that can be subscribed to.
+    topics: tuple[str, ...] = ()
 
 
 def router(services: FhirServices, prefix: str = "/fhir") -> APIRouter:
@@ -93,8 +95,9 @@ class _Edge:
         definitions = self._services.repository.definitions
         served = operations.listed(self._services.operations, definitions.resource_types)
         statement = capabilities(
-            definitions, base_url=base_url, version=__version__, date=self._started, operations=served
-        )
+            definitions, base_url=base_url, version=__version__, date=self._started, operations=served,
+            topics=self._services.topics,
+        )  # fmt: skip
         return json_format.write(statement)
 
 

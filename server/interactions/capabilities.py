@@ -1,12 +1,14 @@
 """capabilities: a statement made from what is really served. https://hl7.org/fhir/R4/http.html#capabilities"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from server.fhir.definitions import Definitions
 from server.interactions.route import INTERACTIONS
 from server.search.index import kind_of, searchable
 
+_BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/"
+_TOPIC = "capabilitystatement-subscriptiontopic-canonical"
 _OWN_ROW = {"_id": "token", "_lastUpdated": "date"}
 
 
@@ -17,8 +19,12 @@ def capabilities(
     version: str,
     date: str,
     operations: Mapping[str, tuple[tuple[str, str], ...]] | None = None,
+    topics: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The CapabilityStatement; ``operations``: resource type ("" for the system) -> (name, canonical) served there."""
+    """The CapabilityStatement; ``operations``: resource type ("" for the system) -> (name, canonical) served there.
+
+    ``topics`` are the canonicals that can be subscribed to, told as the Subscriptions R5 Backport guide asks for.
+    """
     served = operations or {}
     rest: dict[str, Any] = {
         "mode": "server",
@@ -27,6 +33,10 @@ def capabilities(
     }
     if served.get(""):
         rest["operation"] = _operations(served[""])
+    for resource in rest["resource"]:
+        if resource["type"] == "Subscription" and topics:
+            resource["extension"] = [{"url": f"{_BACKPORT}{_TOPIC}", "valueCanonical": topic} for topic in topics]
+            resource["supportedProfile"] = [f"{_BACKPORT}backport-subscription"]
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",

@@ -18,7 +18,7 @@ from server.operations.served import served
 from server.repository import Repository
 from server.security.access import Access
 from server.store.database import Database
-from tests.events.conftest import Listener, study, subscription
+from tests.events.conftest import AVAILABLE, Listener, study, subscription
 from tests.events.test_dispatch import ACCESS, listen
 
 
@@ -26,7 +26,9 @@ from tests.events.test_dispatch import ACCESS, listen
 def client(repository: Repository) -> Iterator[httpx.Client]:
     app = FastAPI()
     reader = Access(who="reader")
-    services = FhirServices(repository=repository, access=lambda _: reader, operations=served(repository))
+    services = FhirServices(
+        repository=repository, access=lambda _: reader, operations=served(repository), topics=(AVAILABLE,)
+    )
     app.include_router(router(services))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
     thread = threading.Thread(target=server.run)
@@ -89,6 +91,14 @@ def test_status_and_events(
         uow.execute(text("delete from event where number = 1"))
     kept = client.get(f"/fhir/Subscription/{id}/$events").json()
     assert "before number 2" in parameters(kept["entry"][0]["resource"])["error"]["valueCodeableConcept"]["text"]
+
+
+def test_the_topics_are_told(client: httpx.Client) -> None:
+    rest = client.get("/fhir/metadata").json()["rest"][0]
+    (resource,) = [one for one in rest["resource"] if one["type"] == "Subscription"]
+    assert AVAILABLE in [one["valueCanonical"] for one in resource["extension"]]
+    assert resource["supportedProfile"][0].endswith("backport-subscription")
+    assert {one["name"] for one in resource["operation"]} == {"status", "events", "validate"}
 
 
 def test_what_can_t_be_answered(client: httpx.Client) -> None:
