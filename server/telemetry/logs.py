@@ -15,6 +15,10 @@ _TALKATIVE = ("procrastinate", "httpx", "httpcore", "pynetdicom", "alembic", "uv
 _Raised = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
+#: Libraries whose messages quote values of data sets, which may be a patient's.
+_TALKATIVE = ("pydicom", "pynetdicom", "highdicom")
+
+
 def configure(level: str = "info") -> None:
     """Sends structlog and the standard library's loggers through one JSON renderer."""
     number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
@@ -40,6 +44,8 @@ def configure(level: str = "info") -> None:
         )
     )
     logging.basicConfig(level=number, handlers=[handler], force=True)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
 

@@ -48,3 +48,8 @@ def test_libraries_that_tell_of_every_request_are_quiet(lines: StringIO) -> None
     logging.getLogger("httpx").info("POST https://example.org/?token=secret")
     logging.getLogger("procrastinate.worker").info("Starting job")
     assert lines.getvalue() == ""
+
+
+def test_libraries_that_quote_values_are_silent(lines: StringIO) -> None:
+    logging.getLogger("pydicom").error("Invalid value 'Doe^Jane' for PN")
+    assert "Doe" not in lines.getvalue()
