@@ -139,7 +139,9 @@ def _finding(
     image = volume.sources[lines.slice_index]
 
     def line(points: tuple[tuple[float, float], ...]) -> report.Region:
-        return report.Region(image=image, graphic_type="POLYLINE", points=points)
+        # A SCOORD holds single precision; a thousandth of a pixel comes back equal.
+        rounded = tuple((round(column, 3), round(row, 3)) for column, row in points)
+        return report.Region(image=image, graphic_type="POLYLINE", points=rounded)
 
     def millimetres(concept: Coding, value: float, region: report.Region | None = None) -> report.Measurement:
         return report.Measurement(concept=concept, value=round(value, 1), unit=_MILLIMETRE, region=region)

@@ -96,7 +96,9 @@ def _place(case: Case, rng: np.random.Generator) -> tuple[npt.NDArray[np.float64
     """Where to cut: at a nodule, at a place once mistaken for one, or anywhere in the lung."""
     draw = rng.random()
     if len(case.nodules) and draw < 0.3:
-        return case.nodules[int(rng.integers(len(case.nodules))), :3].copy(), "nodule"
+        # Small ones more often: they are the harder ones.
+        chance = 1 / case.nodules[:, 3]
+        return case.nodules[int(rng.choice(len(chance), p=chance / chance.sum())), :3].copy(), "nodule"
     if len(case.hard) and draw < 0.55:
         return case.hard[int(rng.integers(len(case.hard)))].astype(float), "hard"
     pool = case.border if rng.random() < 0.35 else case.inside

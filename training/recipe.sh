@@ -16,7 +16,7 @@ for case in 0001 0003; do
     tar -xJf "$lidc/LIDC-IDRI-$case.tar.xz" -C "$out"
     "$trainer" -m training.cases lidc "$out/LIDC-IDRI-$case" "$lidc/LIDC-IDRI-$case.xml" "$out/cases/lidc-$case"
 done
-for seed in $(seq 10001 10016) $(seq 10101 10110); do
+for seed in $(seq 10001 10016) $(seq 10101 10111); do
     [ -d "$out/cases/ph-$seed" ] && continue
     "$product" -m conformance.phantom "$out/npz" --seed "$seed" --format npz
     "$trainer" -m training.cases phantom "$out"/npz/*.npz "$out/cases/ph-$seed"
@@ -30,15 +30,24 @@ ones=$(yes 1 | head -n "$count" | tr '\n' ' ')
 "$trainer" -m training.train "$out/base.pt" $phantoms --minutes 24 --seed 2
 "$trainer" -m training.mine "$out/base.pt" $phantoms
 
-tune() { # name, start, minutes, seed, real cases
-    name=$1; start=$2; minutes=$3; seed=$4
-    shift 4
+tune() { # name, start, minutes, seed, share of the real cases (times the phantoms), real cases
+    name=$1; start=$2; minutes=$3; seed=$4; share=$5
+    shift 5
     "$trainer" -m training.mine "$start" "$@"
     weights=""
-    for real in "$@"; do weights="$weights $((count / $#))"; done
+    for real in "$@"; do weights="$weights $(echo "$count $# $share" | awk '{print $1 / $2 * $3}')"; done
     "$trainer" -m training.train "$out/$name.pt" "$@" $phantoms --weights $weights $ones --start "$start" \
         --minutes "$minutes" --rate 0.001 --seed "$seed"
 }
-tune loo-0003 "$out/base.pt" 15 3 "$out/cases/lidc-0001"
-tune loo-0001 "$out/base.pt" 15 4 "$out/cases/lidc-0003"
-tune shipped "$out/loo-0001.pt" 12 5 "$out/cases/lidc-0001" "$out/cases/lidc-0003"
+tune loo-0003 "$out/base.pt" 14 3 0.8 "$out/cases/lidc-0001"
+tune loo-0001 "$out/base.pt" 14 4 0.8 "$out/cases/lidc-0003"
+# The shipped one starts from a network that saw one of the two CTs, and mines its hard places anew.
+"$trainer" -m training.mine "$out/loo-0001.pt" $phantoms
+tune shipped "$out/loo-0001.pt" 30 5 0.45 "$out/cases/lidc-0001" "$out/cases/lidc-0003"
+
+for seed in $(seq 20001 20010); do
+    [ -d "$out/tune/$seed" ] || "$product" -m conformance.phantom "$out/tune/$seed" --seed "$seed" --format npz
+done
+for name in loo-0003 loo-0001 shipped; do
+    "$trainer" -m training.threshold "$out/$name.pt" "$out"/tune/*/*.npz --json "$out/$name-threshold.json"
+done

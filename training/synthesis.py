@@ -119,7 +119,9 @@ def _blend(region: Block, occupancy: Block, density: str, rng: Rng) -> None:
     if density == "solid":
         region += seen * (solid + noise - region)
         return
-    faint = rng.uniform(-760, -350) + noise
+    # As dense as the lung around it and 70 to 480 HU more: the faintest are hardly seen.
+    around = float(np.median(region[occupancy < 0.1])) if (occupancy < 0.1).any() else -850.0
+    faint = min(around, -600) + float(np.exp(rng.uniform(np.log(70), np.log(480)))) + 0.5 * noise
     region += seen * np.maximum(faint - region, 0)
     if density == "part_solid":
         inner = rng.uniform(0.3, 0.7)
