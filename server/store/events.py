@@ -8,7 +8,11 @@ from sqlalchemy import text
 
 from server.store.database import UnitOfWork
 
-_FIELDS = "id, version, status, topic, filters, handshaken, events, delivered, scheduled, failures, last_error"
+# A subscription whose end has passed is off, whatever its resource still says.
+_FIELDS = (
+    "id, version, case when until <= now() then 'off' else status end as status, topic, filters, handshaken, "
+    "events, delivered, scheduled, failures, last_error"
+)
 _TAKE_OVER = text(
     """
     insert into subscription as old (tenant, id, version, status, topic, filters, until)

@@ -78,6 +78,22 @@ def test_filters_decide_who_gets_a_number(
     assert [(event.id, event.number) for event in events_of(database, mine)] == [("c", 1)]
 
 
+def test_a_subscription_ends_when_it_said(
+    database: Database, repository: Repository, dispatcher: Dispatcher, notifier: Notifier, listener: Listener
+) -> None:
+    id = listen(repository, dispatcher, notifier, listener.url)
+    resource = repository.read(ACCESS, "Subscription", id)
+    repository.update(ACCESS, {**resource, "end": "2026-01-01T00:00:00Z"})
+    dispatcher.run()
+    repository.update(ACCESS, study("a"))
+    dispatcher.run()
+    assert events_of(database, id) == ()
+    with database.reading() as uow:
+        state = events.state(uow, 1, id)
+    assert state is not None
+    assert state.status == "off"
+
+
 def test_a_later_commit_is_never_overtaken(
     database: Database, repository: Repository, dispatcher: Dispatcher, notifier: Notifier, listener: Listener
 ) -> None:
