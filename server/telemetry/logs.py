@@ -12,11 +12,9 @@ from server.errors import HutongError
 
 #: Libraries that tell of every request or job at level info: too much, and URLs may carry secrets.
 _TALKATIVE = ("procrastinate", "httpx", "httpcore", "pynetdicom", "alembic", "uvicorn.access")
-_Raised = tuple[type[BaseException], BaseException, TracebackType | None]
-
-
 #: Libraries whose messages quote values of data sets, which may be a patient's.
-_TALKATIVE = ("pydicom", "pynetdicom", "highdicom")
+_QUOTING = ("pydicom", "highdicom")
+_Raised = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
 def configure(level: str = "info") -> None:
@@ -45,9 +43,9 @@ def configure(level: str = "info") -> None:
     )
     logging.basicConfig(level=number, handlers=[handler], force=True)
     for name in _TALKATIVE:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    for name in _TALKATIVE:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
+    for name in _QUOTING:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def logger(area: str) -> Any:
