@@ -94,7 +94,7 @@ class Planner:
 
 
 def _write(transaction: Transaction, resource: Resource) -> None:
-    """Writes what a plan made, unless this very event made it before: it may have gone on since then."""
+    """Writes what a plan made, unless this very event or a later one made it before: it may have gone on since then."""
     try:
         before = transaction.read(resource["resourceType"], resource["id"])
     except Gone:
@@ -102,5 +102,12 @@ def _write(transaction: Transaction, resource: Resource) -> None:
         return
     except NotFound:
         before = None
-    if before is None or before["meta"].get("source") != resource["meta"]["source"]:
+    if before is None or not _is_later(before["meta"].get("source", ""), resource["meta"]["source"]):
         transaction.update(resource)
+
+
+def _is_later(source: str, than: str) -> bool:
+    """Whether ``source`` names the same version of the same focus, or a later one: jobs may overtake each other."""
+    focus, _, version = source.rpartition("/")
+    other, _, earlier = than.rpartition("/")
+    return focus == other and version.isdigit() and int(version) >= int(earlier)
