@@ -138,7 +138,8 @@ def _store_until_taken(client: Client, images: list[pydicom.Dataset]) -> None:
     """What a sender does: the same again until it is acknowledged."""
     for _ in range(30):
         try:
-            client.store(images, lambda _: None)
+            # In one request: a death between two of them would rightly make an unfinished study look complete.
+            client.store(images, lambda _: None, batch=len(images))
         except (OSError, HutongError):
             time.sleep(0.5)
         else:

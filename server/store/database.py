@@ -69,6 +69,8 @@ class Database:
             pool_size=pool_size,
             max_overflow=16,
             pool_pre_ping=True,
+            # An error's text must not quote what was being written.
+            hide_parameters=True,
         )
 
     @contextmanager

@@ -72,17 +72,17 @@ class Client:
         """Deletes the subscription again."""
         self._fhir.delete(f"/Subscription/{subscription['id']}")
 
-    def store(self, datasets: list[pydicom.Dataset], advance: Callable[[int], None]) -> None:
-        """Sends instances by STOW-RS; raises when one is refused."""
-        for start in range(0, len(datasets), _BATCH):
-            batch = datasets[start : start + _BATCH]
-            answer = self._dicom.store_instances(batch)
+    def store(self, datasets: list[pydicom.Dataset], advance: Callable[[int], None], batch: int = _BATCH) -> None:
+        """Sends instances by STOW-RS, so many in one request; raises when one is refused."""
+        for start in range(0, len(datasets), batch):
+            sent = datasets[start : start + batch]
+            answer = self._dicom.store_instances(sent)
             refused = answer.get("FailedSOPSequence")
             if refused:
                 raise HutongError(
                     f"The server refused {len(refused)} instances: reason {refused[0].FailureReason:04X}H."
                 )
-            advance(len(batch))
+            advance(len(sent))
 
     def instances(self, study_uid: str, modality: str) -> list[tuple[str, str]]:
         """(series, SOP instance) of a study's instances of one modality, by QIDO-RS."""
