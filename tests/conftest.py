@@ -9,6 +9,8 @@ from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID
@@ -17,6 +19,10 @@ from server.settings import Settings
 from server.store.database import Database
 from server.store.embedded import EmbeddedPostgres
 from server.store.migrate import upgrade
+
+# A loaded machine is slow, not wrong: speed is measured in benchmarks/.
+hypothesis_settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("house")
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"

@@ -21,6 +21,7 @@ from server.cli.supervise import Supervisor
 from server.errors import HutongError, Unavailable
 from server.settings import Settings, load
 from server.store.embedded import EmbeddedPostgres
+from server.telemetry import metrics
 
 _READY_WITHIN = 120.0
 
@@ -46,6 +47,7 @@ def serve(
 
 
 def _supervise(settings: Settings, *, as_json: bool) -> None:
+    metrics.share(settings.data / "metrics")
     supervisor = Supervisor(settings, composition.processes(settings))
     signal.signal(signal.SIGTERM, lambda *_: supervisor.stop())
     signal.signal(signal.SIGINT, lambda *_: supervisor.stop())

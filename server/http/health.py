@@ -3,9 +3,10 @@
 from collections.abc import Callable
 
 from fastapi import APIRouter, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from server.errors import Unavailable
+from server.telemetry.metrics import exposition
 
 
 def router(check: Callable[[], None]) -> APIRouter:
@@ -27,6 +28,6 @@ def router(check: Callable[[], None]) -> APIRouter:
 
     @routes.get("/metrics", summary="Counters in Prometheus' text format.")
     def metrics() -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        return Response(exposition(), media_type=CONTENT_TYPE_LATEST)
 
     return routes

@@ -1,6 +1,14 @@
-"""Counters and histograms under ``/metrics`` (Prometheus text format)."""
+"""Counters and histograms under ``/metrics`` (Prometheus text format), summed over the processes of one server."""
 
-from prometheus_client import Counter, Gauge, Histogram
+import os
+import shutil
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+#: prometheus_client's own switch: processes started under it keep their figures in files of this folder.
+_SHARED = "PROMETHEUS_MULTIPROC_DIR"
 
 events = Counter("hutong_events", "Events numbered for a subscription.", ["topic"])
 unmatched_changes = Counter("hutong_unmatched_changes", "Changes that no topic could be asked of.", ["type"])
@@ -15,4 +23,20 @@ dispatch_lag_seconds = Histogram(
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 30),
 )
 sent_instances = Counter("hutong_sent_instances", "Instances sent on to peers by outcome.", ["peer", "outcome"])
-jobs_running = Gauge("hutong_jobs_running", "Jobs running in this worker.", ["queue"])
+jobs_running = Gauge("hutong_jobs_running", "Jobs running in the workers.", ["queue"], multiprocess_mode="livesum")
+
+
+def share(folder: Path) -> None:
+    """Lets the processes that are started from now on put their figures together; forgets those of an earlier run."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    os.environ[_SHARED] = str(folder)
+
+
+def exposition() -> bytes:
+    """All figures as Prometheus reads them."""
+    if _SHARED not in os.environ:
+        return generate_latest()
+    together = CollectorRegistry()
+    MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+    return generate_latest(together)

@@ -178,3 +178,13 @@ def test_idle_connections_keep_nobody_out(house: House) -> None:
         assert httpx.get(f"{house.url}/livez", timeout=5).json() == {"status": "alive"}
         echo = [_program("echoscu"), "-to", "5", "-ta", "5", "-td", "5", "-aec", "HUTONG", "127.0.0.1"]
         assert subprocess.run([*echo, str(house.dimse_port)]).returncode == 0
+
+
+def test_metrics_are_those_of_all_processes(house: House, tmp_path: Path) -> None:
+    if not list(house.client.search("DiagnosticReport")):
+        folder = phantom(tmp_path / "phantom", seed=9)
+        house.client.store(dicom_files(folder), lambda _: None)
+        house.await_report(str(dicom_files(folder)[0].StudyInstanceUID))
+    figures = httpx.get(f"{house.url}/metrics").text
+    assert "hutong_analysis_seconds_count" in figures
+    assert 'hutong_notifications_total{outcome="' in figures

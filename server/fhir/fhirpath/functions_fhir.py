@@ -23,7 +23,8 @@ def _extension(focus: Collection, url: Collection) -> Collection:
         if type(item) is not Node:
             continue
         holder = item.value if type(item.value) is dict else item.extra
-        for each in (holder or {}).get("extension", ()):
+        extensions = holder.get("extension") if isinstance(holder, dict) else None
+        for each in extensions if isinstance(extensions, list) else ():
             if isinstance(each, dict) and each.get("url") == wanted:
                 found.append(Node(each, "Extension", "Extension"))
     return found

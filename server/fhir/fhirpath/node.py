@@ -58,7 +58,7 @@ def _decimal(value: Any) -> Any:
 
 def _quantity(value: Any) -> Quantity | None:
     number = value.get("value") if isinstance(value, dict) else None
-    if number is None or isinstance(number, str | bool) or value.get("comparator"):
+    if isinstance(number, bool) or not isinstance(number, int | float | Decimal) or value.get("comparator"):
         return None
     code, unit = value.get("code"), value.get("unit")
     if code is not None:

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from server.errors import BadRequest, HutongError, Unprocessable
@@ -207,6 +207,9 @@ ANYTHING = (
 )
 
 
+@example({"value": None, "extension": None}, "code.extension('a').value", False)
+@example({"value": []}, "value.toString()", False)
+@example({"value": []}, "value > 1", True)
 @given(JSON, st.sampled_from(ANYTHING), st.booleans())
 def test_any_json_is_answered_or_refused(value: Any, expression: str, typed: bool) -> None:
     resource = {"resourceType": "Observation", "code": value, "valueQuantity": value, "subject": value}
