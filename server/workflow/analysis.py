@@ -103,7 +103,7 @@ class Analyst:
     def _begin(self, tenant: int, id: str) -> Resource | None:
         """The Task, in progress from now on; None where there is nothing to do."""
         with self.repository.transaction(system(tenant)) as transaction:
-            task = transaction.read("Task", id)
+            task = transaction.read("Task", id, lock=True)
             if task["status"] not in tasks.OPEN:
                 return None
             return transaction.update(tasks.begun(task, transaction.moment)).resource
@@ -195,7 +195,7 @@ class Analyst:
                 seg_instance=seg.sop_instance_uid if seg is not None else "", report=result.report,
             )  # fmt: skip
             self.publisher.send_on(transaction, wanted.study_uid, [one.sop_instance_uid for one in instances])
-            task = transaction.read("Task", wanted.task)
+            task = transaction.read("Task", wanted.task, lock=True)
             transaction.update(_completed(task, findings, analysis, result, transaction.moment))
         kill_points.at("fhir-committed")
         metrics.analyses.labels(adapter=name, outcome="completed").inc()
@@ -203,7 +203,7 @@ class Analyst:
     def _complete_again(self, wanted: Input, analysis: Analysis) -> None:
         """Gives a Task whose result is there already the outputs of the Task that made it; writes nothing else."""
         with self.repository.transaction(system(wanted.tenant)) as transaction:
-            task = transaction.read("Task", wanted.task)
+            task = transaction.read("Task", wanted.task, lock=True)
             if task["status"] == "completed":
                 return
             first = transaction.read("Task", analysis.task)
@@ -213,7 +213,7 @@ class Analyst:
 
     def _end(self, tenant: int, id: str, status: str, reason: str) -> None:
         with self.repository.transaction(system(tenant)) as transaction:
-            task = transaction.read("Task", id)
+            task = transaction.read("Task", id, lock=True)
             if task["status"] in tasks.OPEN:
                 transaction.update(tasks.ended(task, status, reason, transaction.moment))
         metrics.analyses.labels(adapter="", outcome=status).inc()
