@@ -108,9 +108,9 @@ def show(report: Report, *, has_truth: bool) -> None:
     for missed in report.missed:
         out.print(f"missed: {missed.density}, {missed.diameter_mm:.1f} mm at {_point(missed.center_mm)}")
     for uid in report.sr_uids:
-        out.print(f"SR   {uid}", highlight=False)
+        out.print(f"SR   {uid}", highlight=False, soft_wrap=True)
     for url in report.resources:
-        out.print(f"FHIR {url}", highlight=False)
+        out.print(f"FHIR {url}", highlight=False, soft_wrap=True)
     for step, seconds in report.seconds.items():
         out.print(f"{seconds:7.2f} s  {step}", highlight=False)
     out.print(f"Results page: {report.page}", highlight=False)
