@@ -1,6 +1,6 @@
 """Time and memory of one analysis, from files to Findings.
 
-    taskset -c 0,1 python benchmarks/analysis_cost.py STUDY_FOLDER [--bundle nodule_detection] [--json]
+    taskset -c 0,1 python -m benchmarks.analysis_cost STUDY_FOLDER [--bundle nodule_detection] [--json]
 
 One process, as the worker runs it; peak memory is its own (ru_maxrss). The bar is 25 s and 3 GiB for 140 slices
 on two cores.

@@ -1,6 +1,6 @@
 """How far a plain blob detector gets on the phantoms: the yardstick for their realism, not a product.
 
-    python benchmarks/blob_detector.py [--first-seed 9001] [--scans 30] [--spacing 2.5] [--json FILE]
+    python -m benchmarks.blob_detector [--first-seed 9001] [--scans 30] [--spacing 2.5] [--json FILE]
 
 A multi-scale Laplacian of Gaussian inside the lung: isotropic voxels, HU clipped, everything outside the lung filled
 with lung, scale-normalised responses, maxima over place and scale, weaker ones inside a stronger one's radius dropped.

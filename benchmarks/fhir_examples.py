@@ -1,6 +1,6 @@
 """Validates all examples and definitions that the FHIR R4 package carries: what is refused, and how many a second.
 
-    python benchmarks/fhir_examples.py [FOLDER] [--json FILE]
+    python -m benchmarks.fhir_examples [FOLDER] [--json FILE]
 
 FOLDER is the unpacked package hl7.fhir.r4.examples@4.0.1 (``package`` in it); without it the package is fetched with
 ``npm pack`` into a temporary folder. Figures are per second of processor time. What is refused has to be explained: the

@@ -1,6 +1,6 @@
 """How many FHIRPath expressions a second, ours or fhirpathpy's, each compiled once and applied many times.
 
-    python benchmarks/fhirpath_speed.py [--engine ours|fhirpathpy] [--seconds 0.5]
+    python -m benchmarks.fhirpath_speed [--engine ours|fhirpathpy] [--seconds 0.5]
 
 Run it for fhirpathpy with a Python that has it (it is no dependency of the project). Resources are those of the tests;
 figures are per second of processor time, so that a busy machine does not count.

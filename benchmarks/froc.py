@@ -1,7 +1,7 @@
 """Measures a detection bundle by LUNA16's rule, on phantoms and on LIDC-IDRI readings.
 
-    python benchmarks/froc.py BUNDLE phantoms [--first-seed 9001] [--scans 30] [--keep FOLDER]
-    python benchmarks/froc.py BUNDLE lidc STUDY XML [STUDY XML ...]
+    python -m benchmarks.froc BUNDLE phantoms [--first-seed 9001] [--scans 30] [--keep FOLDER]
+    python -m benchmarks.froc BUNDLE lidc STUDY XML [STUDY XML ...]
 
 A finding hits a nodule when it lies within half the nodule's diameter of its centre; a second hit on the same nodule
 and a hit on a lesion that is not asked for count for nothing; all others are false positives. CPM is the mean
