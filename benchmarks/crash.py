@@ -128,6 +128,8 @@ def one_round(server: Server, subscriber: Subscriber, images: list[pydicom.Datas
             server.kill()
             server.start()
         _await(lambda: _finished(client, study), _RESULT_SECONDS)
+        # The job of a process that died is taken up again when its heartbeat is missed, some seconds later.
+        _await(lambda: _announced(client, subscriber, study), _RESULT_SECONDS)
         time.sleep(_SETTLE_SECONDS)
         _check(client, subscriber, study, len(images), outcome)
     server.stop()
@@ -156,6 +158,13 @@ def _finished(client: Client, study: str) -> bool:
         )
     except (httpx.HTTPError, HutongError):
         return False
+
+
+def _announced(client: Client, subscriber: Subscriber, study: str) -> bool:
+    told = {
+        "/".join(focus.split("/")[-2:]) for bundle in subscriber.all_received() for _, focus in number_and_focus(bundle)
+    }
+    return {f"DiagnosticReport/{one['id']}" for one in client.reports(study)} <= told
 
 
 def _await(condition: Any, seconds: float) -> None:
