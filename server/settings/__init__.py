@@ -1,0 +1,7 @@
+"""All settings, read once."""
+
+from server.settings.fields import Settings
+from server.settings.load import load, load_with_sources
+from server.settings.peer import Peer
+
+__all__ = ["Peer", "Settings", "load", "load_with_sources"]

@@ -1,0 +1,86 @@
+"""Every setting there is; each has a line in ``docs/settings.md``."""
+
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+
+from server.settings.peer import Peer
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What the operator decides."""
+
+    #: Folder of everything that must survive: database cluster, packs, bundles.
+    data: Path = Path("hutong-data")
+    host: str = "127.0.0.1"
+    http_port: int = 8080
+    dimse_port: int = 11112
+    ae_title: str = "HUTONG"
+    #: Whether serve starts an analysis worker of its own.
+    worker: bool = True
+    #: PostgreSQL 15+; empty for the embedded one in ``data``.
+    database_url: str = ""
+    #: Where packs are; empty for ``data/blobs``.
+    blob_url: str = ""
+    #: The address clients see, e.g. behind a proxy; empty to derive it from the request.
+    base_url: str = ""
+    #: Seconds without a new instance after which a study counts as complete.
+    study_quiet: float = 10.0
+    #: Prefix of UIDs that we make.
+    uid_root: str = "2.25"
+    #: Zone of DICOM times that carry no offset (IANA name).
+    tenant_zone: str = "UTC"
+    #: Largest single instance, bytes.
+    max_instance_bytes: int = 2 << 30
+    #: Largest inflated/compressed ratio of a deflated instance.
+    max_inflate_ratio: int = 200
+    #: Deepest sequence nesting.
+    max_sequence_depth: int = 32
+    #: Seconds that one notification POST may take.
+    notify_timeout: float = 10.0
+    #: Whether subscribers on loopback addresses may be called; None follows ``is_loopback``.
+    notify_loopback: bool | None = None
+    #: Private networks whose addresses may be called, e.g. 10.0.0.0/8; public addresses always may.
+    notify_networks: tuple[str, ...] = ()
+    #: Days that acknowledged events are kept for ``$events``.
+    event_retention_days: int = 90
+    #: Folder of further adapter bundles; empty for ``data/bundles``.
+    bundles: str = ""
+    #: ONNX Runtime execution providers to try, in order; empty for CUDA, then CPU.
+    providers: tuple[str, ...] = ()
+    #: Threads of one inference; 0 for all cores.
+    inference_threads: int = 0
+    #: Named point at which the process kills itself; for crash tests only.
+    kill_at: str = ""
+    log_level: str = "info"
+    #: DICOM neighbours.
+    peers: tuple[Peer, ...] = field(default=())
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the server listens on loopback only: then it is open, and says so."""
+        return self.host == "localhost" or (_is_ip(self.host) and ip_address(self.host).is_loopback)
+
+    @property
+    def tokens_required(self) -> bool:
+        """Off loopback every request needs a token."""
+        return not self.is_loopback
+
+    @property
+    def blobs(self) -> str:
+        """Where packs are, as a path or URL."""
+        return self.blob_url or str(self.data / "blobs")
+
+    @property
+    def bundle_folder(self) -> Path:
+        """Where bundles brought in by ``adapters add`` are."""
+        return Path(self.bundles) if self.bundles else self.data / "bundles"
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
