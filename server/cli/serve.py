@@ -15,7 +15,7 @@ from typing import Annotated
 import httpx
 import typer
 
-from server import app as composition
+from server.app import database, processes
 from server.cli.output import AsJson, err, print_json
 from server.cli.supervise import Supervisor
 from server.errors import HutongError, Unavailable
@@ -41,14 +41,14 @@ def serve(
     settings = replace(settings, data=settings.data.absolute())
     settings.data.mkdir(parents=True, exist_ok=True)
     with _only_one(settings), _database(settings) as ready_settings:
-        composition.prepare(ready_settings)
+        database.prepare(ready_settings)
         _refuse_open_doors(ready_settings)
         _supervise(ready_settings, as_json=as_json)
 
 
 def _supervise(settings: Settings, *, as_json: bool) -> None:
     metrics.share(settings.data / "metrics")
-    supervisor = Supervisor(settings, composition.processes(settings))
+    supervisor = Supervisor(settings, processes.processes(settings))
     signal.signal(signal.SIGTERM, lambda *_: supervisor.stop())
     signal.signal(signal.SIGINT, lambda *_: supervisor.stop())
     supervisor.start()
@@ -134,7 +134,7 @@ def _database(settings: Settings) -> Iterator[Settings]:
 
 def _refuse_open_doors(settings: Settings) -> None:
     """Off loopback nothing is open: without a token nobody could be told apart."""
-    if settings.tokens_required and not composition.has_tokens(settings):
+    if settings.tokens_required and not database.has_tokens(settings):
         raise HutongError(
             f"On {settings.host} every caller needs a token and there is none yet; "
             "make one by `hutong token create --scope read --scope write`, or listen on 127.0.0.1.",

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from server import app as composition
+from server.app.processes import run_analysis
 from server.errors import BadRequest
 from server.settings import load
 from server.store.embedded import EmbeddedPostgres
@@ -25,4 +25,4 @@ def worker(
                 expression="data",
             )
         settings = load({"data": settings.data.absolute(), "database_url": embedded.url}, file=config)
-    composition.run_analysis(settings)
+    run_analysis(settings)

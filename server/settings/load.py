@@ -81,7 +81,7 @@ def _to(kind: Any, value: Any) -> Any:
         return tuple(_to(item, part) for part in parts)
     if isinstance(value, str) and kind is Peer:
         return _peer(value)
-    if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
         return _table(kind, value)
     if kind is bool or kind == (bool | None):
         return _bool(value)

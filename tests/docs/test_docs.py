@@ -12,7 +12,8 @@ import pytest
 import typer.main
 from prometheus_client.metrics import MetricWrapperBase
 
-from server import app as composition
+from server.app.parts import compose
+from server.app.web import web
 from server.cli.commands import app as commands
 from server.settings import Peer, Settings
 from server.telemetry import metrics
@@ -128,8 +129,8 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 
 def test_every_endpoint_is_explained(settings: Settings, database_url: str) -> None:
-    parts = composition.compose(dataclasses.replace(settings, database_url=database_url))
-    paths = set(composition.web(parts).openapi()["paths"]) | {"/docs", "/openapi.json"}
+    parts = compose(dataclasses.replace(settings, database_url=database_url))
+    paths = set(web(parts).openapi()["paths"]) | {"/docs", "/openapi.json"}
     parts.database.close()
     assert len(paths) > 20
     documented = _documented_paths()

@@ -1,0 +1,22 @@
+"""What is done to the database before the first process starts."""
+
+from server.settings import Settings
+from server.store import tokens
+from server.store.database import Database
+from server.store.migrate import upgrade
+
+
+def prepare(settings: Settings) -> None:
+    """Brings the database to this version's schema."""
+    database = Database(settings.database_url)
+    upgrade(database)
+    database.close()
+
+
+def has_tokens(settings: Settings) -> bool:
+    """Whether anybody could be told apart."""
+    database = Database(settings.database_url)
+    with database.reading() as uow:
+        found = tokens.any_valid(uow)
+    database.close()
+    return found

@@ -1,0 +1,86 @@
+"""The process that moves events: quiet studies, plans, notifications, sending."""
+
+from collections.abc import Sequence
+
+from server.app.parts import Parts, address, compose, publisher
+from server.events.dispatch import Dispatcher
+from server.events.notify import Notifier
+from server.events.retention import forget
+from server.events.topics import Matches
+from server.imaging.imaging_study import ImagingStudies
+from server.imaging.sweep import sweep
+from server.outbound import dicom
+from server.repository import Repository
+from server.settings import Peer, Settings
+from server.worker.jobs import EventJobs, answers
+from server.worker.run import run_worker
+from server.workflow import pathway
+from server.workflow.foreign_report import ReportReader
+from server.workflow.pathway import Planner
+from server.workflow.send import Sender
+from server.workflow.study import StudyKeeper
+
+
+def run(settings: Settings) -> None:
+    """The process that moves events: quiet studies, plans, notifications, sending."""
+    parts = compose(settings)
+    database, repository = parts.database, parts.repository
+    planner = Planner(repository=repository, pathways=pathway.load())
+    studies = ImagingStudies(repository, wado_url=f"{address(settings)}/dicomweb")
+    jobs = EventJobs(
+        studies=StudyKeeper(database=database, studies=studies),
+        reports=ReportReader(
+            database=database,
+            repository=repository,
+            retrieve=parts.retrieve,
+            publisher=publisher(parts),
+            uid_root=settings.uid_root,
+        ),
+        planner=planner,
+        notifier=_notifier(parts),
+        sender=_sender(parts),
+        dispatcher=_dispatcher(parts, planner),
+        sweep=lambda: sweep(database, settings.study_quiet),
+        forget=lambda: forget(database, settings.event_retention_days),
+    )
+    run_worker(jobs.worker(settings.database_url))
+
+
+def _notifier(parts: Parts) -> Notifier:
+
+    return Notifier(
+        database=parts.database,
+        repository=parts.repository,
+        topics=parts.topics,
+        guard=parts.guard,
+        base=f"{address(parts.settings)}/fhir",
+        timeout=parts.settings.notify_timeout,
+    )
+
+
+def _dispatcher(parts: Parts, planner: Planner) -> Dispatcher:
+
+    return Dispatcher(
+        database=parts.database,
+        repository=parts.repository,
+        topics=parts.topics,
+        matches=_matches(parts.repository),
+        answers=answers(planner),
+    )
+
+
+def _sender(parts: Parts) -> Sender:
+
+    settings = parts.settings
+
+    def send(peer: Peer, files: Sequence[bytes]) -> None:
+        dicom.send(peer, files, calling=settings.ae_title)
+
+    return Sender(database=parts.database, retrieve=parts.retrieve, peers=settings.peers, send=send)
+
+
+def _matches(repository: Repository) -> Matches:
+    """Whether a search would find the resource, by the code of search."""
+    return lambda resource, parameters: repository.search_engine.matches(
+        resource, str(resource["resourceType"]), parameters
+    )

@@ -1,0 +1,41 @@
+"""The processes of the server by name; each loads its own parts, and only in its own process."""
+
+from collections.abc import Callable
+
+from server.settings import Settings
+
+
+def processes(settings: Settings) -> dict[str, Callable[[Settings], None]]:
+    """The processes that ``serve`` runs, by name."""
+    entries: dict[str, Callable[[Settings], None]] = {"web": run_web, "dimse": run_dimse, "events": run_events}
+    if settings.worker:
+        entries["analysis"] = run_analysis
+    return entries
+
+
+def run_web(settings: Settings) -> None:
+    """The process that speaks HTTP."""
+    from server.app.web import run
+
+    run(settings)
+
+
+def run_dimse(settings: Settings) -> None:
+    """The process that speaks DICOM's own protocol."""
+    from server.app.dimse import run
+
+    run(settings)
+
+
+def run_events(settings: Settings) -> None:
+    """The process that moves events: quiet studies, plans, notifications, sending."""
+    from server.app.events import run
+
+    run(settings)
+
+
+def run_analysis(settings: Settings) -> None:
+    """A process that runs adapters."""
+    from server.app.analysis import run
+
+    run(settings)

@@ -1,0 +1,53 @@
+"""The process that speaks HTTP: DICOMweb, FHIR, the results page, health."""
+
+from fastapi import FastAPI
+
+from ai_adapters.registry import registry
+from server.app.parts import Parts, compose
+from server.http import dicomweb, fhir, health, page, server
+from server.http.access import AccessOfRequest
+from server.http.dicomweb_services import DicomWeb
+from server.operations.served import served
+from server.settings import Settings
+from server.workflow.results import Label, Results
+
+
+def run(settings: Settings) -> None:
+    """Answers until SIGTERM."""
+    server.serve(web(compose(settings)), settings.host, settings.http_port)
+
+
+def web(parts: Parts) -> FastAPI:
+    """The web application: DICOMweb, FHIR, the results page, health."""
+    access = AccessOfRequest(parts.settings, parts.database)
+    services = DicomWeb(
+        settings=parts.settings,
+        database=parts.database,
+        ingest=parts.ingest,
+        retrieve=parts.retrieve,
+        access=access,
+    )
+    return server.create(
+        [
+            health.router(parts.database.check),
+            dicomweb.router(services),
+            fhir.router(
+                fhir.FhirServices(
+                    repository=parts.repository,
+                    access=access,
+                    base_url=parts.settings.base_url,
+                    operations=served(parts.repository),
+                    topics=tuple(topic.url for topic in parts.topics),
+                )
+            ),
+            page.router(_results(parts), access, parts.settings),
+        ]
+    )
+
+
+def _results(parts: Parts) -> Results:
+    labels = {
+        bundle.manifest.name: Label(title=bundle.manifest.title, intended_use=bundle.manifest.intended_use)
+        for bundle in registry(parts.settings.bundle_folder).bundles()
+    }
+    return Results(parts.database, parts.repository, labels=labels, study_quiet=parts.settings.study_quiet)

@@ -1,0 +1,25 @@
+"""The DICOM half: tables for what it brings, and columns on the tables that were there.
+
+Every statement may meet a schema that has it already: a fresh database got all tables, as they stand now, by 0001.
+"""
+
+from alembic import op
+from sqlalchemy import text
+
+from server.store.tables import metadata
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+#: What is new on tables of 0001; "if not exists" in each.
+STATEMENTS: tuple[str, ...] = ()
+
+
+def upgrade() -> None:
+    """Creates the tables that are missing, then what is missing on the others."""
+    connection = op.get_bind()
+    metadata.create_all(connection, checkfirst=True)
+    for statement in STATEMENTS:
+        connection.execute(text(statement))
