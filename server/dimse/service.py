@@ -73,13 +73,22 @@ class Caller(Protocol):
     def store(self, sop_class: str, sop_instance: str, transfer_syntax: str, data: bytes) -> int:
         """A C-STORE sub-operation on this association (C-GET); ``data`` is the encoded data set. Gives its status."""
 
+    def report(self, abstract_syntax: str, sop_instance: str, event_type: int, dataset: Dataset) -> int:
+        """An N-EVENT-REPORT on this association, its status (PS3.7 10.1.1); Unavailable where it has ended."""
+
+    def extended(self, abstract_syntax: str) -> bytes:
+        """Application information that SOP Class Extended Negotiation agreed on; empty without (PS3.7 D.3.3.5)."""
+
 
 Service = Callable[[Caller, Request], Iterator[Response]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Offer:
-    """A service and the abstract syntaxes under which it is reached."""
+    """A service and the abstract syntaxes under which it is reached.
+
+    A service may go on after its last response, e.g. with an event report: its iterator is always run to the end.
+    """
 
     abstract_syntaxes: tuple[str, ...]
     #: Command Field (0000,0100) of the requests it serves, e.g. 0x0020 C-FIND-RQ.
@@ -89,5 +98,7 @@ class Offer:
     transfer_syntaxes: tuple[str, ...]
     #: Whether the requestor may be SCP of these abstract syntaxes (C-GET's storage contexts).
     roles: bool = False
+    #: Application information that we support; the answer is the request's and ours, bit by bit (PS3.4 C.5.1.1).
+    extended: bytes = b""
     #: Name in Peer.services that a peer needs: echo, store, find, move, get, worklist, commitment, mpps.
     name: str
