@@ -30,9 +30,7 @@ def released(cluster: EmbeddedPostgres) -> Iterator[str]:
         connection.execute(SchemaManager.get_schema().encode())
         connection.execute("insert into tenant (tenant, name) values (1, 'default')")
         connection.execute(
-            connection.execute(
-                "create table alembic_version (version_num varchar(32) constraint alembic_version_pkc primary key)"
-            )
+            "create table alembic_version (version_num varchar(32) constraint alembic_version_pkc primary key)"
         )
         connection.execute("insert into alembic_version values ('0001')")
     yield url
