@@ -37,8 +37,9 @@ class Response:
     """One response message: the status, and what goes with it."""
 
     status: int
-    #: The identifier or attribute list, if the service gives one; encoded in the request's transfer syntax.
-    dataset: Dataset | None = None
+    #: The identifier or attribute list, if the service gives one: to be encoded in the request's transfer syntax, or
+    #: bytes that are already.
+    dataset: Dataset | bytes | None = None
     #: Error Comment (0000,0902); cut to 64 characters. Never patient data.
     comment: str = ""
     #: Further elements of the command set by keyword, e.g. NumberOfRemainingSuboperations.
