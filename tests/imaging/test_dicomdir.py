@@ -1,0 +1,115 @@
+"""A DICOMDIR of ours as others read it: pydicom's FileSet, and dcmtk."""
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+from pydicom.fileset import FileSet
+
+from server.errors import BadRequest
+from server.imaging import guard
+from server.imaging.dataset import Attributes
+from server.imaging.dicomdir import _KEYS, _RECORD_OF, dicomdir
+from server.imaging.guard import GuardLimits
+
+
+def _header(file: bytes) -> Attributes:
+    meta, _reader, attributes = guard.read(file, 0, len(file), GuardLimits())
+    return attributes | {"00020010": {"vr": "UI", "Value": [meta.transfer_syntax]}}
+
+
+def _write(folder: Path, files: list[bytes]) -> Path:
+    entries = []
+    for number, file in enumerate(files):
+        path = ("DICOM", f"IM{number:06d}")
+        (folder / "DICOM").mkdir(exist_ok=True)
+        folder.joinpath(*path).write_bytes(file)
+        entries.append((path, _header(file)))
+    (folder / "DICOMDIR").write_bytes(dicomdir(entries))
+    return folder / "DICOMDIR"
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[[Path], FileSet]]:
+    """Opens file-sets with pydicom, and removes the folders that it keeps for changes."""
+    kept: list[FileSet] = []
+
+    def open_set(path: Path) -> FileSet:
+        kept.append(FileSet(path))
+        return kept[-1]
+
+    yield open_set
+    for one in kept:
+        one._tmpdir.cleanup()
+
+
+Opened = Callable[[Path], FileSet]
+
+
+def test_pydicom_finds_every_file_and_its_identity(tmp_path: Path, make_instance: Any, opened: Opened) -> None:
+    files = [
+        make_instance(number, study=study, PatientName="Wang^XiaoDong=王^小东", SpecificCharacterSet="ISO_IR 192")
+        for study in ("1.2.3", "1.2.4")
+        for number in (1, 2, 3)
+    ]
+    files.append(make_instance(9, study="1.2.5", PatientID="P2", syntax="1.2.840.10008.1.2"))
+    found = opened(_write(tmp_path, files))
+    assert sorted(str(one.SOPInstanceUID) for one in found) == sorted(
+        str(pydicom.dcmread(BytesIO(file)).SOPInstanceUID) for file in files
+    )
+    assert found.find_values("PatientID") == ["P1", "P2"]
+    assert str(found.find_values("PatientName")[0]) == "Wang^XiaoDong=王^小东"
+    assert {one.path for one in found} == {str(tmp_path / "DICOM" / f"IM{n:06d}") for n in range(7)}
+    assert {one.load().SOPInstanceUID for one in found} == {one.SOPInstanceUID for one in found}
+    assert [one.ReferencedTransferSyntaxUIDInFile for one in found][-1] == "1.2.840.10008.1.2"
+
+
+def test_missing_keys_have_stand_ins(tmp_path: Path, make_instance: Any, opened: Opened) -> None:
+    bare = dict.fromkeys(
+        ("PatientID", "StudyDate", "StudyTime", "StudyID", "SeriesNumber", "InstanceNumber", "Modality")
+    )
+    found = opened(_write(tmp_path, [make_instance(1, **bare)]))
+    (one,) = found
+    assert (one.PatientID, one.StudyDate, one.Modality) == ("NONE", "19000101", "UNKNOWN")
+
+
+def test_every_record_type_is_written_as_pydicom_reads_it(tmp_path: Path, make_instance: Any) -> None:
+    classes = {kind: uid for uid, kind in _RECORD_OF.items()}
+    assert set(classes) <= set(_KEYS)
+    assert len(_RECORD_OF) > 60
+    files = [
+        make_instance(number, SOPClassUID=uid, SeriesInstanceUID=f"1.2.3.{number}")
+        for number, uid in enumerate(classes.values(), 1)
+    ]
+    directory = pydicom.dcmread(_write(tmp_path, files))
+    assert [item.DirectoryRecordType for item in directory.DirectoryRecordSequence if "ReferencedFileID" in item] == (
+        list(classes)
+    )
+    for item in directory.DirectoryRecordSequence:
+        assert [element.tag for element in item] == sorted(element.tag for element in item)
+
+
+def test_an_empty_directory_can_be_read() -> None:
+    assert list(pydicom.dcmread(BytesIO(dicomdir([]))).DirectoryRecordSequence) == []
+
+
+@pytest.mark.parametrize("path", [(), ("lower",), ("TOOLONGNAME",), ("A",) * 9, ("A.DCM",), ("",)])
+def test_a_file_id_that_no_medium_takes_is_refused(path: tuple[str, ...], make_instance: Any) -> None:
+    with pytest.raises(BadRequest):
+        dicomdir([(path, _header(make_instance()))])
+
+
+@pytest.mark.peer
+def test_dcmtk_takes_it_as_it_is(tmp_path: Path, make_instance: Any) -> None:
+    program = shutil.which("dcmdump")
+    if program is None:
+        pytest.skip("dcmtk is not installed")
+    path = _write(tmp_path, [make_instance(n) for n in (1, 2)])
+    done = subprocess.run([program, "+E", str(path)], capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stderr
+    assert done.stdout.count("DirectoryRecordType") == 5
