@@ -34,6 +34,10 @@ def _write(folder: Path, files: list[bytes]) -> Path:
     return folder / "DICOMDIR"
 
 
+#: A FileSet makes a temporary folder twice and forgets the first.
+pytestmark = pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")
+
+
 @pytest.fixture
 def opened() -> Iterator[Callable[[Path], FileSet]]:
     """Opens file-sets with pydicom, and removes the folders that it keeps for changes."""
