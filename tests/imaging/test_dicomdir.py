@@ -2,7 +2,8 @@
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -34,22 +35,22 @@ def _write(folder: Path, files: list[bytes]) -> Path:
     return folder / "DICOMDIR"
 
 
-#: A FileSet makes a temporary folder twice and forgets the first.
-pytestmark = pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")
+class _Folder:
+    """pydicom makes its temporary folder twice and cleans up once; pytest cleans up these."""
+
+    def __init__(self, where: Path) -> None:
+        self.name = tempfile.mkdtemp(dir=where)
+
+    def cleanup(self) -> None:
+        """Left to pytest."""
 
 
 @pytest.fixture
-def opened() -> Iterator[Callable[[Path], FileSet]]:
-    """Opens file-sets with pydicom, and removes the folders that it keeps for changes."""
-    kept: list[FileSet] = []
-
-    def open_set(path: Path) -> FileSet:
-        kept.append(FileSet(path))
-        return kept[-1]
-
-    yield open_set
-    for one in kept:
-        one._tmpdir.cleanup()
+def opened(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], FileSet]:
+    """Opens file-sets with pydicom."""
+    where = tmp_path_factory.mktemp("fileset")
+    monkeypatch.setattr("pydicom.fileset.TemporaryDirectory", lambda: _Folder(where))
+    return FileSet
 
 
 Opened = Callable[[Path], FileSet]
