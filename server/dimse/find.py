@@ -1,0 +1,105 @@
+"""C-FIND of the Query/Retrieve service class, Patient Root and Study Root (PS3.4 C.4.1)."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from server.dimse import identifier as wire
+from server.dimse.failure import CANCELLED, DOES_NOT_MATCH, failure
+from server.dimse.service import Caller, Offer, Request, Response
+from server.errors import BadRequest, HutongError
+from server.imaging import attributes as read
+from server.imaging.dataset import Attributes
+from server.security.access import Access
+
+C_FIND_RQ = 0x0020
+SUCCESS, PENDING, PENDING_WITH_WARNING = 0x0000, 0xFF00, 0xFF01
+#: PS3.4 table C.5.1.1-1 (SOP Class Extended Negotiation): relational queries; the others we don't offer.
+RELATIONAL = b"\x01"
+
+#: The levels of each information model (PS3.4 C.6), by SOP class.
+LEVELS: Mapping[str, tuple[str, ...]] = {
+    "1.2.840.10008.5.1.4.1.2.1.1": ("PATIENT", "STUDY", "SERIES", "IMAGE"),
+    "1.2.840.10008.5.1.4.1.2.2.1": ("STUDY", "SERIES", "IMAGE"),
+    "1.2.840.10008.5.1.4.1.2.3.1": ("PATIENT", "STUDY"),
+}
+#: The unique key of each level (PS3.4 C.6.1.1, C.6.2.1).
+UNIQUE: Mapping[str, str] = {"PATIENT": "00100020", "STUDY": "0020000D", "SERIES": "0020000E", "IMAGE": "00080018"}
+LEVEL, AVAILABILITY, RETRIEVE_AE = "00080052", "00080056", "00080054"
+_TIMEZONE, _CHARACTER_SET = "00080201", "00080005"
+#: What is no key but says how the identifier is to be read.
+_ABOUT = frozenset({LEVEL, _CHARACTER_SET, _TIMEZONE, AVAILABILITY, RETRIEVE_AE})
+
+#: What matches, one data set each: (access, level, keys). Raises BadRequest naming the key.
+Find = Callable[[Access, str, Attributes], Iterator[Attributes]]
+#: Those of the keys that the level can't be searched by.
+Ignored = Callable[[str, Attributes], frozenset[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """The service."""
+
+    find: Find
+    ignored: Ignored
+    #: Our AE title, from which what is found can be retrieved.
+    title: str
+
+    def offer(self) -> Offer:
+        """Its place among the services."""
+        return Offer(
+            abstract_syntaxes=tuple(LEVELS),
+            commands=(C_FIND_RQ,),
+            serve=self.serve,
+            transfer_syntaxes=wire.TRANSFER_SYNTAXES,
+            extended=RELATIONAL,
+            name="find",
+        )
+
+    def serve(self, caller: Caller, request: Request) -> Iterator[Response]:
+        """One pending response for each match, then the end."""
+        try:
+            identifier = wire.decode(request)
+            level = level_of(request, identifier)
+            yield from self._matches(caller, request, level, identifier)
+        except HutongError as error:
+            yield failure(error, otherwise=DOES_NOT_MATCH if _is_about_level(error) else 0xC000)
+
+    def _matches(self, caller: Caller, request: Request, level: str, identifier: Attributes) -> Iterator[Response]:
+        asked = wire.character_set(identifier)
+        keys = {tag: element for tag, element in identifier.items() if tag not in _ABOUT}
+        status = PENDING_WITH_WARNING if self.ignored(level, keys) else PENDING
+        for found in self.find(caller.access, level, keys):
+            if caller.cancelled(request.message_id):
+                yield Response(status=CANCELLED)
+                return
+            answer = self._answer(level, identifier, found)
+            yield Response(status=status, dataset=wire.encode(request, answer, asked))
+        yield Response(status=SUCCESS)
+
+    def _answer(self, level: str, identifier: Attributes, found: Attributes) -> Attributes:
+        """The keys that were asked for, those without a value empty, and what every answer says."""
+        answer = {tag: found.get(tag, {"vr": element["vr"]}) for tag, element in identifier.items()}
+        for above in list(UNIQUE)[: list(UNIQUE).index(level) + 1]:
+            if UNIQUE[above] in found:
+                answer[UNIQUE[above]] = found[UNIQUE[above]]
+        answer[LEVEL] = {"vr": "CS", "Value": [level]}
+        answer[RETRIEVE_AE] = {"vr": "AE", "Value": [self.title]}
+        answer[AVAILABILITY] = {"vr": "CS", "Value": ["ONLINE"]}
+        if found.get(_TIMEZONE, {}).get("Value"):
+            answer[_TIMEZONE] = found[_TIMEZONE]
+        else:
+            answer.pop(_TIMEZONE, None)
+        return answer
+
+
+def level_of(request: Request, identifier: Attributes) -> str:
+    """Query/Retrieve Level, one of the information model's; raises BadRequest."""
+    level = read.text(identifier, LEVEL).upper()
+    levels = next(levels for model, levels in LEVELS.items() if request.abstract_syntax[:-1] == model[:-1])
+    if level not in levels:
+        raise BadRequest(f"QueryRetrieveLevel must be one of {', '.join(levels)}.", expression="QueryRetrieveLevel")
+    return level
+
+
+def _is_about_level(error: HutongError) -> bool:
+    return isinstance(error, BadRequest) and error.issues[0].expression == "QueryRetrieveLevel"
