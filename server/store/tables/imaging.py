@@ -6,6 +6,7 @@ a second column; ``COLLATE "C"`` lets prefix patterns use the index.
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     ForeignKeyConstraint,
@@ -72,6 +73,8 @@ study = Table(
     Column("series_count", Integer, nullable=False, server_default=text("0")),
     Column("instance_count", Integer, nullable=False, server_default=text("0")),
     Column("attributes", LargeBinary, nullable=False),
+    # Whether it may be neither changed nor deleted; study_lock says why.
+    Column("locked", Boolean, nullable=False, server_default=text("false")),
     _now("created"),
     ForeignKeyConstraint(["tenant", "patient"], ["patient.tenant", "patient.patient"]),
     Index("ix_study_patient", "tenant", "patient"),
@@ -113,6 +116,12 @@ pack = Table(
     # Name of the key that the bytes are encrypted with; empty for none.
     _text("encryption_key"),
     _now("created"),
+    # Bytes of instances that were deleted since.
+    Column("removed", BigInteger, nullable=False, server_default=text("0")),
+    # When the last instance left it; the file follows when no reader can still mean it.
+    Column("retired", DateTime(timezone=True)),
+    # When every instance in it was last read and found as it came.
+    Column("verified", DateTime(timezone=True)),
 )
 
 instance = Table(
@@ -149,6 +158,7 @@ instance = Table(
     Index("ix_instance_series", "tenant", "series", "instance_number"),
     Index("ix_instance_study", "tenant", "study"),
     Index("ix_instance_sop_class", "tenant", "sop_class"),
+    Index("ix_instance_pack", "tenant", "pack"),
 )
 
 study_activity = Table(

@@ -14,7 +14,13 @@ branch_labels = None
 depends_on = None
 
 #: What is new on tables of 0001; "if not exists" in each.
-STATEMENTS: tuple[str, ...] = ()
+STATEMENTS: tuple[str, ...] = (
+    "alter table pack add column if not exists removed bigint not null default 0",
+    "alter table pack add column if not exists retired timestamptz",
+    "alter table pack add column if not exists verified timestamptz",
+    "alter table study add column if not exists locked boolean not null default false",
+    "create index if not exists ix_instance_pack on instance (tenant, pack)",
+)
 
 
 def upgrade() -> None:
