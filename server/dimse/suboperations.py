@@ -101,8 +101,9 @@ class Sending:
             # PS3.7 annex C.5.12: the destination has no presentation context for it.
             return 0x0122
         written = self.transcode(file, target)
-        start = read_meta(written, 0, len(written)).dataset_offset
-        return destination.store(place.sop_class, place.instance, target, written[start:])
+        meta = read_meta(written, 0, len(written))
+        data = written[meta.dataset_offset :]
+        return destination.store(place.sop_class, place.instance, meta.transfer_syntax, data)
 
 
 def ended(request: Request, progress: Progress, *, status: int | None = None, comment: str = "") -> Response:
