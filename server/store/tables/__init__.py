@@ -1,6 +1,16 @@
 """Every table, in one MetaData; a module per area. Every key leads with the tenant."""
 
-from server.store.tables import analyses, archive, events, extended_tags, imaging, resources, security
+from server.store.tables import analyses, archive, events, extended_tags, forwarding, imaging, resources, security
 from server.store.tables.metadata import metadata
 
-__all__ = ["analyses", "archive", "events", "extended_tags", "imaging", "metadata", "resources", "security"]
+__all__ = [
+    "analyses",
+    "archive",
+    "events",
+    "extended_tags",
+    "forwarding",
+    "imaging",
+    "metadata",
+    "resources",
+    "security",
+]

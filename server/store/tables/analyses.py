@@ -1,4 +1,4 @@
-"""Analyses by their key, and what is to be sent on to peers."""
+"""Analyses by their key."""
 
 from sqlalchemy import Column, DateTime, Float, Index, Integer, LargeBinary, Table, Text, text
 
@@ -30,16 +30,3 @@ analysis = Table(
 )
 Index("ix_analysis_sr_instance", analysis.c.tenant, analysis.c.sr_instance)
 Index("ix_analysis_study", analysis.c.tenant, analysis.c.study, analysis.c.adapter, analysis.c.claimed)
-
-#: One instance on its way to one peer.
-sending = Table(
-    "sending",
-    metadata,
-    Column("tenant", Integer, primary_key=True),
-    Column("peer", Text, primary_key=True),
-    Column("instance", Text, primary_key=True),
-    Column("study", Text, nullable=False),
-    Column("attempts", Integer, nullable=False, server_default=text("0")),
-    Column("last_error", Text, nullable=False, server_default=""),
-    Column("sent", DateTime(timezone=True)),
-)

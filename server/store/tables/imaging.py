@@ -171,5 +171,8 @@ study_activity = Table(
     # Counts the changes; the sweeper notes in ``dispatched`` up to which one it deferred "study-changed".
     Column("revision", BigInteger, nullable=False, server_default=text("1")),
     Column("dispatched", BigInteger, nullable=False, server_default=text("0")),
+    # Up to which change the forwarding rules for single instances were asked.
+    Column("forwarded", BigInteger, nullable=False, server_default=text("0")),
+    Index("ix_study_activity_unforwarded", "last_seen", postgresql_where=text("forwarded < revision")),
     Index("ix_study_activity_open", "last_seen", postgresql_where=text("dispatched < revision")),
 )

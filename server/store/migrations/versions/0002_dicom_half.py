@@ -20,6 +20,16 @@ STATEMENTS: tuple[str, ...] = (
     "alter table pack add column if not exists verified timestamptz",
     "alter table study add column if not exists locked boolean not null default false",
     "create index if not exists ix_instance_pack on instance (tenant, pack)",
+    "alter table sending add column if not exists rule text not null default ''",
+    "alter table sending add column if not exists committed timestamptz",
+    "alter table sending add column if not exists dropped timestamptz",
+    "update sending set rule = 'results' where rule = ''",
+    "create index if not exists ix_sending_delivery on sending (tenant, peer, study, rule)",
+    "insert into delivery (tenant, peer, study, rule) select distinct tenant, peer, study, rule from sending "
+    "where sent is null on conflict do nothing",
+    "alter table study_activity add column if not exists forwarded bigint not null default 0",
+    "update study_activity set forwarded = revision",
+    "create index if not exists ix_study_activity_unforwarded on study_activity (last_seen) where forwarded < revision",
 )
 
 
