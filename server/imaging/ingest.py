@@ -18,6 +18,7 @@ from server.imaging.index import Place, Rows, rows
 from server.imaging.sameness import content_digest
 from server.security.access import Access
 from server.store import instances as store
+from server.store.arrivals import Arrival, Arrivals
 from server.store.database import Database, UnitOfWork
 from server.store.packs import Packs, PackWriter
 
@@ -86,6 +87,7 @@ class Ingest:
         self._packs = packs
         self._limits = limits
         self._zone = zone
+        self._arrivals = Arrivals(database)
 
     def writer(self, access: Access) -> PackWriter:
         """A pack that several calls of ``receive`` may share, e.g. one association's."""
@@ -105,7 +107,7 @@ class Ingest:
             if pack is not None:
                 went_on = self._batch(access, source, pack, study, outcome)
             else:
-                with self.writer(access) as own:
+                with self._packs.lend(access.tenant) as own:
                     went_on = self._batch(access, source, own, study, outcome)
             if not went_on:
                 return outcome
@@ -182,12 +184,28 @@ class Ingest:
             outcome.refused.append(_refusal(_DUPLICATE, second.accepted))
 
     def _commit(self, access: Access, pack: PackWriter, candidates: dict[str, _Candidate], outcome: Outcome) -> None:
+        start = pack.synced
+        # Nothing becomes durable that nobody could enter.
+        self._arrivals.reach()
+        pack.sync()
+        arrivals = [Arrival(row=c.rows.instance, patient=c.rows.patient.patient) for c in candidates.values()]
+        new = self._arrivals.add(access.tenant, arrivals)
+        outcome.stored += [candidates[uid].accepted for uid in candidates if uid in new]
+        if len(new) == len(candidates):
+            return
+        stored = len(outcome.stored)
+        self._commit_odd(access, pack, {uid: c for uid, c in candidates.items() if uid not in new}, outcome)
+        if not new and len(outcome.stored) == stored:
+            pack.forget(start)
+
+    def _commit_odd(
+        self, access: Access, pack: PackWriter, candidates: dict[str, _Candidate], outcome: Outcome
+    ) -> None:
+        """Those that open a series, are stored already, or contradict what is."""
         with self._database.unit_of_work() as uow:
             fresh = self._settle_known(uow, access, pack, candidates, outcome)
         if not fresh:
-            pack.take_back(pack.synced)
             return
-        pack.sync()
         settled = self._enter_patiently(access, pack, fresh)
         outcome.stored += settled.stored
         outcome.already += settled.already

@@ -120,11 +120,24 @@ _INTEGERS = frozenset(
 _BYTES = frozenset({"attributes", "sha256", "metadata"})
 
 
+def column_types(kind: type[Any]) -> dict[str, str]:
+    """The row's columns in their order, with PostgreSQL's types."""
+    return {
+        f.name: "bigint"
+        if f.name in _INTEGERS
+        else "bytea"
+        if f.name in _BYTES
+        else "timestamptz"
+        if f.name == "started"
+        else "text"
+        for f in fields(kind)
+    }
+
+
 def _insert(kind: type[Any], table: str, key: str) -> str:
     """An insert of any number of rows by arrays, that skips keys that are there and names those that were not."""
-    names = [f.name for f in fields(kind)]
-    types = {name: "bigint" if name in _INTEGERS else "bytea" if name in _BYTES else "text" for name in names}
-    types["started"] = "timestamptz"
+    types = column_types(kind)
+    names = list(types)
     columns = ", ".join(f'"{name}"' for name in names)
     arrays = ", ".join(f"%b::{types[name]}[]" for name in names)
     return (

@@ -4,9 +4,13 @@ A pack's name is random and our own; no identifier from outside becomes part of 
 which pack an instance is, so giving one back is a ranged read. What a killed request leaves is an unreferenced pack.
 """
 
+import fcntl
 import os
+import threading
+import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from mmap import ACCESS_READ, ALLOCATIONGRANULARITY, mmap
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +20,10 @@ from server.errors import BadRequest, NotFound, Unavailable
 _CHUNK = 1 << 20
 #: A pack that has grown beyond this takes no further instance, bytes.
 FULL = 1 << 30
+#: Seconds after which a pack that lies idle is not written to again.
+_STALE = 60.0
+#: macOS knows fsync alone.
+_sync_file = getattr(os, "fdatasync", os.fsync)
 
 
 class PackWriter:
@@ -32,6 +40,8 @@ class PackWriter:
         self._missing = [f for f in (self._path.parent, *self._path.parent.parents) if not f.exists()]
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._file = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        # For as long as it is open: compaction leaves it alone, see ``Packs.is_open``.
+        fcntl.flock(self._file, fcntl.LOCK_EX)
 
     def append(self, data: bytes | memoryview) -> None:
         """Adds bytes at the end; raises Unavailable when the disk takes no more."""
@@ -48,16 +58,21 @@ class PackWriter:
         """Forgets what was appended since ``position``; nothing that is durable."""
         if position < self.synced:
             raise ValueError("Durable bytes are not taken back.")
+        self.forget(position)
+
+    def forget(self, position: int) -> None:
+        """The same, durable or not: for bytes that no committed row names."""
         os.ftruncate(self._file, position)
         os.lseek(self._file, position, os.SEEK_SET)
         self.position = position
+        self.synced = min(self.synced, position)
 
     def sync(self) -> None:
         """Makes everything appended durable: the file, and its folder when it is new."""
         if self.synced == self.position:
             return
         try:
-            os.fsync(self._file)
+            _sync_file(self._file)
             if not self.synced:
                 for folder in {self._path.parent, *(missing.parent for missing in self._missing)}:
                     _sync_folder(folder)
@@ -90,6 +105,9 @@ class Packs:
         if "://" in blobs and not blobs.startswith("file://"):
             raise BadRequest(f"Packs can't be kept at {blobs} yet; set a folder.", expression="blob_url")
         self._root = Path(blobs.removeprefix("file://"))
+        self._lock = threading.Lock()
+        #: Open packs that nobody writes to now, with the moment of their return.
+        self._idle: list[tuple[float, PackWriter]] = []
 
     def writer(self, tenant: int) -> PackWriter:
         """A new, empty pack."""
@@ -97,6 +115,53 @@ class Packs:
             return PackWriter(self._root / str(tenant) / "packs", self._root, tenant)
         except OSError as error:
             raise Unavailable(f"No pack can be opened: {error.strerror}; free space and send again.") from error
+
+    @contextmanager
+    def lend(self, tenant: int) -> Iterator[PackWriter]:
+        """A pack for one request alone; the next request goes on in it, so that not each one makes a file."""
+        writer = self._take(tenant) or self.writer(tenant)
+        sound = False
+        try:
+            yield writer
+            # What a failed write left behind the durable part is not built upon.
+            sound = 0 < writer.synced == writer.position < FULL
+        finally:
+            if sound:
+                with self._lock:
+                    self._idle.append((time.monotonic(), writer))
+            else:
+                writer.close()
+
+    def is_open(self, tenant: int, pack: str) -> bool:
+        """Whether some process of ours may still add to this pack."""
+        file = self._open(tenant, pack)
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(file)
+        return False
+
+    def close(self) -> None:
+        """Closes the packs that lie idle."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for _, writer in idle:
+            writer.close()
+
+    def _take(self, tenant: int) -> PackWriter | None:
+        """The idle pack that was used last; stale ones are closed."""
+        with self._lock:
+            now = time.monotonic()
+            stale = [writer for since, writer in self._idle if now - since > _STALE]
+            self._idle = [(since, writer) for since, writer in self._idle if now - since <= _STALE]
+            taken = next((pair for pair in reversed(self._idle) if pair[1].tenant == tenant), None)
+            if taken is not None:
+                self._idle.remove(taken)
+        for writer in stale:
+            writer.close()
+        return taken[1] if taken else None
 
     def read(self, tenant: int, pack: str, offset: int, length: int) -> bytes:
         """``length`` bytes from ``offset``."""

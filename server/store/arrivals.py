@@ -1,0 +1,161 @@
+"""Instances into series that are there already: one statement, one transaction, for all who wait at that moment.
+
+Most instances belong to a series that an earlier one has opened. For them the index, the counts, the audit and the
+study's activity take one round trip. What the statement leaves out (a new series, an instance that is there already,
+another patient) is for the longer way of ``server.store.instances``.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
+
+import psycopg
+
+from server.errors import Conflict, HutongError
+from server.store.database import Database
+from server.store.instances import InstanceRow, column_types
+
+#: Instances of one transaction; beyond it the senders that wait make the next one.
+_MOST = 512
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arrival:
+    """One instance, its bytes durable, and the patient whom its study must belong to."""
+
+    row: InstanceRow
+    patient: str
+
+
+_COLUMNS = [f.name for f in fields(InstanceRow)]
+_VALUES = attrgetter(*_COLUMNS)
+_NAMES = ", ".join(f'"{name}"' for name in _COLUMNS)
+_ARRAYS = ", ".join(f"%b::{kind}[]" for kind in column_types(InstanceRow).values())
+_STATEMENT = f"""
+with new ({_NAMES}, patient) as (select * from unnest({_ARRAYS}, %b::text[])),
+packs as (insert into pack (tenant, pack) select distinct %b::integer, pack from new on conflict do nothing),
+fresh as (
+    insert into instance (tenant, {_NAMES}) select s.tenant, {", ".join(f'new."{name}"' for name in _COLUMNS)} from new
+    join series s on s.tenant = %b and s.series = new.series and s.study = new.study
+    join study t on t.tenant = s.tenant and t.study = new.study and t.patient = new.patient
+    order by new.instance on conflict do nothing returning tenant, instance, series, study, sop_class, sender
+),
+audited as (
+    insert into audit (tenant, who, action, type, id, version)
+    select tenant, sender, 'create', 'SOPInstance', instance, 1 from fresh
+),
+counted as (
+    update series s set instance_count = s.instance_count + n.n
+    from (select tenant, series, count(*) n from fresh group by 1, 2) n
+    where s.tenant = n.tenant and s.series = n.series
+),
+summed as (
+    update study t set instance_count = t.instance_count + n.n,
+        sop_classes = case when n.classes <@ t.sop_classes then t.sop_classes
+            else array(select distinct c from unnest(t.sop_classes || n.classes) c order by 1) end
+    from (select tenant, study, count(*) n, array_agg(distinct sop_class) classes from fresh group by 1, 2) n
+    where t.tenant = n.tenant and t.study = n.study
+),
+touched as (
+    insert into study_activity as a (tenant, study) select distinct tenant, study from fresh order by study
+    on conflict (tenant, study) do update set last_seen = clock_timestamp(), revision = a.revision + 1
+)
+select instance from fresh
+"""
+
+
+@dataclass(kw_only=True, slots=True)
+class _Waiting:
+    """One sender's instances."""
+
+    tenant: int
+    arrivals: Sequence[Arrival]
+    #: Set when its answer is there, or when it is its turn to lead.
+    woken: threading.Event = field(default_factory=threading.Event)
+    new: frozenset[str] | None = None
+    error: HutongError | None = None
+
+
+class Arrivals:
+    """Takes instances of many senders at once: the first who comes commits for all who wait with it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._queue: deque[_Waiting] = deque()
+        self._led = False
+
+    def reach(self) -> None:
+        """Raises Unavailable when the database is known to be away."""
+        with self._database.statement():
+            pass
+
+    def add(self, tenant: int, arrivals: Sequence[Arrival]) -> frozenset[str]:
+        """Commits those that it can; gives their SOP Instance UIDs. Raises Unavailable: then nothing is certain."""
+        mine = _Waiting(tenant=tenant, arrivals=arrivals)
+        with self._lock:
+            self._queue.append(mine)
+            leads, self._led = not self._led, True
+        if not leads:
+            mine.woken.wait()
+        if mine.new is None and mine.error is None:
+            self._lead(mine)
+        if mine.error is not None:
+            raise mine.error
+        return mine.new or frozenset()
+
+    def _lead(self, mine: _Waiting) -> None:
+        """Commits for everybody who waits, then hands the lead on."""
+        with self._lock:
+            group = self._group(mine.tenant)
+        try:
+            self._commit(mine.tenant, group)
+        finally:
+            with self._lock:
+                following = self._queue[0] if self._queue else None
+                self._led = following is not None
+            for waiting in group:
+                waiting.woken.set()
+            if following is not None:
+                following.woken.set()
+
+    def _group(self, tenant: int) -> list[_Waiting]:
+        """Takes those of one tenant off the queue, first come first; the leader is always the first."""
+        group: list[_Waiting] = []
+        size = 0
+        while self._queue and self._queue[0].tenant == tenant:
+            size += len(self._queue[0].arrivals)
+            if group and size > _MOST:
+                break
+            group.append(self._queue.popleft())
+        return group
+
+    def _commit(self, tenant: int, group: list[_Waiting]) -> None:
+        new: frozenset[str] = frozenset()
+        error: HutongError | None = None
+        try:
+            new = self._execute(tenant, [arrival for waiting in group for arrival in waiting.arrivals])
+        except Conflict:
+            # The longer way tries again, each sender alone.
+            pass
+        except HutongError as failure:
+            error = failure
+        finally:
+            for waiting in group:
+                waiting.new = new.intersection(arrival.row.instance for arrival in waiting.arrivals)
+                waiting.error = error
+
+    def _execute(self, tenant: int, arrivals: Sequence[Arrival]) -> frozenset[str]:
+        columns = [list(column) for column in zip(*(_VALUES(arrival.row) for arrival in arrivals), strict=True)]
+        patients = [arrival.patient for arrival in arrivals]
+        with self._database.statement() as connection:
+            try:
+                found = connection.execute(_STATEMENT, (*columns, patients, tenant, tenant), prepare=True).fetchall()
+            except psycopg.OperationalError:
+                raise
+            except psycopg.Error:
+                # E.g. the series was deleted in this moment: the longer way tells whose instance it is, and why.
+                return frozenset()
+        return frozenset(row[0] for row in found)
