@@ -22,7 +22,7 @@ def group() -> None:
 
 @app.command("create")
 def create(
-    scope: Annotated[list[str], typer.Option(help="read, write or admin; repeat for several.")],
+    scope: Annotated[list[str], typer.Option(help="read, write, delete or admin; repeat for several.")],
     name: Annotated[str, typer.Option(help="Who will carry it; appears in the audit.")] = "token",
     data: Annotated[Path | None, typer.Option(help="Data folder of the server.")] = None,
     as_json: AsJson = False,

@@ -10,7 +10,7 @@ from server.store.database import Database
 
 #: Set by the results page's sign-in; SameSite=Strict and good for reading only: no foreign page can write by it.
 COOKIE = "hutong_token"
-_EVERYTHING = frozenset({"read", "write", "admin"})
+_EVERYTHING = frozenset({"read", "write", "delete", "admin"})
 
 
 class AccessOfRequest:

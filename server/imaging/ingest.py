@@ -6,13 +6,14 @@ changes nothing; another content under a known SOP Instance UID is refused and t
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from itertools import islice
 
 from server.errors import BadInstance, Conflict, DuplicateInstance, Unavailable
 from server.imaging import guard
+from server.imaging.admission import LOCKED, Admission
 from server.imaging.guard import GuardLimits, Sound
 from server.imaging.index import Place, Rows, rows
 from server.imaging.sameness import content_digest
@@ -82,11 +83,19 @@ class _Candidate:
 class Ingest:
     """Takes instances in."""
 
-    def __init__(self, database: Database, packs: Packs, limits: GuardLimits, zone: tzinfo) -> None:
+    def __init__(
+        self,
+        database: Database,
+        packs: Packs,
+        limits: GuardLimits,
+        zone: tzinfo,
+        admission: Admission | None = None,
+    ) -> None:
         self._database = database
         self._packs = packs
         self._limits = limits
         self._zone = zone
+        self._admission = admission or Admission()
         self._arrivals = Arrivals(database)
 
     def writer(self, access: Access) -> PackWriter:
@@ -118,9 +127,12 @@ class Ingest:
         """Takes up to BATCH instances through guard, pack and transaction; whether there may be more."""
         candidates: dict[str, _Candidate] = {}
         taken = 0
+        no_room = self._admission.check_room(self._database, access)
         for received in islice(source, BATCH):
             taken += 1
             try:
+                if no_room is not None:
+                    raise no_room
                 candidate = self._write(access, received, pack, study)
                 first = candidates.get(candidate.accepted.sop_instance)
                 if first is None:
@@ -258,14 +270,23 @@ class Ingest:
     ) -> None:
         """The transaction: every row that the new instances cause."""
         tenant = access.tenant
+        looked = self._admission.look(uow, access, [c.rows.instance for c in fresh])
+        for candidate in fresh:
+            if (error := looked.refused.get(candidate.accepted.sop_instance)) is not None:
+                outcome.refused.append(_refusal(error, candidate.accepted))
+        fresh = [c for c in fresh if c.accepted.sop_instance not in looked.refused]
         # Of several instances of a study the first received speaks for it, hence the reversed order below.
         store.add_pack(uow, tenant, pack.pack)
         store.add(uow, tenant, list({c.rows.patient.patient: c.rows.patient for c in reversed(fresh)}.values()))
         store.add(uow, tenant, list({c.rows.study.study: c.rows.study for c in reversed(fresh)}.values()))
         patients = store.lock_studies(uow, tenant, {c.rows.study.study for c in fresh})
+        _not_deleted(patients, {c.rows.study.study for c in fresh})
         fresh = _keep(fresh, lambda c: patients[c.rows.study.study] == c.rows.study.patient, _OTHER_PATIENT, outcome)
+        locked = self._admission.locked(uow, access, patients)
+        fresh = _keep(fresh, lambda c: c.rows.study.study not in locked, LOCKED, outcome)
         store.add(uow, tenant, list({c.rows.series.series: c.rows.series for c in reversed(fresh)}.values()))
         studies = store.studies_of_series(uow, tenant, {c.rows.series.series for c in fresh})
+        _not_deleted(studies, {c.rows.series.series for c in fresh})
         fresh = _keep(fresh, lambda c: studies[c.rows.series.series] == c.rows.series.study, _OTHER_STUDY, outcome)
         added = store.add(uow, tenant, [c.rows.instance for c in fresh])
         new = [c.rows.instance for c in fresh if c.accepted.sop_instance in added]
@@ -278,6 +299,7 @@ class Ingest:
             store.count(uow, tenant, new)
             store.touch(uow, tenant, (row.study for row in new))
             store.note_stored(uow, tenant, access.who, [row.instance for row in new])
+            self._admission.settle(uow, access, new, looked.late)
 
 
 _DUPLICATE = DuplicateInstance(
@@ -294,6 +316,12 @@ _OTHER_STUDY = BadInstance(
     expression="0020000E",
     reason=0x0110,
 )
+
+
+def _not_deleted(found: Mapping[str, str], wanted: Set[str]) -> None:
+    """Raises Conflict where a study was deleted between our look and our hold: what is refused must be so for good."""
+    if wanted - found.keys():
+        raise Conflict("The study or series was deleted at this moment; send again.")
 
 
 def _keep(

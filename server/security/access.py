@@ -14,7 +14,7 @@ class Access:
     #: Who, as it goes into the audit: a token's name, an AE title, "system".
     who: str
     tenant: int = DEFAULT_TENANT
-    #: "read", "write", "admin"; SMART scopes come behind the same field.
+    #: "read", "write", "delete", "admin"; SMART scopes come behind the same field.
     scopes: frozenset[str] = frozenset({"read"})
     purpose: str = "TREAT"
 
@@ -26,4 +26,4 @@ class Access:
 
 def system(tenant: int = DEFAULT_TENANT) -> Access:
     """The server's own access, for jobs."""
-    return Access(who="system", tenant=tenant, scopes=frozenset({"read", "write", "admin"}))
+    return Access(who="system", tenant=tenant, scopes=frozenset({"read", "write", "delete", "admin"}))

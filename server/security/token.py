@@ -9,7 +9,7 @@ from server.store import tokens
 from server.store.database import Database
 
 #: What a token may carry, until SMART scopes take their place behind the same Access.
-SCOPES = frozenset({"read", "write", "admin"})
+SCOPES = frozenset({"read", "write", "delete", "admin"})
 
 
 def create(database: Database, *, tenant: int, name: str, scopes: frozenset[str]) -> str:

@@ -2,7 +2,8 @@
 
 Most instances belong to a series that an earlier one has opened. For them the index, the counts, the audit and the
 study's activity take one round trip. What the statement leaves out (a new series, an instance that is there already,
-another patient) is for the longer way of ``server.store.instances``.
+another patient, a locked study, what was deleted or rejected before, and Key Object Selections, which may be rejection
+notes) is for the longer way of ``server.store.instances``.
 """
 
 import threading
@@ -17,6 +18,8 @@ from server.errors import Conflict, HutongError
 from server.store.database import Database
 from server.store.instances import InstanceRow, column_types
 
+#: Key Object Selection Document Storage (PS3.4 B.5).
+KEY_OBJECT_SELECTION = "1.2.840.10008.5.1.4.1.1.88.59"
 #: Instances of one transaction; beyond it the senders that wait make the next one.
 _MOST = 512
 
@@ -39,8 +42,15 @@ packs as (insert into pack (tenant, pack) select distinct %b::integer, pack from
 fresh as (
     insert into instance (tenant, {_NAMES}) select s.tenant, {", ".join(f'new."{name}"' for name in _COLUMNS)} from new
     join series s on s.tenant = %b and s.series = new.series and s.study = new.study
-    join study t on t.tenant = s.tenant and t.study = new.study and t.patient = new.patient
-    order by new.instance on conflict do nothing returning tenant, instance, series, study, sop_class, sender
+    join study t on t.tenant = s.tenant and t.study = new.study and t.patient = new.patient and not t.locked
+    where new.sop_class <> '{KEY_OBJECT_SELECTION}'
+    and not exists (select from tombstone x where x.tenant = s.tenant and x.instance = new.instance)
+    and not exists (select from rejection x where x.tenant = s.tenant and x.instance = new.instance)
+    order by new.instance on conflict do nothing returning tenant, instance, series, study, sop_class, sender, length
+),
+used as (
+    insert into storage_use (tenant, sender, bytes, instances)
+    select tenant, sender, sum(length), count(*) from fresh group by 1, 2
 ),
 audited as (
     insert into audit (tenant, who, action, type, id, version)

@@ -15,7 +15,12 @@ from server.errors import Conflict, Unavailable
 from server.store import jobs
 
 #: What PostgreSQL ends a transaction with because of another one.
-_OVERTAKEN = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+#: A foreign key is only broken by what another deleted in this moment: the house inserts what it refers to first.
+_OVERTAKEN = (
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.SerializationFailure,
+    psycopg.errors.ForeignKeyViolation,
+)
 
 
 class UnitOfWork:
@@ -144,7 +149,7 @@ def _translated() -> Iterator[None]:
     """The driver's errors that a caller can do something about, as the house's."""
     try:
         yield
-    except (psycopg.OperationalError, DBAPIError, PoolTimeout) as error:
+    except (psycopg.OperationalError, psycopg.IntegrityError, DBAPIError, PoolTimeout) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         if isinstance(cause, _OVERTAKEN):
             raise Conflict("Another transaction changed the same things at the same moment; repeat it.") from error

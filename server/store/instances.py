@@ -169,11 +169,15 @@ def add_pack(uow: UnitOfWork, tenant: int, pack: str) -> None:
 
 
 def known(uow: UnitOfWork, tenant: int, uids: Iterable[str]) -> dict[str, Known]:
-    """Those of the SOP Instance UIDs that are stored."""
+    """Those of the SOP Instance UIDs that are stored, seen or hidden."""
+    wanted = "select instance, series, study, pack, pack_offset, length, sha256 from"
     rows = uow.driver.execute(
-        "select instance, series, study, pack, pack_offset, length, sha256 from instance "
-        "where tenant = %s and instance = any(%s)",
-        (tenant, list(uids)),
+        f"{wanted} instance where tenant = %(tenant)s and instance = any(%(uids)s) union all "
+        f"{wanted} hidden_instance h where tenant = %(tenant)s and instance = any(%(uids)s) "
+        # Data whose retention had expired are kept anew when they come anew (server/imaging/rejection.py).
+        "and not exists (select from rejection r where r.tenant = h.tenant and r.instance = h.instance "
+        "and r.reason = '113039')",
+        {"tenant": tenant, "uids": list(uids)},
     )
     return {
         row[0]: Known(

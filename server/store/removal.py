@@ -84,11 +84,12 @@ def recount(uow: UnitOfWork, tenant: int, study: str) -> None:
         key,
     ).fetchone()
     if gone is not None:
-        uow.driver.execute(
+        left = uow.driver.execute(
             "delete from patient p where p.tenant = %s and p.patient = %s and not exists "
-            "(select from study s where s.tenant = p.tenant and s.patient = p.patient)",
+            "(select from study s where s.tenant = p.tenant and s.patient = p.patient) returning patient",
             (tenant, gone[0]),
-        )
+        ).fetchall()
+        _forget_values(uow, tenant, [study, *(row[0] for row in left)])
         return
     uow.driver.execute(
         "update study t set instance_count = n.instances, series_count = n.series, modalities = n.modalities, "
@@ -101,8 +102,15 @@ def recount(uow: UnitOfWork, tenant: int, study: str) -> None:
     )
 
 
+def _forget_values(uow: UnitOfWork, tenant: int, entities: Sequence[str]) -> None:
+    """The values of declared attributes go with what had them."""
+    uow.driver.execute("delete from attribute_value where tenant = %s and entity = any(%s)", (tenant, list(entities)))
+
+
 def bury(uow: UnitOfWork, tenant: int, taken: Sequence[Taken], *, who: str, reason: str) -> None:
     """Tombstones and audit rows, the bytes counted as removed in their packs, and off the senders' use."""
+    if not taken:
+        return
     uow.driver.execute(
         "insert into tombstone (tenant, instance, series, study, sop_class, who, reason) "
         "select %s, u.*, %s, %s from unnest(%s::text[], %s::text[], %s::text[], %s::text[]) as u "
@@ -117,6 +125,7 @@ def bury(uow: UnitOfWork, tenant: int, taken: Sequence[Taken], *, who: str, reas
         "select %s, %s, 'delete', 'SOPInstance', uid, 1 from unnest(%s::text[]) as u(uid)",
         (tenant, who, [t.instance for t in taken]),
     )
+    _forget_values(uow, tenant, [t.instance for t in taken])
     free(uow, tenant, taken)
 
 
