@@ -25,6 +25,15 @@ class Entity:
 
     def context(self, peer: Peer) -> ssl.SSLContext:
         """How TLS is spoken to a peer: BCP 195's versions; a peer with a fingerprint is known by that alone."""
+        context = self.web_context()
+        if peer.certificate:
+            # The fingerprint says more than a chain: hospitals' devices carry certificates that nobody signed.
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+    def web_context(self) -> ssl.SSLContext:
+        """How TLS is spoken to web servers: a chain to an authority, and our certificate where one is asked for."""
         try:
             context = ssl.create_default_context(cafile=str(self.authorities) if self.authorities else None)
             context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -32,10 +41,6 @@ class Entity:
                 context.load_cert_chain(self.certificate, self.key)
         except (OSError, ssl.SSLError) as error:
             raise Unavailable(f"The TLS files of the settings can't be read ({type(error).__name__}).") from error
-        if peer.certificate:
-            # The fingerprint says more than a chain: hospitals' devices carry certificates that nobody signed.
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
         return context
 
 
