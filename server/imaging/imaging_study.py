@@ -69,6 +69,13 @@ class ImagingStudies:
                 tx.update(patient.build(found.patient, orjson.loads(found.patient_attributes)))
             return tx.update(build(found, study_id(access.tenant, study_instance_uid), self._wado_url))
 
+    def withdraw(self, access: Access, study_instance_uid: str) -> None:
+        """Deletes the ImagingStudy of a study of which nothing is stored any more; reports about it stay."""
+        with self._repository.transaction(access) as tx:
+            tx.uow.lock("imaging-study", access.tenant, study_instance_uid)
+            if study_summary.summary(tx.uow, access.tenant, study_instance_uid) is None:
+                tx.delete("ImagingStudy", study_id(access.tenant, study_instance_uid))
+
 
 def _exists(tx: Transaction, resource_type: str, resource_id: str) -> bool:
     try:

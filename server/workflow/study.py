@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from server.errors import NotFound
 from server.imaging.imaging_study import ImagingStudies
 from server.security.access import system
 from server.store import analyses
@@ -18,8 +19,15 @@ class StudyKeeper:
     studies: ImagingStudies
 
     def run(self, tenant: int, study: str) -> None:
-        """Writes the ImagingStudy; defers a job for each SR whose findings are not known."""
-        resource = self.studies.update(system(tenant), study).resource
+        """Writes the ImagingStudy, or deletes it with the last instance.
+
+        Defers a job for each SR whose findings are not known.
+        """
+        try:
+            resource = self.studies.update(system(tenant), study).resource
+        except NotFound:
+            self.studies.withdraw(system(tenant), study)
+            return
         reports = [
             instance["uid"]
             for series in resource.get("series", ())

@@ -8,11 +8,12 @@ import pytest
 from fhir.resources.R4B.imagingstudy import ImagingStudy
 from fhir.resources.R4B.patient import Patient
 
-from server.errors import NotFound
+from server.errors import Gone, NotFound
 from server.fhir import validate
 from server.fhir.definitions import load
 from server.imaging.imaging_study import ImagingStudies, study_id
 from server.imaging.ingest import Ingest, Received
+from server.imaging.remove import Remover
 from server.imaging.sweep import STUDY_CHANGED, sweep
 from server.repository import Repository
 from server.search.find import Search
@@ -142,3 +143,21 @@ def test_a_quiet_study_causes_one_job_and_a_busy_one_none(
     time.sleep(0.01)
     assert sweep(database, 0.0) == 1
     assert len(jobs(database)) == 2
+
+
+def test_with_the_last_instance_the_imaging_study_goes_and_comes_back_with_the_next(
+    ingest: Ingest, access: Access, repository: Repository, database: Database, make_instance: Make
+) -> None:
+    studies = ImagingStudies(repository)
+    send(ingest, access, make_instance())
+    studies.update(access, "1.2.3")
+    studies.withdraw(access, "1.2.3")
+    resource = study_id(access.tenant, "1.2.3")
+    assert repository.read(access, "ImagingStudy", resource)
+    Remover(database).remove(access, "1.2.3")
+    studies.withdraw(access, "1.2.3")
+    with pytest.raises(Gone):
+        repository.read(access, "ImagingStudy", resource)
+    send(ingest, access, make_instance())
+    assert studies.update(access, "1.2.3").resource["numberOfInstances"] == 1
+    assert repository.read(access, "ImagingStudy", resource)
