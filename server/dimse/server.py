@@ -1,186 +1,230 @@
-"""The DIMSE service class provider: C-ECHO and C-STORE on one port."""
+"""The DIMSE service class provider: a listener in front, a thread for each association on which something happens."""
 
-import ipaddress
+import contextlib
+import resource
 import signal
 import socket
+import ssl
 import threading
 import time
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
+from typing import cast
 
-from pydicom import Dataset
-from pydicom.uid import AllTransferSyntaxes
-from pynetdicom import AE, evt
-from pynetdicom.association import Association
-from pynetdicom.events import Event
-from pynetdicom.presentation import AllStoragePresentationContexts, PresentationContext
-from pynetdicom.sop_class import Verification
-
-from server.dimse.gate import GatedServer
-from server.dimse.store import NOT_AUTHORIZED, SUCCESS, AssociationStore, status
+from server.dimse import associate, echo, negotiation, pdu, store, tls
+from server.dimse.association import Association, served
+from server.dimse.connection import Connection
+from server.dimse.listener import Events, Listener, Parked
+from server.dimse.negotiation import Acceptable, Negotiator
+from server.dimse.pdu import Ended, ProtocolError
+from server.dimse.peers import LIMIT_EXCEEDED, Admitted, Peers
+from server.dimse.service import Offer
+from server.dimse.store import InstanceStore
+from server.dimse.stream import Released
 from server.imaging.ingest import Ingest
-from server.imaging.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from server.security.access import Access
 from server.settings import Settings
+from server.telemetry import logs, metrics
 
-#: Associations at once; silent connections don't count.
-MOST_ASSOCIATIONS = 256
-#: Seconds: for a message of the negotiation, for the rest of one message, and for the next message.
-ACSE_TIMEOUT, DIMSE_TIMEOUT, NETWORK_TIMEOUT = 10.0, 30.0, 60.0
-#: Bytes of one P-DATA PDU; larger ones cost fewer turns.
-_MAXIMUM_LENGTH = 1 << 18
+#: Associations at once, in all and from one address; connections that have not called yet don't count.
+MOST_ASSOCIATIONS, MOST_OF_ONE_ADDRESS = 256, 128
+_log = logs.logger("dimse")
 
 
-class _Context(PresentationContext):  # type: ignore[misc]
-    """A context that all associations share: pynetdicom only reads the acceptor's, but copies them for each."""
-
-    def __deepcopy__(self, _memo: dict[int, Any]) -> "_Context":
-        return self
-
-
-def _context(abstract_syntax: str, transfer_syntaxes: list[str]) -> _Context:
-    context = _Context()
-    context.abstract_syntax = abstract_syntax
-    context.transfer_syntax = transfer_syntaxes
-    return context
+def table(offers: Sequence[Offer]) -> dict[str, Acceptable]:
+    """Everything that may be negotiated: the offers, and every storage SOP class."""
+    accepted = negotiation.acceptable(offers)
+    for syntax in store.STORAGE_CLASSES:
+        accepted[syntax] = store.acceptable()
+    return accepted
 
 
 class DimseServer:
-    """Answers on ``settings.dimse_port``."""
+    """Answers on ``settings.dimse_port``, and by TLS on ``settings.dimse_tls_port``."""
 
-    def __init__(self, settings: Settings, ingest: Ingest) -> None:
+    def __init__(self, settings: Settings, ingest: Ingest, offers: Sequence[Offer] = ()) -> None:
         self._settings = settings
-        self._ingest = ingest
-        self._hosts = {peer.ae_title: _addresses(peer.host) for peer in settings.peers if peer.ae_title}
-        self._stores: dict[Association, AssociationStore] = {}
+        self._offers = served((echo.OFFER, *offers))
+        self._peers = Peers(settings)
+        self._negotiator = Negotiator(
+            table((echo.OFFER, *offers)), store.acceptable(), accept_unknown=settings.dimse_unknown_storage
+        )
+        self._store = InstanceStore(ingest, settings.max_instance_bytes)
         self._lock = threading.Lock()
-        self._ae = self._entity()
-        self._server: GatedServer | None = None
-        self._thread: threading.Thread | None = None
+        #: Every connection that has called, and its association once there is one.
+        self._active: dict[Connection, Association | None] = {}
+        self._doors: list[tuple[socket.socket, ssl.SSLContext | None]] = []
+        self._listener: Listener | None = None
 
     @property
     def port(self) -> int:
         """The port that is listened on."""
-        if self._server is None:
-            raise RuntimeError("The server is not started.")
-        return int(self._server.server_address[1])
+        return self._bound(0)
+
+    @property
+    def tls_port(self) -> int:
+        """The port that is listened on for TLS."""
+        return self._bound(1)
 
     def start(self) -> None:
-        """Binds the port and answers from a thread."""
-        syntaxes = [str(uid) for uid in AllTransferSyntaxes]
-        contexts = [_context(Verification, syntaxes[:2])] + [
-            _context(str(storage.abstract_syntax), syntaxes) for storage in AllStoragePresentationContexts
-        ]
-        self._server = self._ae.make_server(
-            (self._settings.host, self._settings.dimse_port),
-            ae_title=self._settings.ae_title,
-            contexts=contexts,
-            evt_handlers=[
-                (evt.EVT_ESTABLISHED, self._on_established),
-                (evt.EVT_C_ECHO, self._on_c_echo),
-                (evt.EVT_C_STORE, self._on_c_store),
-                (evt.EVT_CONN_CLOSE, self._on_close),
-            ],
-            server_class=GatedServer,
-            admits=self._admits,
-        )
-        # AE.shutdown() ends the servers it knows.
-        self._ae._servers.append(self._server)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="dimse", daemon=True)
-        self._thread.start()
+        """Binds the ports and answers from threads."""
+        _raise_descriptor_limit()
+        settings = self._settings
+        self._doors = [(_bind(settings.host, settings.dimse_port), None)]
+        if settings.dimse_tls_certificate:
+            context = tls.server_context(settings)
+            self._doors.append((_bind(settings.host, settings.dimse_tls_port), context))
+        events = Events(admits=self._peers.admits, called=self._on_called, ready=self._on_ready, ended=self._on_ended)
+        self._listener = Listener(self._doors, events)
+        self._listener.start()
 
     def drain(self, seconds: float = 10.0) -> None:
-        """Takes no further association and waits for those that run; then ends what is left."""
-        if self._server is None:
+        """Takes no further association and waits for those on which something happens; then ends what is left."""
+        listener = self._listener
+        if listener is None:
             return
-        server, self._server = self._server, None
-        running = server.active_associations
-        server.shutdown()
+        listener.close_doors()
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and any(association.is_alive() for association in running):
-            time.sleep(0.05)
-        for association in running:
-            if association.is_alive():
-                association.abort()
-        if self._thread is not None:
-            self._thread.join()
+        while time.monotonic() < deadline and self._count():
+            time.sleep(0.02)
+        with self._lock:
+            left = list(self._active)
+        for connection in left:
+            connection.shut()
+        # What is being committed may come to its end; nothing of it was answered.
+        ending = time.monotonic() + 1.0
+        while time.monotonic() < ending and self._count():
+            time.sleep(0.02)
+        self._listener = None
+        listener.stop()
 
     def stop(self) -> None:
         """Ends at once."""
         self.drain(0.0)
 
-    def _entity(self) -> AE:
-        entity = AE(ae_title=self._settings.ae_title)
-        entity.require_called_aet = True
-        entity.maximum_associations = MOST_ASSOCIATIONS
-        entity.maximum_pdu_size = _MAXIMUM_LENGTH
-        entity.acse_timeout = ACSE_TIMEOUT
-        entity.dimse_timeout = DIMSE_TIMEOUT
-        entity.network_timeout = NETWORK_TIMEOUT
-        entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-        entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-        if not self._settings.is_loopback:
-            # An empty list would let everybody in.
-            entity.require_calling_aet = list(self._hosts) or ["-"]
-        return entity
+    def _bound(self, index: int) -> int:
+        if index >= len(self._doors):
+            raise RuntimeError("The server does not listen there.")
+        return int(self._doors[index][0].getsockname()[1])
 
-    def _admits(self, address: str) -> bool:
-        if self._settings.is_loopback:
-            return True
-        return any(_plain(address) in hosts for hosts in self._hosts.values())
-
-    def _access(self, association: Association) -> Access | None:
-        """The caller's rights by AE title and address; None where the table has no such pair."""
-        title, address = association.requestor.ae_title.strip(), association.requestor.address
-        if self._settings.is_loopback or _plain(address) in self._hosts.get(title, frozenset()):
-            return Access(who=f"ae:{title}", scopes=frozenset({"read", "write"}))
-        return None
-
-    def _on_c_echo(self, _event: Event) -> int:
-        return SUCCESS
-
-    def _on_established(self, event: Event) -> None:
-        access = self._access(event.assoc)
-        if access is not None:
-            with self._lock:
-                self._stores[event.assoc] = AssociationStore(self._ingest, access)
-
-    def _on_c_store(self, event: Event) -> Dataset:
+    def _count(self) -> int:
         with self._lock:
-            store = self._stores.get(event.assoc)
-        if store is None:
-            return status(NOT_AUTHORIZED, "This AE title may not call from this address.")
-        return store.store(event)
+            return len(self._active)
 
-    def _on_close(self, event: Event) -> None:
+    def _on_called(self, connection: Connection, body: bytes) -> None:
+        """In the listener's thread: an A-ASSOCIATE-RQ came."""
         with self._lock:
-            store = self._stores.pop(event.assoc, None)
-        if store is not None:
-            store.end()
+            of_address = sum(other.address == connection.address for other in self._active)
+            is_full = len(self._active) >= MOST_ASSOCIATIONS or of_address >= MOST_OF_ONE_ADDRESS
+            if not is_full:
+                self._active[connection] = None
+        if is_full:
+            self._part(connection, pdu.reject(*LIMIT_EXCEEDED))
+        else:
+            self._in_thread(connection, partial(self._establish, connection, body))
+
+    def _on_ready(self, parked: Parked) -> None:
+        """In the listener's thread: a parked association has something to read."""
+        association = cast(Association, parked)
+        self._in_thread(association.connection, partial(self._continue, association))
+
+    def _on_ended(self, parked: Parked) -> None:
+        self._forget(parked.connection)
+
+    def _in_thread(self, connection: Connection, work: "partial[None]") -> None:
+        thread = threading.Thread(target=self._guarded, args=(connection, work), name="dimse-association", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            # The system gives us no further thread; the peer may come again.
+            self._forget(connection)
+            self._part(connection, pdu.abort(pdu.SERVICE_PROVIDER, pdu.NOT_SPECIFIED))
+
+    def _establish(self, connection: Connection, body: bytes) -> None:
+        connection.block()
+        request = associate.read_request(body)
+        admitted = self._peers.admit(request, connection)
+        if not isinstance(admitted, Admitted):
+            _log.info("association rejected", calling=request.calling, address=connection.address, reason=admitted)
+            self._forget(connection)
+            self._part(connection, pdu.reject(*admitted))
+            return
+        agreed = self._negotiator.negotiate(request, admitted.services)
+        association = Association(connection, request, admitted, agreed, self._offers, self._store)
+        with self._lock:
+            self._active[connection] = association
+        metrics.dimse_associations.inc()
+        connection.send(agreed.acceptance)
+        self._continue(association)
+
+    def _continue(self, association: Association) -> None:
+        association.run()
+        listener = self._listener
+        if listener is None:
+            raise ProtocolError("The server ends.", pdu.NOT_SPECIFIED)
+        listener.park(association)
+
+    def _guarded(self, connection: Connection, work: "partial[None]") -> None:
+        """Does the work; whatever ends the association is told to the peer as PS3.8 wants it."""
+        farewell = b""
+        try:
+            work()
+            return
+        except Released:
+            farewell = pdu.release_response()
+        except Ended:
+            pass
+        except ProtocolError as error:
+            _log.info("association aborted", address=connection.address, why=error.details)
+            farewell = pdu.abort(error.source, error.reason)
+        except Exception:  # noqa: BLE001 the edge: the peer is told by an abort, the operator by the log
+            _log.exception("an association failed")
+            farewell = pdu.abort(pdu.SERVICE_PROVIDER, pdu.NOT_SPECIFIED)
+        self._forget(connection)
+        self._part(connection, farewell)
+
+    def _forget(self, connection: Connection) -> None:
+        with self._lock:
+            association = self._active.pop(connection, None)
+        if association is not None:
+            metrics.dimse_associations.dec()
+
+    def _part(self, connection: Connection, farewell: bytes) -> None:
+        """Says the last PDU, and waits for the peer to close (Sta13) without a thread."""
+        listener = self._listener
+        if farewell:
+            connection.say(farewell)
+        if farewell and listener is not None:
+            listener.wait_out(connection)
+        else:
+            connection.close()
 
 
-def _plain(address: str) -> str:
-    """An IPv4 address that came mapped into IPv6, as IPv4."""
-    parsed = ipaddress.ip_address(address.split("%", maxsplit=1)[0])
-    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
-    return str(mapped or parsed)
-
-
-def _addresses(host: str) -> frozenset[str]:
-    """The addresses of a configured peer, looked up once at the start."""
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    door = socket.socket(family, socket.SOCK_STREAM)
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        door.bind((host, port))
     except OSError:
-        # A name that is not known yet admits nobody; the restart after its repair does.
-        return frozenset()
-    return frozenset(_plain(str(entry[4][0])) for entry in found)
+        door.close()
+        raise
+    return door
 
 
-def serve(settings: Settings, ingest: Ingest) -> None:
+def _raise_descriptor_limit() -> None:
+    """As many open files as the system allows us: every waiting connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def serve(settings: Settings, ingest: Ingest, offers: Sequence[Offer] = ()) -> None:
     """The body of a process of its own: answers until SIGTERM or SIGINT, then drains."""
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     signal.signal(signal.SIGINT, lambda *_: ended.set())
-    server = DimseServer(settings, ingest)
+    server = DimseServer(settings, ingest, offers)
     server.start()
     ended.wait()
     server.drain()

@@ -54,6 +54,16 @@ class Settings:
     #: Named point at which the process kills itself; for crash tests only.
     kill_at: str = ""
     log_level: str = "info"
+    #: Whether C-STORE takes SOP classes that are not in the dictionary, e.g. private ones.
+    dimse_unknown_storage: bool = False
+    #: Port of DIMSE by TLS; used when there is a certificate.
+    dimse_tls_port: int = 2762
+    #: PEM file of our certificate and what signed it; empty for no TLS.
+    dimse_tls_certificate: str = ""
+    #: PEM file of its key; empty when it is in the same file.
+    dimse_tls_key: str = ""
+    #: PEM file of the authorities that sign callers' certificates.
+    dimse_tls_ca: str = ""
     #: DICOM neighbours.
     peers: tuple[Peer, ...] = field(default=())
 
@@ -76,6 +86,11 @@ class Settings:
     def bundle_folder(self) -> Path:
         """Where bundles brought in by ``adapters add`` are."""
         return Path(self.bundles) if self.bundles else self.data / "bundles"
+
+    @property
+    def viewer_folder(self) -> Path:
+        """Where ``hutong viewer install`` puts OHIF."""
+        return self.data / "viewer"
 
 
 def _is_ip(host: str) -> bool:

@@ -23,6 +23,12 @@ dispatch_lag_seconds = Histogram(
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 30),
 )
 sent_instances = Counter("hutong_sent_instances", "Instances sent on to peers by outcome.", ["peer", "outcome"])
+dimse_associations = Gauge(
+    "hutong_dimse_associations", "DIMSE associations that are open.", multiprocess_mode="livesum"
+)
+dimse_messages = Counter(
+    "hutong_dimse_messages", "DIMSE requests answered, by operation and status.", ["operation", "status"]
+)
 jobs_running = Gauge("hutong_jobs_running", "Jobs running in the workers.", ["queue"], multiprocess_mode="livesum")
 
 
