@@ -134,7 +134,7 @@ class Packs:
 
     def is_open(self, tenant: int, pack: str) -> bool:
         """Whether some process of ours may still add to this pack."""
-        file = self._open(tenant, pack)
+        file = self.open(tenant, pack)
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -169,7 +169,7 @@ class Packs:
 
     def stream(self, tenant: int, pack: str, offset: int, length: int, *, chunk: int = _CHUNK) -> Iterator[bytes]:
         """The same in chunks."""
-        file = self._open(tenant, pack)
+        file = self.open(tenant, pack)
         try:
             while length:
                 data = os.pread(file, min(chunk, length), offset)
@@ -181,7 +181,8 @@ class Packs:
         finally:
             os.close(file)
 
-    def _open(self, tenant: int, pack: str) -> int:
+    def open(self, tenant: int, pack: str) -> int:
+        """A descriptor to read the pack by; the caller closes it."""
         path = self._root / str(tenant) / "packs" / pack[:2] / f"{pack}.pack"
         try:
             return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
