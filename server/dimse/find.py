@@ -1,6 +1,6 @@
 """C-FIND of the Query/Retrieve service class, Patient Root and Study Root (PS3.4 C.4.1)."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from server.dimse import identifier as wire
@@ -9,7 +9,9 @@ from server.dimse.service import Caller, Offer, Request, Response
 from server.errors import BadRequest, HutongError
 from server.imaging import attributes as read
 from server.imaging.dataset import Attributes
-from server.security.access import Access
+from server.imaging.find import QueryLevel, find, unsupported
+from server.store import audit
+from server.store.database import Database
 
 C_FIND_RQ = 0x0020
 SUCCESS, PENDING, PENDING_WITH_WARNING = 0x0000, 0xFF00, 0xFF01
@@ -17,30 +19,30 @@ SUCCESS, PENDING, PENDING_WITH_WARNING = 0x0000, 0xFF00, 0xFF01
 RELATIONAL = b"\x01"
 
 #: The levels of each information model (PS3.4 C.6), by SOP class.
-LEVELS: Mapping[str, tuple[str, ...]] = {
+LEVELS: Mapping[str, tuple[QueryLevel, ...]] = {
     "1.2.840.10008.5.1.4.1.2.1.1": ("PATIENT", "STUDY", "SERIES", "IMAGE"),
     "1.2.840.10008.5.1.4.1.2.2.1": ("STUDY", "SERIES", "IMAGE"),
     "1.2.840.10008.5.1.4.1.2.3.1": ("PATIENT", "STUDY"),
 }
-#: The unique key of each level (PS3.4 C.6.1.1, C.6.2.1).
-UNIQUE: Mapping[str, str] = {"PATIENT": "00100020", "STUDY": "0020000D", "SERIES": "0020000E", "IMAGE": "00080018"}
 LEVEL, AVAILABILITY, RETRIEVE_AE = "00080052", "00080056", "00080054"
 _TIMEZONE, _CHARACTER_SET = "00080201", "00080005"
 #: What is no key but says how the identifier is to be read.
 _ABOUT = frozenset({LEVEL, _CHARACTER_SET, _TIMEZONE, AVAILABILITY, RETRIEVE_AE})
-
-#: What matches, one data set each: (access, level, keys). Raises BadRequest naming the key.
-Find = Callable[[Access, str, Attributes], Iterator[Attributes]]
-#: Those of the keys that the level can't be searched by.
-Ignored = Callable[[str, Attributes], frozenset[str]]
+#: What every answer says, asked for or not: the unique keys down to its level, and the zone of its times.
+_UIDS: Attributes = {tag: {"vr": "UI"} for tag in ("0020000D", "0020000E", "00080018")}
+_TOLD: Mapping[QueryLevel, Attributes] = {
+    "PATIENT": {"00100020": {"vr": "LO"}},
+    "STUDY": dict(list(_UIDS.items())[:1]) | {_TIMEZONE: {"vr": "SH"}},
+    "SERIES": dict(list(_UIDS.items())[:2]) | {_TIMEZONE: {"vr": "SH"}},
+    "IMAGE": _UIDS | {_TIMEZONE: {"vr": "SH"}},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
     """The service."""
 
-    find: Find
-    ignored: Ignored
+    database: Database
     #: Our AE title, from which what is found can be retrieved.
     title: str
 
@@ -64,11 +66,16 @@ class Finding:
         except HutongError as error:
             yield failure(error, otherwise=DOES_NOT_MATCH if _is_about_level(error) else 0xC000)
 
-    def _matches(self, caller: Caller, request: Request, level: str, identifier: Attributes) -> Iterator[Response]:
-        asked = wire.character_set(identifier)
+    def _matches(
+        self, caller: Caller, request: Request, level: QueryLevel, identifier: Attributes
+    ) -> Iterator[Response]:
+        asked, access = wire.character_set(identifier), caller.access
         keys = {tag: element for tag, element in identifier.items() if tag not in _ABOUT}
-        status = PENDING_WITH_WARNING if self.ignored(level, keys) else PENDING
-        for found in self.find(caller.access, level, keys):
+        status = PENDING_WITH_WARNING if unsupported(self.database, access, level, keys) else PENDING
+        results = find(self.database, access, level, _TOLD[level] | keys)
+        with self.database.unit_of_work() as uow:
+            audit.note_read(uow, access.tenant, access.who, "search", level.title())
+        for found in results:
             if caller.cancelled(request.message_id):
                 yield Response(status=CANCELLED)
                 return
@@ -76,29 +83,26 @@ class Finding:
             yield Response(status=status, dataset=wire.encode(request, answer, asked))
         yield Response(status=SUCCESS)
 
-    def _answer(self, level: str, identifier: Attributes, found: Attributes) -> Attributes:
+    def _answer(self, level: QueryLevel, identifier: Attributes, found: Attributes) -> Attributes:
         """The keys that were asked for, those without a value empty, and what every answer says."""
-        answer = {tag: found.get(tag, {"vr": element["vr"]}) for tag, element in identifier.items()}
-        for above in list(UNIQUE)[: list(UNIQUE).index(level) + 1]:
-            if UNIQUE[above] in found:
-                answer[UNIQUE[above]] = found[UNIQUE[above]]
+        answer = {tag: {"vr": element["vr"]} for tag, element in identifier.items()} | found
         answer[LEVEL] = {"vr": "CS", "Value": [level]}
         answer[RETRIEVE_AE] = {"vr": "AE", "Value": [self.title]}
         answer[AVAILABILITY] = {"vr": "CS", "Value": ["ONLINE"]}
-        if found.get(_TIMEZONE, {}).get("Value"):
-            answer[_TIMEZONE] = found[_TIMEZONE]
-        else:
+        if not answer.get(_TIMEZONE, {}).get("Value"):
             answer.pop(_TIMEZONE, None)
         return answer
 
 
-def level_of(request: Request, identifier: Attributes) -> str:
+def level_of(request: Request, identifier: Attributes) -> QueryLevel:
     """Query/Retrieve Level, one of the information model's; raises BadRequest."""
-    level = read.text(identifier, LEVEL).upper()
+    asked = read.text(identifier, LEVEL).upper()
+    # The models' SOP classes for find, move and get differ in their last component.
     levels = next(levels for model, levels in LEVELS.items() if request.abstract_syntax[:-1] == model[:-1])
-    if level not in levels:
-        raise BadRequest(f"QueryRetrieveLevel must be one of {', '.join(levels)}.", expression="QueryRetrieveLevel")
-    return level
+    for level in levels:
+        if level == asked:
+            return level
+    raise BadRequest(f"QueryRetrieveLevel must be one of {', '.join(levels)}.", expression="QueryRetrieveLevel")
 
 
 def _is_about_level(error: HutongError) -> bool:
