@@ -1,27 +1,26 @@
 """QIDO-RS: search for studies, series and instances (PS3.18 10.6), without the HTTP around it."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from pydicom.datadict import keyword_dict
-
-from server.errors import BadRequest
-from server.imaging.attributes import fold_name
-from server.imaging.query_keys import BY_NAME, ORDER, Key
-from server.imaging.query_result import STORED, result
+from server.errors import BadRequest, UnknownParameter
+from server.imaging import declared_keys
+from server.imaging.matching_keys import Asked, Understood, Ways, understand
+from server.imaging.native_xml import to_xml
+from server.imaging.query_keys import BY_TAG, path_of
+from server.imaging.query_result import STORED, instance_lines, json_of, needs_header, only, parts_asked, results
 from server.security.access import Access
 from server.store import studies as store
+from server.store.conditions import AnyCondition, Condition, Criterion
 from server.store.database import Database
-from server.store.studies import Condition, Level
+from server.store.studies import Found, Level
 
 #: Results of one answer at most; a client pages with offset.
 MOST = 5000
-_DAY = re.compile(r"\d{8}", re.ASCII)
-_CLOCK = re.compile(r"\d\d(?:\d\d(?:\d\d(?:\.\d{1,6})?)?)?", re.ASCII)
-_UID = re.compile(r"[0-9.]{1,64}", re.ASCII)
-_NUMBER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
-_TAG = re.compile(r"[0-9A-Fa-f]{8}")
+_FLAGS = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
+_TAG_OF = {"StudyInstanceUID": "0020000D", "SeriesInstanceUID": "0020000E"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,72 +28,69 @@ class Query:
     """A search made ready."""
 
     level: Level
-    conditions: tuple[Condition, ...]
-    #: Tags asked for beyond the standard ones; None for all.
-    include: frozenset[str] | None
+    #: What the path says: the study and series searched in.
+    within: tuple[AnyCondition, ...]
+    asked: tuple[Asked, ...]
+    ways: Ways
+    #: Attributes asked for beyond the standard ones, each as its path of tags; None for all.
+    include: frozenset[tuple[str, ...]] | None
     limit: int
     offset: int
     #: The highest level whose attributes each result brings along: those above are in the path.
-    relational: Level
-    #: What was not done as asked, for the Warning header.
-    warnings: tuple[str, ...]
+    top: Level
+    #: Names that are no attributes.
+    unknown: tuple[str, ...]
+    #: Whether a key that can't be matched is an error.
+    strict: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """The results as DICOM JSON objects, and what the client must be warned of."""
+    """The results, each a DICOM JSON object or a Native DICOM Model, and what the client must be warned of."""
 
     results: list[bytes]
     warnings: tuple[str, ...]
 
 
-def parse(level: Level, parameters: Iterable[tuple[str, str]], path: dict[str, str]) -> Query:
+def parse(level: Level, parameters: Iterable[tuple[str, str]], path: dict[str, str], *, strict: bool = False) -> Query:
     """A query from its parameters, and from the UIDs in its path (by keyword); raises BadRequest naming the key."""
-    conditions = [_condition(BY_NAME[keyword], uid) for keyword, uid in path.items()]
-    include: set[str] = set()
+    numbers, flags = {"limit": MOST, "offset": 0}, dict.fromkeys(_FLAGS, False)
+    include: set[tuple[str, ...]] = set()
+    asked: dict[tuple[str, ...], Asked] = {}
+    unknown: list[str] = []
     everything = False
-    numbers = {"limit": MOST, "offset": 0}
-    warnings: list[str] = []
     for name, value in parameters:
         if name in numbers:
             numbers[name] = _count(name, value)
+        elif name in flags:
+            flags[name] = _flag(name, value)
         elif name == "includefield":
-            everything = everything or _include(value, include)
-        elif name in ("fuzzymatching", "emptyvaluematching"):
-            if _flag(name, value):
-                warnings.append(f"The {name} parameter is not supported; only literal matching has been performed.")
+            everything = _include(value, include, unknown) or everything
+        elif (tags := path_of(name)) is not None:
+            before = asked.get(tags)
+            # A key that is given twice is a list of values.
+            asked[tags] = Asked(path=tags, name=name, value=value if before is None else f"{before.value}\\{value}")
         else:
-            _match(level, name, value, conditions, include, warnings)
+            unknown.append(name)
     return Query(
         level=level,
-        conditions=tuple(conditions),
-        include=None if everything else frozenset(include),
+        within=tuple(_within(keyword, uid) for keyword, uid in path.items()),
+        asked=tuple(asked.values()),
+        # Ranges of a date and its time are one range wherever both are given (PS3.18 8.3.4.1.1).
+        ways=Ways(fuzzy=flags["fuzzymatching"], empty=flags["emptyvaluematching"], combine=True),
+        include=None if everything else frozenset(include) | asked.keys(),
         limit=min(numbers["limit"], MOST),
         offset=numbers["offset"],
-        relational="study" if not path else "series" if len(path) == 1 else "instance",
-        warnings=tuple(warnings),
+        top="patient" if not path else "series" if len(path) == 1 else "instance",
+        unknown=tuple(dict.fromkeys(unknown)),
+        strict=strict,
     )
 
 
-def _match(
-    level: Level, name: str, value: str, conditions: list[Condition], include: set[str], warnings: list[str]
-) -> None:
-    key = BY_NAME.get(name) or BY_NAME.get(name.upper())
-    if key is None:
-        if _tag(name) is None:
-            raise BadRequest(
-                f"'{name}' is no attribute; give a keyword or tag of the data dictionary.", expression=name
-            )
-        warnings.append(f"The key {name} is not searched by and was ignored.")
-        return
-    if ORDER.index(key.level) > ORDER.index(level):
-        warnings.append(f"The key {name} does not belong to the {level} level and was ignored.")
-        return
-    if "\0" in value:
-        raise BadRequest(f"{name} holds a NUL character.", expression=name)
-    include.add(key.tag)
-    if value.strip("*"):
-        conditions.append(_condition(key, value))
+def _within(keyword: str, uid: str) -> Condition:
+    if not re.fullmatch(r"[0-9.]{1,64}", uid, re.ASCII):
+        raise BadRequest(f"The {keyword} in the path is no UID.", expression=keyword)
+    return Condition(column=BY_TAG[_TAG_OF[keyword]].column, criterion=Criterion(operator="one", values=(uid,)))
 
 
 def _count(name: str, value: str) -> int:
@@ -109,95 +105,76 @@ def _flag(name: str, value: str) -> bool:
     return value == "true"
 
 
-def _include(value: str, include: set[str]) -> bool:
-    """Adds the tags; whether all are asked for."""
-    for name in value.split(","):
+def _include(value: str, include: set[tuple[str, ...]], unknown: list[str]) -> bool:
+    """Adds the attributes; whether all are asked for."""
+    everything = False
+    for name in filter(None, (part.strip() for part in value.split(","))):
+        tags = path_of(name)
         if name == "all":
-            return True
-        tag = _tag(name)
-        if tag is None:
-            raise BadRequest(
-                f"includefield '{name}' is no attribute; give a keyword or tag.", expression="includefield"
-            )
-        include.add(tag)
-    return False
+            everything = True
+        elif tags is None:
+            unknown.append(name)
+        else:
+            include.add(tags)
+    return everything
 
 
-def _tag(name: str) -> str | None:
-    """The tag of a keyword or tag; sequences by their first step."""
-    first = name.split(".", maxsplit=1)[0]
-    if _TAG.fullmatch(first):
-        return first.upper()
-    number = keyword_dict.get(first)
-    return None if number is None else f"{number:08X}"
+def search(
+    database: Database, access: Access, query: Query, base_url: str, form: Literal["json", "xml"] = "json"
+) -> Answer:
+    """Runs the query; ``base_url`` is where the DICOMweb service is, for Retrieve URLs.
 
-
-def _condition(key: Key, value: str) -> Condition:
-    """One key and its value; raises BadRequest where the value is none of the attribute's kind."""
-    column, name = key.column, key.keyword
-    if key.kind == "uid":
-        uids = _list(value)
-        if not all(_UID.fullmatch(uid) for uid in uids):
-            raise BadRequest(f"{name} must be a UID or a list of UIDs.", expression=name)
-        return Condition(column=column, operator="in", values=uids)
-    if key.kind == "integer":
-        numbers = _list(value)
-        if not all(_NUMBER.fullmatch(number) for number in numbers):
-            raise BadRequest(f"{name} must be a whole number.", expression=name)
-        return Condition(column=column, operator="in", values=tuple(int(number) for number in numbers))
-    if key.kind == "date":
-        return Condition(column=column, operator="range", values=_range(name, value, _DAY, "YYYYMMDD"))
-    if key.kind == "time":
-        low, high = _range(name, value, _CLOCK, "HHMMSS.FFFFFF")
-        # "~" sorts behind every digit: 1015 as an end takes in 10:15:59.
-        return Condition(column=column, operator="range", values=(low, high and f"{high}~"))
-    if key.kind == "list":
-        return Condition(column=column, operator="any", values=_list(value))
-    if key.kind == "name":
-        return Condition(column=column, operator="name", values=(_like(fold_name(value)),))
-    if "*" in value or "?" in value:
-        return Condition(column=column, operator="like", values=tuple(_like(part) for part in value.split("\\")))
-    return Condition(column=column, operator="in", values=tuple(part.strip() for part in value.split("\\")))
-
-
-def _list(value: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in re.split(r"[,\\]", value) if part.strip())
-
-
-def _range(name: str, value: str, form: re.Pattern[str], text: str) -> tuple[str, str]:
-    low, dash, high = value.partition("-")
-    if not dash:
-        high = low
-    bounds = [part for part in (low, high) if part]
-    if not bounds or not all(form.fullmatch(part) for part in bounds):
-        raise BadRequest(f"{name} must be {text}, or a range with '-' before, between or behind.", expression=name)
-    return low, high
-
-
-def _like(pattern: str) -> str:
-    """DICOM's wildcards (PS3.4 C.2.2.2.4) as SQL's."""
-    escaped = pattern.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return escaped.replace("*", "%").replace("?", "_")
-
-
-def search(database: Database, access: Access, query: Query, base_url: str) -> Answer:
-    """Runs the query; ``base_url`` is where the DICOMweb service is, for Retrieve URLs."""
+    Raises BadRequest for a value that is none of its kind, UnknownParameter for a key not searched by if strict.
+    """
     access.require("read")
-    extra = query.include is None or bool(query.include - STORED[query.level])
+    declared = declared_keys.for_keys(database, access.tenant, [key.path for key in query.asked])
+    understood = understand(query.level, query.asked, declared, query.ways)
+    warnings = _warnings(query, understood)
+    include = None if query.include is None else frozenset(tags[0] for tags in query.include)
     with database.reading() as uow:
         found = store.search(
             uow,
             access.tenant,
             query.level,
-            query.conditions,
+            (*query.within, *understood.conditions),
             limit=query.limit + 1,
             offset=query.offset,
-            metadata=extra,
+            metadata=needs_header(query.level, include),
+            top=query.top,
         )
-    warnings = query.warnings
     if len(found) > query.limit:
         found = found[: query.limit]
         if query.limit == MOST:
-            warnings = (*warnings, f"There are more than {MOST} results; ask for the others by offset.")
-    results = [result(query.level, item, query.include, base_url, relational=query.relational) for item in found]
-    return Answer(results=results, warnings=warnings)
+            warnings = (*warnings, "There are additional results that can be requested; ask for them by offset.")
+    return Answer(results=_written(query, found, include, base_url, form), warnings=warnings)
+
+
+def _written(
+    query: Query, found: Sequence[Found], include: frozenset[str] | None, base_url: str, form: str
+) -> list[bytes]:
+    level, top = query.level, query.top
+    if form == "json" and top == "instance" and include is not None and include <= STORED["instance"]:
+        return instance_lines(found, base_url)
+    written = to_xml if form == "xml" else json_of
+    parts = parts_asked(query.include or (), STORED[level])
+    return [written(only(attributes, parts)) for attributes in results(level, top, found, include, base_url)]
+
+
+def _warnings(query: Query, understood: Understood) -> tuple[str, ...]:
+    """What is ignored, in words (PS3.18 8.3: never an error by itself); raises UnknownParameter if strict."""
+    said = [f"'{_printable(name)}' is no attribute and was ignored." for name in query.unknown]
+    said += [
+        f"The key {key.name} is not searched by at the {query.level} level and was ignored."
+        for key in understood.unsupported
+    ]
+    if said and query.strict:
+        names = [*query.unknown, *(key.name for key in understood.unsupported)]
+        raise UnknownParameter(
+            f"Not searched by: {', '.join(map(_printable, names))}; leave them out, or declare extended query tags.",
+            expression=_printable(names[0]),
+        )
+    return tuple(said)
+
+
+def _printable(name: str) -> str:
+    return re.sub(r"[^\x20-\x7e]", "?", name)[:64]

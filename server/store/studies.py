@@ -2,39 +2,29 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+from server.store.conditions import ALIAS, AnyCondition, alias_of, clause
 from server.store.database import UnitOfWork
 
-Level = Literal["study", "series", "instance"]
-Operator = Literal["in", "like", "name", "range", "prefix", "any"]
+Level = Literal["patient", "study", "series", "instance"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Condition:
-    """One matching key, made ready: ``column`` is one of COLUMNS, ``values`` are data."""
+class Found(NamedTuple):
+    """One patient, study, series or instance that matched, with what its answer is made of; see _FIELDS."""
 
-    column: str
-    operator: Operator
-    #: in, any: the values; like, name: patterns, one of which must match; range: low and high, "" where open.
-    values: tuple[Any, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
-    """One study, series or instance that matched, with what its answer is made of."""
-
-    study: str
-    series: str = ""
-    instance: str = ""
-    patient_attributes: bytes = b"{}"
-    study_attributes: bytes = b"{}"
-    series_attributes: bytes = b"{}"
-    modalities: tuple[str, ...] = ()
-    sop_classes: tuple[str, ...] = ()
+    patient: str | None = None
+    patient_attributes: bytes | None = None
+    study: str = ""
+    study_attributes: bytes | None = None
+    modalities: Sequence[str] = ()
+    sop_classes: Sequence[str] = ()
     series_count: int = 0
     instance_count: int = 0
+    series: str = ""
+    series_attributes: bytes | None = None
     series_instance_count: int = 0
+    instance: str = ""
     sop_class: str = ""
     transfer_syntax: str = ""
     instance_number: int | None = None
@@ -42,8 +32,16 @@ class Found:
     rows: int | None = None
     columns: int | None = None
     bits_allocated: int | None = None
-    #: The whole header of the instance, or of the first instance of the study or series, where asked for.
-    metadata: bytes = b""
+    #: The whole header of the instance, or of the first instance of what was found, where asked for.
+    metadata: bytes | None = None
+
+
+class PatientCounts(NamedTuple):
+    """How much there is of one patient."""
+
+    studies: int
+    series: int
+    instances: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,66 +63,39 @@ class Located:
     pixel_length: int | None
 
 
-#: What conditions may speak of; the keys are the only text that becomes SQL.
-COLUMNS = {
-    "patient": ("patient", "patient_id", "issuer", "name_folded", "birth_date", "sex"),
-    "study": (
-        *("study", "study_date", "study_time", "accession", "study_id", "description", "referring_folded"),
-        *("modalities", "sop_classes", "series_count", "instance_count"),
-    ),
-    "series": (
-        *("series", "modality", "series_number", "description", "body_part", "laterality", "step_date", "step_time"),
-        *("station", "manufacturer", "instance_count"),
-    ),
-    "instance": (
-        *("instance", "sop_class", "transfer_syntax", "instance_number", "frames", "rows", "columns"),
-        "bits_allocated",
-    ),
+#: Each field of Found but the last: the table it is read from.
+_FIELDS: tuple[tuple[Level, str], ...] = (
+    *(("patient", "p.patient"), ("patient", "p.attributes")),
+    *(("study", "s.study"), ("study", "s.attributes"), ("study", "s.modalities"), ("study", "s.sop_classes")),
+    *(("study", "s.series_count"), ("study", "s.instance_count")),
+    *(("series", "e.series"), ("series", "e.attributes"), ("series", "e.instance_count")),
+    *(("instance", "i.instance"), ("instance", "i.sop_class"), ("instance", "i.transfer_syntax")),
+    *(("instance", "i.instance_number"), ("instance", "i.frames"), ("instance", 'i."rows"')),
+    *(("instance", 'i."columns"'), ("instance", "i.bits_allocated")),
+)
+_ORDER: tuple[Level, ...] = ("patient", "study", "series", "instance")
+#: How many of _FIELDS a level has, and the order of its results; each order is one that an index has.
+_DEPTH: dict[Level, int] = {"patient": 2, "study": 8, "series": 11, "instance": 19}
+_SORTED = {
+    "patient": "p.patient",
+    "study": "s.study_date desc, s.study_time desc, s.study desc",
+    "series": "e.study, e.series_number, e.series",
+    "instance": "i.series, i.instance_number, i.instance",
 }
-_ALIAS = {"patient": "p", "study": "s", "series": "e", "instance": "i"}
-_ALLOWED = {f"{table}.{column}": f'{_ALIAS[table]}."{column}"' for table, names in COLUMNS.items() for column in names}
-
-_STUDY_FIELDS = (
-    ("study", "s.study"),
-    ("patient_attributes", "p.attributes"),
-    ("study_attributes", "s.attributes"),
-    ("modalities", "s.modalities"),
-    ("sop_classes", "s.sop_classes"),
-    ("series_count", "s.series_count"),
-    ("instance_count", "s.instance_count"),
-)
-_SERIES_FIELDS = (
-    *_STUDY_FIELDS,
-    ("series", "e.series"),
-    ("series_attributes", "e.attributes"),
-    ("series_instance_count", "e.instance_count"),
-)
-_INSTANCE_FIELDS = (
-    *_SERIES_FIELDS,
-    ("instance", "i.instance"),
-    ("sop_class", "i.sop_class"),
-    ("transfer_syntax", "i.transfer_syntax"),
-    ("instance_number", "i.instance_number"),
-    ("frames", "i.frames"),
-    ("rows", 'i."rows"'),
-    ("columns", 'i."columns"'),
-    ("bits_allocated", "i.bits_allocated"),
-)
-_FROM_STUDY = "study s join patient p on p.tenant = s.tenant and p.patient = s.patient"
-_FROM_SERIES = f"series e join study s on s.tenant = e.tenant and s.study = e.study {_FROM_STUDY[len('study s ') :]}"
-_FROM_INSTANCE = (
-    f"instance i join series e on e.tenant = i.tenant and e.series = i.series {_FROM_SERIES[len('series e ') :]}"
-)
-#: Columns, tables, tenant's column and order of each level.
-_LEVELS = {
-    "study": (_STUDY_FIELDS, _FROM_STUDY, "s.tenant", "s.study_date desc, s.study_time desc, s.study"),
-    "series": (_SERIES_FIELDS, _FROM_SERIES, "e.tenant", "e.study, e.series_number nulls last, e.series"),
-    "instance": (
-        *(_INSTANCE_FIELDS, _FROM_INSTANCE, "i.tenant"),
-        "i.study, i.series, i.instance_number nulls last, i.instance",
-    ),
+#: UIDs of higher levels that a row has without a join.
+_OWN = {
+    ("series", "s.study"): "e.study",
+    ("instance", "s.study"): "i.study",
+    ("instance", "e.series"): "i.series",
+}
+_JOINS = {
+    "i": ("e", "join series e on e.tenant = i.tenant and e.series = i.series"),
+    "e": ("s", "join study s on s.tenant = e.tenant and s.study = e.study"),
+    "s": ("p", "join patient p on p.tenant = s.tenant and p.patient = s.patient"),
 }
 _FIRST_METADATA = {
+    "patient": "(select m.metadata from instance m join study t on t.tenant = m.tenant and t.study = m.study "
+    "where t.tenant = p.tenant and t.patient = p.patient limit 1)",
     "study": "(select m.metadata from instance m where m.tenant = s.tenant and m.study = s.study limit 1)",
     "series": "(select m.metadata from instance m where m.tenant = e.tenant and m.series = e.series limit 1)",
     "instance": "i.metadata",
@@ -135,56 +106,63 @@ def search(
     uow: UnitOfWork,
     tenant: int,
     level: Level,
-    conditions: Sequence[Condition],
+    conditions: Sequence[AnyCondition],
     *,
     limit: int,
     offset: int = 0,
     metadata: bool = False,
+    top: Level = "patient",
 ) -> list[Found]:
-    """What matches all conditions, in a stable order."""
-    fields, tables, tenant_column, order = _LEVELS[level]
-    names = [name for name, _ in fields]
-    expressions = [expression for _, expression in fields]
+    """What matches all conditions, in a stable order; fields of levels above ``top`` are left out, but for UIDs."""
+    parameters: list[Any] = [tenant]
+    where = [f"{ALIAS[level]}.tenant = %s"]
+    where += [clause(condition, tenant, parameters) for condition in _cheap_first(conditions)]
+    expressions = [_field(level, table, expression, top) for table, expression in _FIELDS[: _DEPTH[level]]]
     if metadata:
-        names.append("metadata")
         expressions.append(_FIRST_METADATA[level])
-    where, parameters = [f"{tenant_column} = %s"], list[Any]([tenant])
-    for condition in conditions:
-        where.append(_clause(condition, parameters))
+    needed = {alias_of(condition) for condition in conditions} | {ALIAS[t] for t in _ORDER[_ORDER.index(top) :]}
     sql = (
-        f"select {', '.join(expressions)} from {tables} where {' and '.join(where)} order by {order} limit %s offset %s"
+        f"select {', '.join(expressions)} from {_tables(level, needed)} where {' and '.join(where)} "
+        f"order by {_SORTED[level]} limit %s offset %s"
     )
     rows = uow.driver.execute(sql.encode(), (*parameters, limit, offset))
-    return [_found(names, row) for row in rows]
+    if metadata:
+        return [Found(*row[:-1])._replace(metadata=row[-1]) for row in rows]
+    return [Found(*row) for row in rows]
 
 
-def _found(names: Sequence[str], row: Sequence[Any]) -> Found:
-    values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in zip(names, row, strict=True)}
-    return Found(**values)
+def _cheap_first(conditions: Sequence[AnyCondition]) -> list[AnyCondition]:
+    """In one order whatever the client's, so that the same search is the same prepared statement."""
+    return sorted(conditions, key=lambda c: (alias_of(c), repr(type(c)), getattr(c, "column", "")))
 
 
-def _clause(condition: Condition, parameters: list[Any]) -> str:
-    column = _ALLOWED[condition.column]
-    values = condition.values
-    if condition.operator == "in":
-        parameters.append(list(values))
-        return f"{column} = any(%s)"
-    if condition.operator == "any":
-        parameters.append(list(values))
-        return f"{column} && %s::text[]"
-    if condition.operator == "range":
-        low, high = values
-        bounds = [f"{column} >= %s"] * (low != "") + [f"{column} <= %s"] * (high != "")
-        parameters.extend(value for value in values if value != "")
-        return " and ".join([f"{column} <> ''", *bounds])
-    patterns = [p for value in values for p in _name_patterns(value)] if condition.operator == "name" else list(values)
-    parameters.extend(patterns)
-    return "(" + " or ".join([f"{column} like %s"] * len(patterns)) + ")"
+def _field(level: Level, table: str, expression: str, top: Level) -> str:
+    own = _OWN.get((level, expression))
+    if own is not None:
+        return own
+    return expression if _ORDER.index(table) >= _ORDER.index(top) or table == level else "null"
 
 
-def _name_patterns(pattern: str) -> tuple[str, ...]:
-    """A person name matches by any of its component groups (PS3.4 C.2.2.2.1)."""
-    return pattern, f"{pattern}=%", f"%={pattern}", f"%={pattern}=%"
+def _tables(level: Level, needed: set[str]) -> str:
+    """The level's table, joined upwards as far as needed."""
+    alias = ALIAS[level]
+    first = f"{level} {alias}"
+    chain: list[tuple[str, str]] = []
+    while alias in _JOINS:
+        alias, join = _JOINS[alias]
+        chain.append((alias, join))
+    last = max((n for n, (alias, _) in enumerate(chain) if alias in needed), default=-1)
+    return " ".join([first, *(join for _, join in chain[: last + 1])])
+
+
+def patient_counts(uow: UnitOfWork, tenant: int, patients: Sequence[str]) -> dict[str, PatientCounts]:
+    """Number of studies, series and instances of each patient (PS3.4 table C.3-1)."""
+    rows = uow.driver.execute(
+        "select patient, count(*), sum(series_count), sum(instance_count) from study "
+        "where tenant = %s and patient = any(%s) group by patient",
+        (tenant, list(patients)),
+    )
+    return {row[0]: PatientCounts(int(row[1]), int(row[2]), int(row[3])) for row in rows}
 
 
 _LOCATED = (

@@ -78,7 +78,7 @@ study = Table(
     _now("created"),
     ForeignKeyConstraint(["tenant", "patient"], ["patient.tenant", "patient.patient"]),
     Index("ix_study_patient", "tenant", "patient"),
-    Index("ix_study_study_date", "tenant", "study_date", "study_time"),
+    Index("ix_study_sorted", "tenant", "study_date", "study_time", "study"),
     Index("ix_study_accession", "tenant", "accession"),
     Index("ix_study_created", "tenant", "created"),
 )
@@ -103,7 +103,7 @@ series = Table(
     Column("attributes", LargeBinary, nullable=False),
     _now("created"),
     ForeignKeyConstraint(["tenant", "study"], ["study.tenant", "study.study"]),
-    Index("ix_series_study", "tenant", "study"),
+    Index("ix_series_sorted", "tenant", "study", "series_number", "series"),
     Index("ix_series_modality", "tenant", "modality"),
 )
 

@@ -30,6 +30,21 @@ STATEMENTS: tuple[str, ...] = (
     "alter table study_activity add column if not exists forwarded bigint not null default 0",
     "update study_activity set forwarded = revision",
     "create index if not exists ix_study_activity_unforwarded on study_activity (last_seen) where forwarded < revision",
+    "create index if not exists ix_study_sorted on study (tenant, study_date, study_time, study)",
+    "drop index if exists ix_study_study_date",
+    "create index if not exists ix_series_sorted on series (tenant, study, series_number, series)",
+    "drop index if exists ix_series_study",
+    *(
+        "insert into attribute_value (tenant, tag, kind, value, entity, items) "
+        f"select tenant, {tag}, kind, part, {key}, '{{}}' from {table}, lateral ("
+        f"select 'v' kind, {column} part union select 'g', regexp_split_to_table({column}, '=') "
+        f"union select 'w', left(regexp_split_to_table({column}, '[\\s^=,.;-]+'), 64)) parts "
+        "where part <> '' on conflict do nothing"
+        for tag, table, key, column in (
+            (-1, "patient", "patient", "name_folded"),
+            (-2, "study", "study", "referring_folded"),
+        )
+    ),
 )
 
 
