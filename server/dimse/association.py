@@ -11,12 +11,13 @@ from pydicom import Dataset
 from server.dimse import message, pdu
 from server.dimse.associate import AssociateRequest
 from server.dimse.connection import Connection
+from server.dimse.failure import NOT_AUTHORIZED, failure
 from server.dimse.message import C_CANCEL, C_STORE, RESPONSE, Command
 from server.dimse.negotiation import Agreed, Context
 from server.dimse.pdu import UNEXPECTED_PARAMETER, Ended, ProtocolError
 from server.dimse.peers import Admitted
 from server.dimse.service import Offer, Request, Response
-from server.dimse.store import NOT_AUTHORIZED, InstanceStore
+from server.dimse.store import InstanceStore
 from server.dimse.stream import Stream
 from server.errors import Forbidden, HutongError, TooLarge, Unavailable
 from server.security.access import Access
@@ -31,8 +32,6 @@ _PENDING = (0xFF00, 0xFF01)
 #: PS3.7 annex C.
 _UNRECOGNIZED_OPERATION, _RESOURCE_LIMITATION, _PROCESSING_FAILURE = 0x0211, 0x0213, 0x0110
 _CLASS_NOT_SUPPORTED = 0x0122
-#: PS3.4 C.4: what composite services answer instead.
-_OUT_OF_RESOURCES, _UNABLE_TO_PROCESS = 0xA700, 0xC000
 _log = logs.logger("dimse")
 
 #: Offers by abstract syntax and Command Field.
@@ -227,9 +226,8 @@ class Association:
         return bytes(data) if len(data) <= LONGEST_IDENTIFIER else None
 
     def _answer(self, context: Context, command: Command, response: Response) -> None:
-        data = b""
-        if response.dataset is not None:
-            data = message.encode(response.dataset, context.transfer_syntax)
+        found = response.dataset
+        data = message.encode(found, context.transfer_syntax) if isinstance(found, Dataset) else found or b""
         encoded = message.response(
             command, response.status, comment=response.comment, has_data=bool(data), more=response.command
         )
@@ -275,12 +273,12 @@ class Association:
 
 
 def _failure(command: Command, error: HutongError) -> Response:
-    """The status of a service that raised: composite services have their own (PS3.4 C.4), the others PS3.7 annex C."""
-    is_composite = command.field < 0x0100 and command.field != message.C_ECHO
+    """The response of a service that raised: composite ones have their own statuses (PS3.4 C.4), else PS3.7 annex C."""
+    if command.field < message.N_EVENT_REPORT and command.field != message.C_ECHO:
+        return failure(error)
+    status = _PROCESSING_FAILURE
     if isinstance(error, Forbidden):
         status = NOT_AUTHORIZED
     elif isinstance(error, (Unavailable, TooLarge)):
-        status = _OUT_OF_RESOURCES if is_composite else _RESOURCE_LIMITATION
-    else:
-        status = _UNABLE_TO_PROCESS if is_composite else _PROCESSING_FAILURE
+        status = _RESOURCE_LIMITATION
     return Response(status=status, comment=error.details)
