@@ -1,150 +1,167 @@
-"""STOW-RS (PS3.18 10.5): instances in, streamed into the pack as they arrive."""
+"""STOW-RS (PS3.18 10.5): instances in, taken through the door as they arrive.
 
-from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import Any
+The event loop divides the body into its parts; a thread of the pool checks and stores what has come while more is
+coming. Not more than a few blocks of a request are held at any moment.
+"""
 
-import anyio
-import orjson
-from anyio import from_thread, to_thread
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
 from fastapi import APIRouter, Request, Response
 from starlette.background import BackgroundTask
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from server.errors import BadRequest, UnsupportedMedia
+from server.http import dicomweb_store_answer
 from server.http.dicomweb_services import DicomWeb
 from server.http.media_type import parse
-from server.http.multipart import PartReader
-from server.imaging.ingest import Accepted, Outcome, Received, Refused
-from server.security.access import Access
+from server.http.multipart import PartParser
+from server.imaging.ingest import Outcome, Session
 from server.telemetry import kill_points
 
 #: Bytes gathered before the storing thread is handed a block.
-_BLOCK = 512 << 10
+_BLOCK = 1 << 20
 #: Uploads that are taken in at once; more wait, and no other route waits with them.
 _UPLOADS = 64
 _DICOM = "application/dicom"
+#: The start and the end of an instance, between its pieces.
+_BEGIN, _END = "begin", "end"
+_Steps = list[bytes | str]
 
 
 def add_routes(api: APIRouter, services: DicomWeb) -> None:
     """POST /studies and POST /studies/{study}."""
-    uploads = anyio.CapacityLimiter(_UPLOADS)
+    pool = ThreadPoolExecutor(_UPLOADS, thread_name_prefix="stow")
 
     @api.post("/studies")
     async def store(request: Request) -> Response:
         """Stores instances of any study."""
-        return await _store(services, uploads, request, "")
+        return await _store(services, pool, request, "")
 
     @api.post("/studies/{study}")
     async def store_in_study(request: Request, study: str) -> Response:
         """Stores instances of one study; those of others are refused."""
-        return await _store(services, uploads, request, study)
+        return await _store(services, pool, request, study)
 
 
-async def _store(services: DicomWeb, uploads: anyio.CapacityLimiter, request: Request, study: str) -> Response:
-    access: Access = await run_in_threadpool(services.access, request)
-    blocks = _Blocks(request.stream())
-    instances = _instances(request.headers.get("content-type", ""), blocks)
-
-    def receive() -> Outcome:
-        return services.ingest.receive(access, instances, study=study)
-
+async def _store(services: DicomWeb, pool: ThreadPoolExecutor, request: Request, study: str) -> Response:
+    upload = _Upload(pool, lambda: services.ingest.session(services.access(request), study=study))
+    body = _body(request.headers.get("content-type", ""), upload)
     try:
-        outcome = await to_thread.run_sync(receive, limiter=uploads)
+        async for block in request.stream():
+            body.feed(block)
+            if upload.size >= _BLOCK:
+                await upload.pass_on()
+        body.close()
+        outcome = await upload.finish()
     except ClientDisconnect:
         return Response(status_code=400)
-    answer = _answer(outcome, services.url(request))
+    finally:
+        await upload.close()
+    answer = dicomweb_store_answer.of(outcome, services.url(request))
     answer.background = BackgroundTask(kill_points.at, "after-ack")
     return answer
 
 
-class _Blocks:
-    """The request's body, iterated by the storing thread; never more than a block is held."""
+class _Upload:
+    """One request's way from the event loop into a session of the ingest door, which runs in the pool."""
 
-    def __init__(self, stream: AsyncIterator[bytes]) -> None:
-        self._stream = stream
+    def __init__(self, pool: ThreadPoolExecutor, start: Callable[[], Session]) -> None:
+        self._pool = pool
+        self._start = start
+        self._session: Session | None = None
+        self._steps: _Steps = []
+        #: Bytes that the thread was not handed yet.
+        self.size = 0
+        self._running: asyncio.Future[Session] | None = None
 
-    def __iter__(self) -> Iterator[bytes]:
-        while block := from_thread.run(self._next):
-            yield block
+    def begin(self, headers: dict[str, str]) -> None:
+        """A part starts."""
+        kind = parse(headers.get("content-type", _DICOM)).type
+        if kind != _DICOM:
+            raise UnsupportedMedia(f"A part of type '{kind}' is not taken; send application/dicom.")
+        self._steps.append(_BEGIN)
 
-    async def _next(self) -> bytes:
-        pieces: list[bytes] = []
-        size = 0
-        while size < _BLOCK:
-            piece = await anext(self._stream, None)
-            if piece is None:
-                break
-            pieces.append(piece)
-            size += len(piece)
-        return b"".join(pieces)
+    def data(self, piece: bytes) -> None:
+        """More of its body."""
+        self._steps.append(piece)
+        self.size += len(piece)
+
+    def end(self) -> None:
+        """The part is whole."""
+        self._steps.append(_END)
+
+    async def pass_on(self) -> None:
+        """Hands the thread what has come, once it is done with what came before."""
+        await self._idle()
+        steps, self._steps, self.size = self._steps, [], 0
+        self._running = asyncio.get_running_loop().run_in_executor(self._pool, self._take, steps)
+
+    async def finish(self) -> Outcome:
+        """Stores the rest and commits."""
+        await self._idle()
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._finish)
+
+    async def close(self) -> None:
+        """Ends the session, whatever became of it."""
+        running, self._running = self._running, None
+        if running is not None:
+            await asyncio.wait([running])
+            running.exception()
+        if self._session is not None:
+            await asyncio.get_running_loop().run_in_executor(self._pool, self._session.close)
+
+    async def _idle(self) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            await running
+
+    def _take(self, steps: _Steps) -> Session:
+        session = self._session
+        if session is None:
+            session = self._session = self._start()
+        for step in steps:
+            if isinstance(step, bytes):
+                session.data(step)
+            elif step is _BEGIN:
+                session.begin()
+            else:
+                session.end()
+        return session
+
+    def _finish(self) -> Outcome:
+        with self._take(self._steps) as session:
+            self._session = None
+            return session.finish()
 
 
-def _instances(content_type: str, blocks: Iterable[bytes]) -> Iterator[Received]:
-    """The instances of a request by its Content-Type; raises UnsupportedMedia."""
+class _Single:
+    """One instance that is the whole body."""
+
+    def __init__(self, upload: _Upload) -> None:
+        self._upload = upload
+        upload.begin({})
+
+    def feed(self, block: bytes) -> None:
+        """More of the file."""
+        self._upload.data(block)
+
+    def close(self) -> None:
+        """The file is whole."""
+        self._upload.end()
+
+
+def _body(content_type: str, upload: _Upload) -> _Single | PartParser:
+    """What reads the body, by its Content-Type; raises UnsupportedMedia."""
     if not content_type:
         raise UnsupportedMedia('Send a Content-Type: multipart/related; type="application/dicom"; boundary=...')
     media = parse(content_type)
     if media.type == _DICOM:
-        return iter([Received(chunks=blocks)])
+        return _Single(upload)
     if media.type != "multipart/related" or media.related not in ("", _DICOM):
         raise UnsupportedMedia("Instances are taken as application/dicom, alone or in multipart/related.")
     boundary = media.parameters.get("boundary", "")
     if not boundary:
         raise BadRequest("The Content-Type names no boundary.", expression="Content-Type")
-    return _parts(PartReader(blocks, boundary))
-
-
-def _parts(reader: PartReader) -> Iterator[Received]:
-    for part in reader:
-        kind = part.headers.get("content-type", _DICOM)
-        if parse(kind).type != _DICOM:
-            raise UnsupportedMedia(f"A part of type '{parse(kind).type}' is not taken; send application/dicom.")
-        yield Received(chunks=part.body)
-
-
-def _answer(outcome: Outcome, url: str) -> Response:
-    """The Store Instances Response (PS3.18 10.5.3)."""
-    accepted = outcome.stored + outcome.already
-    body: dict[str, Any] = {}
-    studies = {instance.study for instance in accepted}
-    if len(studies) == 1:
-        body["00081190"] = {"vr": "UR", "Value": [f"{url}/studies/{studies.pop()}"]}
-    named = [refused for refused in outcome.refused if refused.sop_instance]
-    nameless = [refused for refused in outcome.refused if not refused.sop_instance]
-    if named:
-        body["00081198"] = {"vr": "SQ", "Value": [_failed(refused) for refused in named]}
-    if accepted:
-        body["00081199"] = {"vr": "SQ", "Value": [_referenced(instance, url) for instance in accepted]}
-    if nameless:
-        body["0008119A"] = {"vr": "SQ", "Value": [_reason(refused) for refused in nameless]}
-    if not accepted and not outcome.refused:
-        raise BadRequest("The request holds no instance.")
-    status = 200 if not outcome.refused else 202 if accepted else 409
-    headers = {"Warning": f'299 hutong "{_ascii(outcome.refused[0])}"'} if outcome.refused else {}
-    return Response(orjson.dumps(body), status, headers, "application/dicom+json")
-
-
-def _referenced(instance: Accepted, url: str) -> dict[str, Any]:
-    place = f"{url}/studies/{instance.study}/series/{instance.series}/instances/{instance.sop_instance}"
-    return {
-        "00081150": {"vr": "UI", "Value": [instance.sop_class]},
-        "00081155": {"vr": "UI", "Value": [instance.sop_instance]},
-        "00081190": {"vr": "UR", "Value": [place]},
-    }
-
-
-def _failed(refused: Refused) -> dict[str, Any]:
-    named = {"00081155": {"vr": "UI", "Value": [refused.sop_instance]}}
-    if refused.sop_class:
-        named["00081150"] = {"vr": "UI", "Value": [refused.sop_class]}
-    return named | _reason(refused)
-
-
-def _reason(refused: Refused) -> dict[str, Any]:
-    return {"00081197": {"vr": "US", "Value": [refused.reason]}}
-
-
-def _ascii(refused: Refused) -> str:
-    text = f"{refused.expression}: {refused.details}" if refused.expression else refused.details
-    return text.encode("ascii", "replace").decode("ascii").replace("\\", "/").replace('"', "'")
+    return PartParser(boundary, upload)

@@ -3,6 +3,7 @@
 import uuid
 from dataclasses import dataclass
 from datetime import tzinfo
+from functools import lru_cache
 
 import orjson
 
@@ -29,12 +30,11 @@ SERIES_KEYS = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rows:
-    """One instance's place in the index, but for where its bytes are."""
+    """What an instance says of all that it belongs to."""
 
     patient: PatientRow
     study: StudyRow
     series: SeriesRow
-    instance: InstanceRow
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,18 +53,22 @@ def patient_id(tenant: int, attributes: Attributes, study: str) -> str:
     number = read.text(attributes, "00100020")
     issuer = read.text(attributes, "00100021")
     parts = ("Patient", str(tenant), issuer, number) if number else ("Patient", str(tenant), "", "", study)
-    return str(uuid.uuid5(NAMESPACE, "\x1f".join(parts)))
+    return _derived("\x1f".join(parts))
 
 
-def rows(sound: Sound, tenant: int, zone: tzinfo, place: Place) -> Rows:
-    """The rows of one instance."""
+@lru_cache(maxsize=1024)
+def _derived(name: str) -> str:
+    return str(uuid.uuid5(NAMESPACE, name))
+
+
+def rows(sound: Sound, tenant: int, zone: tzinfo) -> Rows:
+    """The rows above one instance."""
     header = sound.attributes
     patient = patient_id(tenant, header, sound.study)
     return Rows(
         patient=_patient(header, patient),
         study=_study(sound, patient, zone),
         series=_series(sound),
-        instance=_instance(sound, place),
     )
 
 
@@ -126,7 +130,8 @@ def _series(sound: Sound) -> SeriesRow:
     )
 
 
-def _instance(sound: Sound, place: Place) -> InstanceRow:
+def instance_row(sound: Sound, place: Place) -> InstanceRow:
+    """The row of one instance."""
     header = sound.attributes
     if "00080005" in header:
         # What the JSON is in; the file keeps its own.

@@ -6,27 +6,29 @@ changes nothing; another content under a known SOP Instance UID is refused and t
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import tzinfo
-from itertools import islice
+from functools import partial
+from types import TracebackType
 
-from server.errors import BadInstance, Conflict, DuplicateInstance, Unavailable
+from server.errors import BadInstance
 from server.imaging import guard
-from server.imaging.admission import LOCKED, Admission
+from server.imaging.admission import Admission
+from server.imaging.entry import Candidate, Entry
 from server.imaging.guard import GuardLimits, Sound
-from server.imaging.index import Place, Rows, rows
-from server.imaging.sameness import content_digest
+from server.imaging.index import Place, instance_row, patient_id, rows
+from server.imaging.outcome import Accepted, Outcome, Refused, refusal
 from server.security.access import Access
-from server.store import instances as store
-from server.store.arrivals import Arrival, Arrivals
-from server.store.database import Database, UnitOfWork
+from server.store.database import Database
 from server.store.packs import Packs, PackWriter
+
+__all__ = ["BATCH", "Accepted", "Ingest", "Outcome", "Received", "Refused", "Session"]
 
 #: Instances of one request that are committed together; a longer request is committed piece by piece.
 BATCH = 256
-#: Tries of one transaction.
-_ATTEMPTS = 5
+#: Bytes of one instance that are held before they go into the pack.
+_HELD = 4 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,44 +42,15 @@ class Received:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Accepted:
-    """An instance that is durably stored."""
+class _Means:
+    """What taking an instance in needs."""
 
-    sop_class: str
-    sop_instance: str
-    series: str
-    study: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Refused:
-    """An instance that is not stored, and why."""
-
-    #: As far as they could be read.
-    sop_class: str
-    sop_instance: str
-    #: Failure Reason (0008,1197).
-    reason: int
-    details: str
-    #: Tag path of the place.
-    expression: str = ""
-
-
-@dataclass(kw_only=True, slots=True)
-class Outcome:
-    """What became of each instance, in the order received within each list."""
-
-    stored: list[Accepted] = field(default_factory=list)
-    already: list[Accepted] = field(default_factory=list)
-    refused: list[Refused] = field(default_factory=list)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Candidate:
-    """An instance whose bytes are in the pack and whose rows are ready."""
-
-    accepted: Accepted
-    rows: Rows
+    database: Database
+    packs: Packs
+    limits: GuardLimits
+    zone: tzinfo
+    admission: Admission
+    entry: Entry
 
 
 class Ingest:
@@ -91,16 +64,18 @@ class Ingest:
         zone: tzinfo,
         admission: Admission | None = None,
     ) -> None:
-        self._database = database
-        self._packs = packs
-        self._limits = limits
-        self._zone = zone
-        self._admission = admission or Admission()
-        self._arrivals = Arrivals(database)
+        admission = admission or Admission()
+        entry = Entry(database, packs, limits, admission)
+        self._means = _Means(database=database, packs=packs, limits=limits, zone=zone, admission=admission, entry=entry)
 
     def writer(self, access: Access) -> PackWriter:
         """A pack that several calls of ``receive`` may share, e.g. one association's."""
-        return self._packs.writer(access.tenant)
+        return self._means.packs.writer(access.tenant)
+
+    def session(self, access: Access, *, pack: PackWriter | None = None, study: str = "") -> "Session":
+        """Takes instances piece by piece; raises Forbidden. Use as a context manager."""
+        access.require("write")
+        return Session(self._means, access, pack, study)
 
     def receive(
         self, access: Access, instances: Iterable[Received], *, pack: PackWriter | None = None, study: str = ""
@@ -109,254 +84,184 @@ class Ingest:
 
         Raises Forbidden, and Unavailable when disk or database don't confirm; then nothing of the last batch is stored.
         """
-        access.require("write")
-        outcome = Outcome()
-        source = iter(instances)
-        while True:
-            if pack is not None:
-                went_on = self._batch(access, source, pack, study, outcome)
-            else:
-                with self._packs.lend(access.tenant) as own:
-                    went_on = self._batch(access, source, own, study, outcome)
-            if not went_on:
-                return outcome
+        with self.session(access, pack=pack, study=study) as session:
+            for received in instances:
+                session.begin(received.sop_class, received.sop_instance)
+                for chunk in received.chunks:
+                    session.data(chunk)
+                session.end()
+            return session.finish()
 
-    def _batch(
-        self, access: Access, source: Iterator[Received], pack: PackWriter, study: str, outcome: Outcome
-    ) -> bool:
-        """Takes up to BATCH instances through guard, pack and transaction; whether there may be more."""
-        candidates: dict[str, _Candidate] = {}
-        taken = 0
-        no_room = self._admission.check_room(self._database, access)
-        for received in islice(source, BATCH):
-            taken += 1
-            try:
-                if no_room is not None:
-                    raise no_room
-                candidate = self._write(access, received, pack, study)
-                first = candidates.get(candidate.accepted.sop_instance)
-                if first is None:
-                    candidates[candidate.accepted.sop_instance] = candidate
-                    continue
-                self._settle_twice(pack, first, candidate, outcome)
-            except BadInstance as error:
-                outcome.refused.append(_refusal(error, received))
-        if candidates:
-            self._commit(access, pack, candidates, outcome)
-        return taken == BATCH
 
-    def _write(self, access: Access, received: Received, pack: PackWriter, study: str) -> _Candidate:
-        """Appends one instance and checks it; takes it back out of the pack where it is refused."""
-        start, digest = pack.position, hashlib.sha256()
+class Session:
+    """The instances of one request: ``begin``, ``data`` as often as needed and ``end`` for each, then ``finish``."""
+
+    def __init__(self, means: _Means, access: Access, pack: PackWriter | None, study: str) -> None:
+        self._means = means
+        self._access = access
+        self._study = study
+        self._given = pack
+        self._pack = pack
+        self._outcome = Outcome()
+        self._candidates: dict[str, Candidate] = {}
+        self._taken = 0
+        #: Why this sender may store nothing now.
+        self._no_room: BadInstance | None = None
+        self._current = _Incoming()
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Gives the pack back; what was not committed is forgotten."""
+        if self._given is None and self._pack is not None:
+            self._means.packs.give_back(self._pack)
+            self._pack = None
+
+    def begin(self, sop_class: str = "", sop_instance: str = "") -> None:
+        """An instance comes; ``sop_class`` and ``sop_instance`` where the protocol names them."""
+        if not self._taken:
+            self._no_room = self._means.admission.check_room(self._means.database, self._access)
+        self._taken += 1
+        self._current = _Incoming(sop_class=sop_class, sop_instance=sop_instance, error=self._no_room)
+
+    def data(self, piece: bytes) -> None:
+        """More of the instance's file; raises Unavailable when the disk takes no more."""
+        current = self._current
+        if current.error is not None:
+            return
+        current.pieces.append(piece)
+        current.length += len(piece)
+        if current.length > self._means.limits.instance_bytes:
+            self._refuse(guard.too_large(self._means.limits))
+        elif current.length - current.written > _HELD:
+            self._spill()
+
+    def end(self) -> None:
+        """The instance is whole: it is checked, and waits in the pack for its transaction."""
         try:
-            for chunk in received.chunks:
-                pack.append(chunk)
-                digest.update(chunk)
-                if pack.position - start > self._limits.instance_bytes:
-                    raise guard.too_large(self._limits)
-            sound = self._check(pack, start)
-            _agree(sound, received, study)
-        except BadInstance:
-            pack.take_back(start)
-            raise
+            if self._current.error is not None:
+                raise self._current.error
+            candidate = self._candidate()
+            first = self._candidates.get(candidate.accepted.sop_instance)
+            if first is None:
+                self._candidates[candidate.accepted.sop_instance] = candidate
+            else:
+                self._means.entry.settle_twice(self._open_pack(), first, candidate, self._outcome)
+        except BadInstance as error:
+            self._refuse(error)
+            self._outcome.refused.append(refusal(error, self._current.sop_class, self._current.sop_instance))
+        self._current = _Incoming()
+        if self._taken >= BATCH:
+            self._commit()
+
+    def finish(self) -> Outcome:
+        """Commits what is not yet; what became of each instance. Raises Unavailable; then nothing of it is stored."""
+        self._commit()
+        return self._outcome
+
+    def _commit(self) -> None:
+        self._taken = 0
+        if self._candidates:
+            candidates, self._candidates = self._candidates, {}
+            self._means.entry.commit(self._access, self._open_pack(), candidates, self._outcome)
+
+    def _open_pack(self) -> PackWriter:
+        if self._pack is None:
+            self._pack = self._means.packs.take(self._access.tenant)
+        return self._pack
+
+    def _spill(self) -> None:
+        """Puts what is held of a long instance into the pack."""
+        current, pack = self._current, self._open_pack()
+        for piece in current.pieces:
+            current.digest.update(piece)
+            pack.append(piece)
+        current.pieces.clear()
+        current.written = current.length
+
+    def _refuse(self, error: BadInstance) -> None:
+        """Takes back what is in the pack of the current instance."""
+        current = self._current
+        current.error = error
+        current.pieces.clear()
+        if current.written:
+            pack = self._open_pack()
+            pack.take_back(pack.position - current.written)
+            current.written = 0
+
+    def _candidate(self) -> Candidate:
+        """Checks the instance and appends it; raises BadInstance."""
+        current, limits = self._current, self._means.limits
+        if not current.length:
+            raise BadInstance("The instance is empty; send a DICOM Part 10 file.")
+        pack = self._open_pack()
+        if current.written:
+            self._spill()
+            start = pack.position - current.length
+            view, at = pack.view(start)
+            with view:
+                sound = guard.check(view, at, at + current.length, limits)
+            self._agree(sound)
+        else:
+            file = current.pieces[0] if len(current.pieces) == 1 else b"".join(current.pieces)
+            sound = guard.check(file, 0, len(file), limits)
+            self._agree(sound)
+            start = pack.position
+            current.digest.update(file)
+            pack.append(file)
+            current.written = current.length
+        return self._described(sound, pack, start)
+
+    def _described(self, sound: Sound, pack: PackWriter, start: int) -> Candidate:
+        access, zone = self._access, self._means.zone
         place = Place(
             pack=pack.pack,
             offset=start,
-            length=pack.position - start,
-            sha256=digest.digest(),
+            length=self._current.length,
+            sha256=self._current.digest.digest(),
             sender=access.who,
         )
         accepted = Accepted(
             sop_class=sound.sop_class, sop_instance=sound.sop_instance, series=sound.series, study=sound.study
         )
-        return _Candidate(accepted=accepted, rows=rows(sound, access.tenant, self._zone, place))
-
-    def _check(self, pack: PackWriter, start: int) -> Sound:
-        if pack.position == start:
-            raise BadInstance("The instance is empty; send a DICOM Part 10 file.")
-        view, at = pack.view(start)
-        with view:
-            return guard.check(view, at, at + pack.position - start, self._limits)
-
-    def _settle_twice(self, pack: PackWriter, first: _Candidate, second: _Candidate, outcome: Outcome) -> None:
-        """One UID twice in a request: compared in the pack, and the second taken back out of it."""
-        one, two = first.rows.instance, second.rows.instance
-        same = one.sha256 == two.sha256
-        if not same:
-            view, at = pack.view(one.pack_offset)
-            with view:
-                other = at + two.pack_offset - one.pack_offset
-                same = content_digest(view, at, at + one.length, self._limits) == content_digest(
-                    view, other, other + two.length, self._limits
-                )
-        pack.take_back(two.pack_offset)
-        if same:
-            outcome.already.append(second.accepted)
-        else:
-            outcome.refused.append(_refusal(_DUPLICATE, second.accepted))
-
-    def _commit(self, access: Access, pack: PackWriter, candidates: dict[str, _Candidate], outcome: Outcome) -> None:
-        start = pack.synced
-        # Nothing becomes durable that nobody could enter.
-        self._arrivals.reach()
-        pack.sync()
-        arrivals = [Arrival(row=c.rows.instance, patient=c.rows.patient.patient) for c in candidates.values()]
-        new = self._arrivals.add(access.tenant, arrivals)
-        outcome.stored += [candidates[uid].accepted for uid in candidates if uid in new]
-        if len(new) == len(candidates):
-            return
-        stored = len(outcome.stored)
-        self._commit_odd(access, pack, {uid: c for uid, c in candidates.items() if uid not in new}, outcome)
-        if not new and len(outcome.stored) == stored:
-            pack.forget(start)
-
-    def _commit_odd(
-        self, access: Access, pack: PackWriter, candidates: dict[str, _Candidate], outcome: Outcome
-    ) -> None:
-        """Those that open a series, are stored already, or contradict what is."""
-        with self._database.unit_of_work() as uow:
-            fresh = self._settle_known(uow, access, pack, candidates, outcome)
-        if not fresh:
-            return
-        settled = self._enter_patiently(access, pack, fresh)
-        outcome.stored += settled.stored
-        outcome.already += settled.already
-        outcome.refused += settled.refused
-
-    def _enter_patiently(self, access: Access, pack: PackWriter, fresh: list[_Candidate]) -> Outcome:
-        """The transaction, again where another was in its way."""
-        for _attempt in range(_ATTEMPTS):
-            settled = Outcome()
-            try:
-                with self._database.unit_of_work() as uow:
-                    self._enter(uow, access, pack, fresh, settled)
-            except Conflict:
-                continue
-            return settled
-        raise Unavailable("Too many senders changed the same study at once; send again.")
-
-    def _settle_known(
-        self, uow: UnitOfWork, access: Access, pack: PackWriter, candidates: dict[str, _Candidate], outcome: Outcome
-    ) -> list[_Candidate]:
-        """Sorts out what is stored already; gives the rest."""
-        known = store.known(uow, access.tenant, candidates)
-        fresh: list[_Candidate] = []
-        for uid, candidate in candidates.items():
-            if uid not in known:
-                fresh.append(candidate)
-                continue
-            try:
-                self._compare_stored(access, pack, known[uid], candidate)
-                outcome.already.append(candidate.accepted)
-            except DuplicateInstance as error:
-                outcome.refused.append(_refusal(error, candidate.accepted))
-        return fresh
-
-    def _compare_stored(self, access: Access, pack: PackWriter, known: store.Known, candidate: _Candidate) -> None:
-        """Raises DuplicateInstance unless the candidate says the same as what is stored."""
-        row = candidate.rows.instance
-        if known.sha256 == row.sha256:
-            return
-        if (known.study, known.series) != (row.study, row.series):
-            _same_or_refuse(False)
-        stored = self._packs.read(access.tenant, known.pack, known.pack_offset, known.length)
-        view, at = pack.view(row.pack_offset)
-        with view:
-            mine = content_digest(view, at, at + row.length, self._limits)
-        _same_or_refuse(mine == content_digest(stored, 0, len(stored), self._limits))
-
-    def _enter(
-        self, uow: UnitOfWork, access: Access, pack: PackWriter, fresh: list[_Candidate], outcome: Outcome
-    ) -> None:
-        """The transaction: every row that the new instances cause."""
-        tenant = access.tenant
-        looked = self._admission.look(uow, access, [c.rows.instance for c in fresh])
-        for candidate in fresh:
-            if (error := looked.refused.get(candidate.accepted.sop_instance)) is not None:
-                outcome.refused.append(_refusal(error, candidate.accepted))
-        fresh = [c for c in fresh if c.accepted.sop_instance not in looked.refused]
-        # Of several instances of a study the first received speaks for it, hence the reversed order below.
-        store.add_pack(uow, tenant, pack.pack)
-        store.add(uow, tenant, list({c.rows.patient.patient: c.rows.patient for c in reversed(fresh)}.values()))
-        store.add(uow, tenant, list({c.rows.study.study: c.rows.study for c in reversed(fresh)}.values()))
-        patients = store.lock_studies(uow, tenant, {c.rows.study.study for c in fresh})
-        _not_deleted(patients, {c.rows.study.study for c in fresh})
-        fresh = _keep(fresh, lambda c: patients[c.rows.study.study] == c.rows.study.patient, _OTHER_PATIENT, outcome)
-        locked = self._admission.locked(uow, access, patients)
-        fresh = _keep(fresh, lambda c: c.rows.study.study not in locked, LOCKED, outcome)
-        store.add(uow, tenant, list({c.rows.series.series: c.rows.series for c in reversed(fresh)}.values()))
-        studies = store.studies_of_series(uow, tenant, {c.rows.series.series for c in fresh})
-        _not_deleted(studies, {c.rows.series.series for c in fresh})
-        fresh = _keep(fresh, lambda c: studies[c.rows.series.series] == c.rows.series.study, _OTHER_STUDY, outcome)
-        added = store.add(uow, tenant, [c.rows.instance for c in fresh])
-        new = [c.rows.instance for c in fresh if c.accepted.sop_instance in added]
-        outcome.stored += [c.accepted for c in fresh if c.accepted.sop_instance in added]
-        # Somebody else committed these between our look and our insert.
-        late = {c.accepted.sop_instance: c for c in fresh if c.accepted.sop_instance not in added}
-        if late:
-            self._settle_known(uow, access, pack, late, outcome)
-        if new:
-            store.count(uow, tenant, new)
-            store.touch(uow, tenant, (row.study for row in new))
-            store.note_stored(uow, tenant, access.who, [row.instance for row in new])
-            self._admission.settle(uow, access, new, looked.late)
-
-
-_DUPLICATE = DuplicateInstance(
-    "Another instance with this SOP Instance UID is stored; the first is kept. Send changed content under a new UID.",
-    expression="00080018",
-)
-_OTHER_PATIENT = BadInstance(
-    "Its Study Instance UID belongs to a study of another patient; correct Patient ID and Issuer, or the UID.",
-    expression="0020000D",
-    reason=0x0110,
-)
-_OTHER_STUDY = BadInstance(
-    "Its Series Instance UID belongs to a series of another study; correct the UID.",
-    expression="0020000E",
-    reason=0x0110,
-)
-
-
-def _not_deleted(found: Mapping[str, str], wanted: Set[str]) -> None:
-    """Raises Conflict where a study was deleted between our look and our hold: what is refused must be so for good."""
-    if wanted - found.keys():
-        raise Conflict("The study or series was deleted at this moment; send again.")
-
-
-def _keep(
-    candidates: list[_Candidate], fits: Callable[[_Candidate], bool], error: BadInstance, outcome: Outcome
-) -> list[_Candidate]:
-    """Those that fit; the others are refused with ``error``."""
-    outcome.refused += [_refusal(error, c.accepted) for c in candidates if not fits(c)]
-    return [c for c in candidates if fits(c)]
-
-
-def _same_or_refuse(same: bool) -> None:
-    if not same:
-        raise _DUPLICATE
-
-
-def _agree(sound: Sound, received: Received, study: str) -> None:
-    """The data set against what the protocol said of it."""
-    if study and sound.study != study:
-        raise BadInstance(
-            "The instance belongs to another study than the one addressed.", expression="0020000D", reason=0xA900
-        )
-    said = received.sop_instance or sound.sop_instance, received.sop_class or sound.sop_class
-    if said != (sound.sop_instance, sound.sop_class):
-        raise BadInstance(
-            "The request names another SOP Class or Instance UID than the data set.",
-            expression="00080018",
-            reason=0xA900,
+        return Candidate(
+            accepted=accepted,
+            row=instance_row(sound, place),
+            patient=patient_id(access.tenant, sound.attributes, sound.study),
+            rows=partial(rows, sound, access.tenant, zone),
         )
 
+    def _agree(self, sound: Sound) -> None:
+        """The data set against what the protocol said of it."""
+        if self._study and sound.study != self._study:
+            raise BadInstance(
+                "The instance belongs to another study than the one addressed.", expression="0020000D", reason=0xA900
+            )
+        said = self._current.sop_instance or sound.sop_instance, self._current.sop_class or sound.sop_class
+        if said != (sound.sop_instance, sound.sop_class):
+            raise BadInstance(
+                "The request names another SOP Class or Instance UID than the data set.",
+                expression="00080018",
+                reason=0xA900,
+            )
 
-def _refusal(error: BadInstance | DuplicateInstance, what: Received | Accepted) -> Refused:
-    return Refused(
-        sop_class=what.sop_class,
-        sop_instance=what.sop_instance,
-        reason=error.reason,
-        details=error.details,
-        expression=error.issues[0].expression,
-    )
+
+class _Incoming:
+    """The instance that is being received."""
+
+    __slots__ = ("digest", "error", "length", "pieces", "sop_class", "sop_instance", "written")
+
+    def __init__(self, sop_class: str = "", sop_instance: str = "", error: BadInstance | None = None) -> None:
+        self.sop_class = sop_class
+        self.sop_instance = sop_instance
+        #: Why it is refused already; the rest of it is not kept.
+        self.error = error
+        #: What is not in the pack yet.
+        self.pieces: list[bytes] = []
+        self.length = 0
+        self.written = 0
+        self.digest = hashlib.sha256()

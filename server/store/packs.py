@@ -10,7 +10,6 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from mmap import ACCESS_READ, ALLOCATIONGRANULARITY, mmap
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +34,8 @@ class PackWriter:
         self.position = 0
         #: Bytes up to here are durable.
         self.synced = 0
+        #: False after a write that failed.
+        self.is_sound = True
         self._root = root
         self._path = folder / self.pack[:2] / f"{self.pack}.pack"
         self._missing = [f for f in (self._path.parent, *self._path.parent.parents) if not f.exists()]
@@ -52,6 +53,7 @@ class PackWriter:
                 self.position += written
                 view = view[written:]
         except OSError as error:
+            self.is_sound = False
             raise Unavailable(f"The instance can't be written: {error.strerror}; free space and send again.") from error
 
     def take_back(self, position: int) -> None:
@@ -77,6 +79,8 @@ class PackWriter:
                 for folder in {self._path.parent, *(missing.parent for missing in self._missing)}:
                     _sync_folder(folder)
         except OSError as error:
+            # What the kernel could not write once it may drop: nothing more is built on it.
+            self.is_sound = False
             raise Unavailable(f"The disk does not confirm a write: {error.strerror}; send again.") from error
         self.synced = self.position
 
@@ -116,21 +120,19 @@ class Packs:
         except OSError as error:
             raise Unavailable(f"No pack can be opened: {error.strerror}; free space and send again.") from error
 
-    @contextmanager
-    def lend(self, tenant: int) -> Iterator[PackWriter]:
-        """A pack for one request alone; the next request goes on in it, so that not each one makes a file."""
-        writer = self._take(tenant) or self.writer(tenant)
-        sound = False
-        try:
-            yield writer
-            # What a failed write left behind the durable part is not built upon.
-            sound = 0 < writer.synced == writer.position < FULL
-        finally:
-            if sound:
-                with self._lock:
-                    self._idle.append((time.monotonic(), writer))
-            else:
-                writer.close()
+    def take(self, tenant: int) -> PackWriter:
+        """A pack for one request alone, till ``give_back``; often one that an earlier request has begun."""
+        return self._take(tenant) or self.writer(tenant)
+
+    def give_back(self, writer: PackWriter) -> None:
+        """Keeps the pack for the next request; what is not durable in it is forgotten."""
+        if 0 < writer.synced < FULL and writer.is_sound:
+            if writer.position != writer.synced:
+                writer.take_back(writer.synced)
+            with self._lock:
+                self._idle.append((time.monotonic(), writer))
+        else:
+            writer.close()
 
     def is_open(self, tenant: int, pack: str) -> bool:
         """Whether some process of ours may still add to this pack."""
