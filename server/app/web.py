@@ -4,7 +4,7 @@ from fastapi import FastAPI
 
 from ai_adapters.registry import registry
 from server.app.parts import Parts, compose
-from server.http import dicomweb, fhir, health, page, server
+from server.http import dicomweb, fhir, health, page, server, viewer
 from server.http.access import AccessOfRequest
 from server.http.dicomweb_services import DicomWeb
 from server.operations.served import served
@@ -25,6 +25,8 @@ def web(parts: Parts) -> FastAPI:
         database=parts.database,
         ingest=parts.ingest,
         retrieve=parts.retrieve,
+        pool=parts.pool,
+        pixels=parts.pixels,
         access=access,
     )
     return server.create(
@@ -41,6 +43,7 @@ def web(parts: Parts) -> FastAPI:
                 )
             ),
             page.router(_results(parts), access, parts.settings),
+            viewer.router(parts.settings),
         ]
     )
 

@@ -3,6 +3,7 @@
 import typer
 
 from server.cli import adapters, demo, doctor, phantom, serve, settings, token, version, worker
+from server.cli.viewer import command as viewer
 
 app = typer.Typer(
     name="hutong",
@@ -16,6 +17,7 @@ app.command("worker")(worker.worker)
 app.command("demo")(demo.demo)
 app.command("phantom")(phantom.phantom)
 app.add_typer(adapters.app, name="adapters")
+app.add_typer(viewer.app, name="viewer")
 app.add_typer(token.app, name="token")
 app.command("settings")(settings.settings)
 app.command("doctor")(doctor.doctor)

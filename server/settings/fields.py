@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 
+from server.settings.archive import Quota, Retention
+from server.settings.forward import Forward
 from server.settings.peer import Peer
 
 
@@ -45,6 +47,28 @@ class Settings:
     notify_networks: tuple[str, ...] = ()
     #: Days that acknowledged events are kept for ``$events``.
     event_retention_days: int = 90
+    #: Bytes of the packs' disk that stay free: below it nothing more is taken in.
+    disk_reserve: int = 256 << 20
+    #: How much senders may store.
+    quotas: tuple[Quota, ...] = ()
+    #: Codes of rejection reasons whose instances stay visible, e.g. 113001.
+    show_rejected: tuple[str, ...] = ()
+    #: Days after which hidden, rejected instances are deleted; 0 for never.
+    rejected_days: int = 0
+    #: Days for which it is remembered that an instance was deleted.
+    tombstone_days: int = 365
+    #: Which studies go when.
+    retention: tuple[Retention, ...] = ()
+    #: Seconds that bytes outlive their deletion, for those who are reading them.
+    gc_grace: float = 3600.0
+    #: Processes that decode and draw pixels; 0 for one on each core, at most four.
+    pixel_workers: int = 0
+    #: Memory that each of them may take, bytes.
+    pixel_memory: int = 2 << 30
+    #: Seconds that one decoding, transcoding or drawing may take.
+    pixel_timeout: float = 60.0
+    #: Transcoded files that are kept, bytes; 0 for none.
+    transcode_cache_bytes: int = 4 << 30
     #: Folder of further adapter bundles; empty for ``data/bundles``.
     bundles: str = ""
     #: ONNX Runtime execution providers to try, in order; empty for CUDA, then CPU.
@@ -64,6 +88,8 @@ class Settings:
     dimse_tls_key: str = ""
     #: PEM file of the authorities that sign callers' certificates.
     dimse_tls_ca: str = ""
+    #: What is sent on to which peer: rules, the first that fits an instance sends it.
+    forward: tuple[Forward, ...] = ()
     #: DICOM neighbours.
     peers: tuple[Peer, ...] = field(default=())
 
@@ -81,6 +107,11 @@ class Settings:
     def blobs(self) -> str:
         """Where packs are, as a path or URL."""
         return self.blob_url or str(self.data / "blobs")
+
+    @property
+    def transcode_cache(self) -> Path:
+        """Where transcoded files are kept; safe to delete."""
+        return self.data / "cache" / "transcoded"
 
     @property
     def bundle_folder(self) -> Path:

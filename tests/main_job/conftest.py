@@ -28,6 +28,7 @@ class House:
     """Everything that one run of the main job talks to."""
 
     url: str
+    data: Path
     http_port: int
     dimse_port: int
     client: Client
@@ -87,6 +88,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
                 assert subscriber.wait("handshake", 60)
                 yield House(
                     url=url,
+                    data=folder / "data",
                     http_port=http_port,
                     dimse_port=dimse_port,
                     client=client,

@@ -1,0 +1,1 @@
+"""``hutong viewer``: OHIF, fetched through npm and served by us."""
