@@ -4,6 +4,7 @@ Never raises: what can't be decoded becomes U+FFFD in the index, while the file 
 """
 
 import re
+from functools import lru_cache
 
 from pydicom.charset import CODES_TO_ENCODINGS, python_encoding
 
@@ -59,4 +60,10 @@ def _codec(term: str) -> str:
     return _PYTHON_NAME.get(encoding or "utf_8", encoding or "utf_8")
 
 
-ASCII = Charset(())
+@lru_cache(maxsize=256)
+def charset_of(terms: tuple[str, ...]) -> Charset:
+    """The same Charset for the same terms."""
+    return Charset(terms)
+
+
+ASCII = charset_of(())

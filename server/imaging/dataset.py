@@ -15,8 +15,9 @@ import numpy as np
 from pydicom.datadict import DicomDictionary, RepeatersDictionary, mask_match
 
 from server.errors import BadInstance
-from server.imaging.charset import ASCII, Charset
+from server.imaging.charset import ASCII, Charset, charset_of
 from server.imaging.json_model import BYTES, CONVERT
+from server.imaging.memo import Known, Memo
 
 Buffer = bytes | mmap
 Attributes = dict[str, dict[str, Any]]
@@ -97,6 +98,8 @@ class DatasetReader:
     big_endian: bool = False
     #: Fed with the content as it is the same in every native transfer syntax; see ``sameness``.
     digest: Content | None = None
+    #: For reading many data sets.
+    memo: Memo | None = None
     bulk: dict[str, Span] = field(default_factory=dict)
     count: int = 0
     _explicit: struct.Struct = field(init=False)
@@ -119,8 +122,12 @@ class DatasetReader:
         if scope.explicit and buffer[at + 4 : at + 6] not in _KNOWN:
             # Items in implicit VR inside an explicit data set are a known sin of senders; their headers tell.
             scope.explicit = at + 8 > end or self._implicit.unpack_from(buffer, at)[0] == 0xFFFE
+        known = self._known(scope)
         while at < end:
             self.count += 1
+            if known is not None and (at := self._skip_known(out, at, end, known)) >= end:
+                break
+            start = at
             tag, vr, length, at = self._header(at, end, scope)
             if tag == _ITEM_END and delimited:
                 return out, at
@@ -140,10 +147,33 @@ class DatasetReader:
                     self.digest.value(tag, vr, self._raw(vr, at, length))
                 if tag in (0x00080005, 0x00280103):
                     _set_scope(scope, tag, element)
+                    known = self._known(scope)
+                elif known is not None and stop - start <= Memo.LONGEST and "BulkDataURI" not in element:
+                    known[buffer[start:stop]] = key, element
             at = stop
         if delimited:
             raise BadInstance(f"An item of {scope.path or 'the data set'} has no delimitation item; send it whole.")
         return out, at
+
+    def _known(self, scope: _Scope) -> Known | None:
+        """What is known of elements encoded as they are here."""
+        if self.memo is None or self.digest is not None or self.big_endian or not scope.explicit:
+            return None
+        return self.memo.of(scope.charset)
+
+    def _skip_known(self, out: Attributes, at: int, end: int, known: Known) -> int:
+        """Takes known elements one after the other; gives the place of the first that is not."""
+        buffer, most = self.buffer, self.limits.elements
+        while at + 8 <= end and self.count < most:
+            # Right for VRs with a short length, and only these are known by less than 8 bytes and their value.
+            stop = at + 8 + (buffer[at + 6] | buffer[at + 7] << 8)
+            hit = known.get(buffer[at:stop])
+            if hit is None or stop > end:
+                break
+            out[hit[0]] = hit[1]
+            self.count += 1
+            at = stop
+        return at
 
     def _header(self, at: int, end: int, scope: _Scope) -> tuple[int, str, int, int]:
         """Tag, VR, length and place of the value of the element at ``at``."""
@@ -312,7 +342,7 @@ def swapped(raw: bytes, width: int) -> bytes:
 def _set_scope(scope: _Scope, tag: int, element: dict[str, Any]) -> None:
     values = element.get("Value", [])
     if tag == 0x00080005:
-        scope.charset = Charset(tuple(str(term or "") for term in values))
+        scope.charset = charset_of(tuple(str(term or "") for term in values))
     else:
         scope.signed = values == [1]
 

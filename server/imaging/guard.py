@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from server.errors import BadInstance
 from server.imaging import part10
 from server.imaging.dataset import Attributes, Buffer, DatasetReader, Limits, Span
+from server.imaging.memo import Memo
 
 _UID = re.compile(r"[0-9.]{1,64}", re.ASCII)
 #: Ceiling for an inflated data set, which is held in memory, bytes.
@@ -45,7 +46,7 @@ class Sound:
 
 
 def read(
-    buffer: Buffer, start: int, end: int, limits: GuardLimits
+    buffer: Buffer, start: int, end: int, limits: GuardLimits, memo: Memo | None = None
 ) -> tuple[part10.FileMeta, DatasetReader, Attributes]:
     """Reads the file in ``buffer[start:end]``, checking as it goes; raises BadInstance.
 
@@ -62,14 +63,17 @@ def read(
         )
         reader = DatasetReader(inflated, bounds)
         return meta, reader, reader.read(0, len(inflated), explicit=True)
-    reader = DatasetReader(buffer, bounds, big_endian=meta.transfer_syntax == part10.EXPLICIT_BIG)
+    reader = DatasetReader(buffer, bounds, big_endian=meta.transfer_syntax == part10.EXPLICIT_BIG, memo=memo)
     explicit = meta.transfer_syntax != part10.IMPLICIT_LITTLE
     return meta, reader, reader.read(meta.dataset_offset, end, explicit=explicit)
 
 
-def check(buffer: Buffer, start: int, end: int, limits: GuardLimits) -> Sound:
-    """The instance in ``buffer[start:end]``, if it is sound; raises BadInstance."""
-    meta, reader, attributes = read(buffer, start, end, limits)
+def check(buffer: Buffer, start: int, end: int, limits: GuardLimits, memo: Memo | None = None) -> Sound:
+    """The instance in ``buffer[start:end]``, if it is sound; raises BadInstance.
+
+    With a memo its attributes are shared with other instances and must not be changed.
+    """
+    meta, reader, attributes = read(buffer, start, end, limits, memo)
     pixel = reader.bulk.get("7FE00010")
     if pixel is not None:
         deflated = meta.transfer_syntax == part10.DEFLATED

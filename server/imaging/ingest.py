@@ -7,7 +7,7 @@ changes nothing; another content under a known SOP Instance UID is refused and t
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from functools import partial
 from types import TracebackType
@@ -18,6 +18,7 @@ from server.imaging.admission import Admission
 from server.imaging.entry import Candidate, Entry
 from server.imaging.guard import GuardLimits, Sound
 from server.imaging.index import Place, instance_row, patient_id, rows
+from server.imaging.memo import Memo
 from server.imaging.outcome import Accepted, Outcome, Refused, refusal
 from server.security.access import Access
 from server.store.database import Database
@@ -51,6 +52,7 @@ class _Means:
     zone: tzinfo
     admission: Admission
     entry: Entry
+    memo: Memo = field(default_factory=Memo)
 
 
 class Ingest:
@@ -204,11 +206,11 @@ class Session:
             start = pack.position - current.length
             view, at = pack.view(start)
             with view:
-                sound = guard.check(view, at, at + current.length, limits)
+                sound = guard.check(view, at, at + current.length, limits, self._means.memo)
             self._agree(sound)
         else:
             file = current.pieces[0] if len(current.pieces) == 1 else b"".join(current.pieces)
-            sound = guard.check(file, 0, len(file), limits)
+            sound = guard.check(file, 0, len(file), limits, self._means.memo)
             self._agree(sound)
             start = pack.position
             current.digest.update(file)

@@ -20,9 +20,11 @@ from pydicom.sequence import Sequence
 from server.errors import BadInstance
 from server.imaging import guard
 from server.imaging.guard import GuardLimits
+from server.imaging.memo import Memo
 
 Make = Callable[..., bytes]
 LIMITS = GuardLimits()
+MEMO = Memo()
 #: The files that pydicom brings along.
 FILES = Path(pydicom.data.__file__).parent / "test_files"
 SYNTAXES = ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"]
@@ -102,6 +104,9 @@ def test_what_pydicom_writes_is_read_as_pydicom_reads_it(dataset: Dataset, synta
         expected = theirs(file)
     _meta, _reader, header = guard.read(file, 0, len(file), LIMITS)
     assert plain(header) == expected
+    # What was read of other data sets makes no difference, nor does reading it again.
+    for _ in range(2):
+        assert guard.read(file, 0, len(file), LIMITS, MEMO)[2] == header
 
 
 @given(datasets(), st.sampled_from(SYNTAXES[:2]), st.data())
@@ -114,9 +119,13 @@ def test_damaged_bytes_are_refused_or_read_but_never_break(dataset: Dataset, syn
         file[at] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(132, len(file)))
     try:
-        guard.read(bytes(file[:cut]), 0, cut, LIMITS)
+        found = guard.read(bytes(file[:cut]), 0, cut, LIMITS)[2]
     except BadInstance as error:
         assert error.details and error.reason >= 0xA700
+        with pytest.raises(BadInstance):
+            guard.read(bytes(file[:cut]), 0, cut, LIMITS, MEMO)
+    else:
+        assert guard.read(bytes(file[:cut]), 0, cut, LIMITS, MEMO)[2] == found
 
 
 @given(st.binary(max_size=400))
