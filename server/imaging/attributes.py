@@ -1,5 +1,6 @@
 """Single values out of a data set's DICOM JSON (PS3.18 annex F), as text and numbers for the index."""
 
+import base64
 import re
 import unicodedata
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
@@ -51,6 +52,11 @@ def number(attributes: Attributes, key: str) -> float | None:
 def items(attributes: Attributes, key: str) -> list[Attributes]:
     """The items of a sequence."""
     return [item for item in values(attributes, key) if isinstance(item, dict)]
+
+
+def binary(attributes: Attributes, key: str) -> bytes:
+    """A short binary value, as it stands inline; empty where there is none."""
+    return base64.b64decode(attributes.get(key, {}).get("InlineBinary", ""))
 
 
 def fold(value: str) -> str:

@@ -2,6 +2,7 @@
 
 import re
 import struct
+from dataclasses import replace
 from typing import Any
 
 import imagecodecs
@@ -10,20 +11,28 @@ from numpy.typing import NDArray
 
 from server.errors import NotAcceptable, Unprocessable
 from server.imaging.frames import PixelFormat
+from server.imaging.transfer_syntax import DECODABLE, HTJ2K, JPEG, JPEG_DCT, JPEG_LS, RLE
 
 Pixels = NDArray[Any]
 
-RLE = "1.2.840.10008.1.2.5"
-JPEG = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70))
-JPEG_LS = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (80, 81))
-JPEG_2000 = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (90, 91))
-HTJ2K = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (201, 202, 203))
-DECODABLE = JPEG | JPEG_LS | JPEG_2000 | HTJ2K | {RLE}
 #: Two bytes of RLE make at most 128 (PS3.5 G.3.1).
 _RLE_RATIO = 64
 #: Start of frame of JPEG and JPEG-LS, and image and tile size of JPEG 2000.
 _SOF = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf\xf7]", re.DOTALL)
 _SIZ = b"\xff\x4f\xff\x51"
+#: Adobe's marker of colours, whole (ISO/IEC 10918-6, 6.5.3): some encoders write something like it.
+_APP14 = re.compile(rb"\xff\xee\x00\x0eAdobe.{6}[\x00\x01]", re.DOTALL)
+
+
+def decoded_format(transfer_syntax: str, layout: PixelFormat) -> PixelFormat:
+    """The layout of frames as they come from ``decode`` or ``native``: samples side by side, a colour to each pixel."""
+    photometric = layout.photometric
+    if layout.samples == 3:
+        if transfer_syntax in JPEG_DCT or photometric in ("YBR_RCT", "YBR_ICT"):
+            photometric = "RGB"
+        elif photometric.endswith("_422"):
+            photometric = "YBR_FULL"
+    return replace(layout, photometric=photometric, planar=False)
 
 
 def decode(frame: bytes, transfer_syntax: str, layout: PixelFormat) -> Pixels:
@@ -46,14 +55,17 @@ def decode(frame: bytes, transfer_syntax: str, layout: PixelFormat) -> Pixels:
 def _codec(transfer_syntax: str) -> Any:
     if transfer_syntax in JPEG:
         return imagecodecs.jpeg8_decode
+    if transfer_syntax in HTJ2K:
+        return imagecodecs.htj2k_decode
     return imagecodecs.jpegls_decode if transfer_syntax in JPEG_LS else imagecodecs.jpeg2k_decode
 
 
 def _colours(frame: bytes, transfer_syntax: str, layout: PixelFormat) -> dict[str, str]:
     """RGB stays RGB: a JPEG decoder takes three components for YCbCr unless an Adobe marker says more."""
-    if transfer_syntax in JPEG and layout.photometric == "RGB" and b"Adobe" not in frame[:1024]:
-        return {"colorspace": "RGB", "outcolorspace": "RGB"}
-    return {}
+    if transfer_syntax not in JPEG or layout.samples != 3:
+        return {}
+    plain = layout.photometric == "RGB" and not _APP14.search(frame, 0, 1024)
+    return {"colorspace": "RGB", "outcolorspace": "RGB"} if plain or transfer_syntax not in JPEG_DCT else {}
 
 
 def _typed(pixels: Pixels, layout: PixelFormat) -> Pixels:
@@ -61,11 +73,11 @@ def _typed(pixels: Pixels, layout: PixelFormat) -> Pixels:
     kind = np.dtype(f"{'i' if layout.signed else 'u'}{max(layout.bits_allocated // 8, 1)}")
     if pixels.dtype == kind or pixels.dtype.kind == kind.kind:
         return pixels.astype(kind, copy=False)
-    wide = pixels.astype(np.int64)
-    if layout.signed:
-        half, full = 1 << (layout.bits_stored - 1), 1 << layout.bits_stored
-        wide = np.where(wide >= half, wide - full, wide)
-    return wide.astype(kind)
+    if not layout.signed:
+        return pixels.astype(kind)
+    # Bits above the stored ones repeat the sign or are nothing; shifting there and back repeats it anew.
+    spare = kind.itemsize * 8 - layout.bits_stored
+    return np.asarray(pixels.astype(kind) << spare >> spare, kind)
 
 
 def _check_claim(frame: bytes, transfer_syntax: str, layout: PixelFormat) -> None:

@@ -1,13 +1,15 @@
 """The frames of an instance, as they are stored (PS3.3 C.7.6.3, PS3.5 8.2 and A.4)."""
 
 from dataclasses import dataclass
+from io import BytesIO
 
 import numpy as np
+from pydicom import dcmread
 from pydicom.encaps import get_frame
 
 from server.errors import NotFound, Unprocessable
 from server.imaging import attributes as read
-from server.imaging.dataset import Attributes
+from server.imaging.dataset import Attributes, swapped
 
 #: Largest native frame that anybody is given, bytes.
 MAX_FRAME = 512 << 20
@@ -88,6 +90,21 @@ def aligned(raw: bytes, layout: PixelFormat, bit: int) -> bytes:
         return raw
     bits = np.unpackbits(np.frombuffer(raw, np.uint8), bitorder="little")[bit : bit + layout.bits]
     return np.packbits(bits, bitorder="little").tobytes()
+
+
+def little_endian(raw: bytes, layout: PixelFormat, vr: str) -> bytes:
+    """Big-endian native pixels turned round: by pixel, or by OW's words where pixels are smaller."""
+    if layout.bits_allocated > 8:
+        return swapped(raw, layout.bits_allocated // 8)
+    return swapped(raw, 2) if vr == "OW" else raw
+
+
+def extended_offsets(file: bytes) -> tuple[bytes, bytes] | None:
+    """The Extended Offset Table (7FE0,0001) and its lengths (7FE0,0002) of a Part 10 file, if it has both."""
+    tables = dcmread(BytesIO(file), specific_tags=[0x7FE00001, 0x7FE00002])
+    if 0x7FE00001 not in tables or 0x7FE00002 not in tables:
+        return None
+    return bytes(tables[0x7FE00001].value), bytes(tables[0x7FE00002].value)
 
 
 def encapsulated(value: bytes, layout: PixelFormat, number: int, offsets: tuple[bytes, bytes] | None) -> bytes:

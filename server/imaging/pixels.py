@@ -1,45 +1,29 @@
-"""Frames and pictures of stored instances: cut out, decoded where that is asked for, rendered."""
+"""Frames, pictures and transcoded files of stored instances: cut out here, decoded and drawn by the pixel workers."""
 
-import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from io import BytesIO
+from dataclasses import dataclass
 
-import pydicom
-from pydicom.pixels.processing import apply_color_lut
-
-from dicom_sr import render as report
-from dicom_sr.errors import UnreadableReport
 from server.errors import NotFound, Unprocessable
-from server.imaging import decode, frames, render, transcode
-from server.imaging.dataset import UNDEFINED, swapped
+from server.imaging import attributes as read
+from server.imaging import frames, transfer_syntax
+from server.imaging.dataset import UNDEFINED, Attributes
 from server.imaging.frames import PixelFormat
-from server.imaging.part10 import EXPLICIT_BIG, EXPLICIT_LITTLE, NATIVE
-from server.imaging.render import Rendering
+from server.imaging.part10 import DEFLATED, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, NATIVE
+from server.imaging.pixel_pool import PixelPool
+from server.imaging.rendering import Rendering
 from server.imaging.retrieve import Retrieve
+from server.imaging.transcode_cache import TranscodeCache
 from server.security.access import Access
 from server.store.studies import Located
 
-#: Decodings at once; each holds a frame and what it was made from.
-_DECODINGS = 4
+media_type = transfer_syntax.media_type
 #: Storage SOP classes of structured reports start with this (PS3.4 B.5).
 _REPORT = "1.2.840.10008.5.1.4.1.1.88."
-#: PS3.18 table 8.7.3-5: how frames of a transfer syntax are called when they are given as they are stored.
-_MEDIA_TYPES = {
-    **dict.fromkeys(decode.JPEG, "image/jpeg"),
-    **dict.fromkeys(decode.JPEG_LS, "image/jls"),
-    **dict.fromkeys(decode.JPEG_2000, "image/jp2"),
-    **dict.fromkeys(decode.HTJ2K, "image/jphc"),
-    decode.RLE: "image/dicom-rle",
-    **dict.fromkeys((f"1.2.840.10008.1.2.4.{n}" for n in (92, 93)), "image/jpx"),
-    **dict.fromkeys((f"1.2.840.10008.1.2.4.{n}" for n in (100, 101)), "video/mpeg"),
-    **dict.fromkeys((f"1.2.840.10008.1.2.4.{n}" for n in range(102, 109)), "video/mp4"),
-}
-
-
-def media_type(transfer_syntax: str) -> str:
-    """What a frame is as it is stored."""
-    return _MEDIA_TYPES.get(transfer_syntax, "application/octet-stream")
+#: Grayscale, Pseudo-Color and Color Softcopy Presentation State Storage.
+_STATES = frozenset(f"1.2.840.10008.5.1.4.1.1.11.{n}" for n in (1, 2, 3))
+_PDF = "1.2.840.10008.5.1.4.1.1.104.1"
+#: Bytes of frames that one animation or film may be made of.
+_MOST_MOVING = 1 << 30
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,99 +38,130 @@ class Frames:
 class PixelData:
     """The pixels behind the retrieval door."""
 
-    def __init__(self, retrieve: Retrieve) -> None:
+    def __init__(self, retrieve: Retrieve, pool: PixelPool, cache: TranscodeCache | None = None) -> None:
         self._retrieve = retrieve
-        self._decoding = threading.BoundedSemaphore(_DECODINGS)
+        self._pool = pool
+        self._cache = cache
 
     def frames(self, access: Access, located: Located, numbers: Sequence[int], *, as_stored: bool) -> Frames:
         """The numbered frames (from 1): as they are stored, or as native little endian; NotFound beyond the last."""
-        layout = frames.pixel_format(self._retrieve.header(access, located))
+        header = self._retrieve.header(access, located)
+        layout = frames.pixel_format(header)
         native = located.transfer_syntax in NATIVE
-        raw = self._raw(access, located, layout, numbers)
+        raw = self._raw(access, located, header, layout, numbers)
         if native or as_stored:
             syntax = EXPLICIT_LITTLE if native else located.transfer_syntax
             return Frames(media_type=media_type(syntax), transfer_syntax=syntax, parts=raw)
-        decoded = (self._decode(frame, located, layout).tobytes() for frame in raw)
+        decoded = (self._pool.decode_frames([frame], located.transfer_syntax, layout)[0] for frame in raw)
         return Frames(media_type="application/octet-stream", transfer_syntax=EXPLICIT_LITTLE, parts=decoded)
 
-    def picture(self, access: Access, located: Located, number: int, wanted: Rendering) -> bytes:
-        """One frame as an image file."""
+    def transcoded(self, access: Access, located: Located, target: str) -> bytes:
+        """The instance as a Part 10 file in the transfer syntax ``target``; see ``PixelPool.transcode``."""
+        if located.transfer_syntax == target:
+            return self._retrieve.file(access, located)
+        if self._cache is not None:
+            kept = self._cache.get(access.tenant, located.sha256, target)
+            if kept is not None:
+                access.require("read")
+                return kept
+        made = self._pool.transcode(self._retrieve.file(access, located), target)
+        if self._cache is not None:
+            self._cache.put(access.tenant, located.sha256, target, made)
+        return made
+
+    def picture(self, access: Access, located: Located, numbers: Sequence[int], wanted: Rendering) -> bytes:
+        """Frames as an image file: the first, or all of them where the media type moves."""
         header = self._retrieve.header(access, located)
         layout = frames.pixel_format(header)
-        raw = next(self._raw(access, located, layout, [number]))
-        if located.transfer_syntax in NATIVE:
-            pixels = decode.native(raw, layout)
-        else:
-            pixels = self._decode(raw, located, layout)
-            layout = transcode.decoded_format(located.transfer_syntax, layout)
-        if layout.photometric == "PALETTE COLOR":
-            pixels, layout = self._coloured(access, located, pixels, layout)
-        return render.picture(pixels, layout, header, wanted)
+        if layout.size * len(numbers) > _MOST_MOVING:
+            raise Unprocessable("These frames are too many for one film; name fewer of them.", expression="frames")
+        raw = list(self._raw(access, located, header, layout, numbers))
+        return self._pool.render(self._head(access, located), raw, numbers, wanted)
 
-    def explicit_little(self, access: Access, located: Located) -> bytes:
-        """The instance as a file in Explicit VR Little Endian."""
-        header = self._retrieve.header(access, located)
-        layout = frames.pixel_format(header) if "7FE00010" in header else None
-        with self._decoding:
-            return transcode.to_explicit_little(self._retrieve.file(access, located), located.transfer_syntax, layout)
+    def with_state(self, access: Access, state: Located, wanted: Rendering) -> bytes:
+        """The first image that a presentation state refers to and that is stored, as the state shows it."""
+        header = self._retrieve.header(access, state)
+        for series in read.items(header, "00081115"):
+            for item in read.items(series, "00081140"):
+                located = self._referred(access, header, series, item)
+                if located is not None:
+                    return self._shown_with(access, state, located, item, wanted)
+        raise NotFound("No image that the presentation state refers to is stored.", expression="00081115")
 
     def report(self, access: Access, located: Located, *, html: bool) -> str:
-        """A structured report for people; raises Unprocessable for what is none, or can't be read."""
-        if not is_report(located):
-            raise Unprocessable("Only structured reports are rendered as text.", expression="00080016")
-        dataset = pydicom.dcmread(BytesIO(self._retrieve.file(access, located)))
+        """What has no pixels, for people; raises Unprocessable for what can't be read."""
+        return self._pool.report(self._retrieve.file(access, located), html=html)
+
+    def document(self, access: Access, located: Located) -> bytes:
+        """The PDF inside an Encapsulated PDF instance (PS3.3 C.24.2); raises Unprocessable where there is none."""
+        header = self._retrieve.header(access, located)
+        value = self._pool.document(self._retrieve.file(access, located))
+        length = read.integer(header, "00420015")
+        value = value[:length] if length is not None and len(value) - length in (0, 1) else value
+        if not value.startswith(b"%PDF"):
+            raise Unprocessable("The instance holds no PDF document.", expression="00420011")
+        return value
+
+    def _shown_with(
+        self, access: Access, state: Located, located: Located, item: Attributes, wanted: Rendering
+    ) -> bytes:
+        header = self._retrieve.header(access, located)
+        number = next((value for value in read.values(item, "00081160") if isinstance(value, int)), 1)
+        raw = list(self._raw(access, located, header, frames.pixel_format(header), [number]))
+        head, file = self._head(access, located), self._retrieve.file(access, state)
+        return self._pool.render(head, raw, [number], wanted, state=file)
+
+    def _referred(self, access: Access, state: Attributes, series: Attributes, item: Attributes) -> Located | None:
+        uids = read.text(state, "0020000D"), read.text(series, "0020000E"), read.text(item, "00081155")
         try:
-            return report.as_html(dataset) if html else report.as_text(dataset)
-        except UnreadableReport as error:
-            raise Unprocessable(f"The report can't be read: {error}", expression="0040A730") from error
+            return self._retrieve.locate(access, *uids)[0] if all(uids) else None
+        except NotFound:
+            return None
 
-    def _decode(self, frame: bytes, located: Located, layout: PixelFormat) -> decode.Pixels:
-        with self._decoding:
-            return decode.decode(frame, located.transfer_syntax, layout)
+    def _head(self, access: Access, located: Located) -> bytes:
+        """The file up to its pixel data's element; all of it where that has no place in the file."""
+        if located.pixel_offset is None:
+            return self._retrieve.file(access, located)
+        element = 8 if located.transfer_syntax == IMPLICIT_LITTLE else 12
+        return b"".join(self._retrieve.stream(access, located, 0, located.pixel_offset - element))
 
-    def _coloured(
-        self, access: Access, located: Located, pixels: decode.Pixels, layout: PixelFormat
-    ) -> tuple[decode.Pixels, PixelFormat]:
-        dataset = pydicom.dcmread(BytesIO(self._retrieve.file(access, located)), stop_before_pixels=True)
-        try:
-            coloured = apply_color_lut(pixels, dataset)
-        except (ValueError, AttributeError, KeyError, IndexError) as error:
-            raise Unprocessable("The palette's lookup tables are damaged.", expression="00281101") from error
-        bits = coloured.dtype.itemsize * 8
-        return coloured, replace(layout, samples=3, photometric="RGB", bits_stored=bits)
-
-    def _raw(self, access: Access, located: Located, layout: PixelFormat, numbers: Sequence[int]) -> Iterator[bytes]:
+    def _raw(
+        self, access: Access, located: Located, header: Attributes, layout: PixelFormat, numbers: Sequence[int]
+    ) -> Iterator[bytes]:
         """The frames as they are stored, native ones in little endian; checks every number before the first."""
         highest, lowest = max(numbers, default=1), min(numbers, default=1)
         if not 1 <= lowest <= highest <= layout.frames:
             raise NotFound(f"There are only frames 1 to {layout.frames}.", expression="frames")
         if located.pixel_length is not None and located.pixel_length != UNDEFINED and located.pixel_offset is not None:
-            return self._native(access, located, layout, numbers)
+            return self._native(access, located, header, layout, numbers)
         value, start, length = self._retrieve.pixels(access, located)
         if length != UNDEFINED:
             return (_cut(value, start, length, layout, number) for number in numbers)
-        offsets = self._extended_offsets(access, located)
+        offsets = self._extended_offsets(access, located, header)
         return (frames.encapsulated(value, layout, number, offsets) for number in numbers)
 
-    def _native(self, access: Access, located: Located, layout: PixelFormat, numbers: Sequence[int]) -> Iterator[bytes]:
-        """Each frame by a ranged read."""
+    def _native(
+        self, access: Access, located: Located, header: Attributes, layout: PixelFormat, numbers: Sequence[int]
+    ) -> Iterator[bytes]:
+        """Each frame by a ranged read; of big-endian words from a whole word to a whole word."""
         base, length = located.pixel_offset or 0, located.pixel_length or 0
-        width = layout.bits_allocated // 8
         frames.native_span(layout, max(numbers), length)
+        vr = str(header.get("7FE00010", {}).get("vr", "OW"))
         for number in numbers:
             start, count, bit = frames.native_span(layout, number, length)
-            raw = b"".join(self._retrieve.stream(access, located, base + start, count))
-            raw = frames.aligned(raw, layout, bit)
-            yield swapped(raw, width) if located.transfer_syntax == EXPLICIT_BIG and width > 1 else raw
+            if located.transfer_syntax != EXPLICIT_BIG:
+                raw = b"".join(self._retrieve.stream(access, located, base + start, count))
+            else:
+                first, last = start & ~1, min(start + count + 1 & ~1, length)
+                words = b"".join(self._retrieve.stream(access, located, base + first, last - first))
+                raw = frames.little_endian(words, layout, vr)[start - first : start - first + count]
+            yield frames.aligned(raw, layout, bit)
 
-    def _extended_offsets(self, access: Access, located: Located) -> tuple[bytes, bytes] | None:
+    def _extended_offsets(self, access: Access, located: Located, header: Attributes) -> tuple[bytes, bytes] | None:
         """The Extended Offset Table (7FE0,0001) and its lengths (7FE0,0002), where the instance has them."""
-        header = self._retrieve.header(access, located)
         if "7FE00001" not in header or "7FE00002" not in header:
             return None
-        file = BytesIO(self._retrieve.file(access, located))
-        tables = pydicom.dcmread(file, specific_tags=[0x7FE00001, 0x7FE00002])
-        return bytes(tables[0x7FE00001].value), bytes(tables[0x7FE00002].value)
+        return frames.extended_offsets(self._head(access, located))
 
 
 def _cut(value: bytes, base: int, length: int, layout: PixelFormat, number: int) -> bytes:
@@ -157,3 +172,20 @@ def _cut(value: bytes, base: int, length: int, layout: PixelFormat, number: int)
 def is_report(located: Located) -> bool:
     """Whether the instance is a structured report."""
     return located.sop_class.startswith(_REPORT)
+
+
+def is_state(located: Located) -> bool:
+    """Whether the instance is a presentation state that can be applied."""
+    return located.sop_class in _STATES
+
+
+def is_document(located: Located) -> bool:
+    """Whether the instance holds a PDF."""
+    return located.sop_class == _PDF
+
+
+def has_pixels(located: Located) -> bool:
+    """Whether the instance is an image; of a deflated one only its pixels' place is unknown."""
+    if located.transfer_syntax == DEFLATED:
+        return not (is_report(located) or is_state(located) or is_document(located))
+    return located.pixel_offset is not None

@@ -1,133 +1,139 @@
-"""Frames as pictures for people (PS3.18 10.4.1.1.3 rendered and thumbnail resources, PS3.3 C.11.2 VOI LUT)."""
+"""Frames as pictures for people (PS3.18 10.4.1.1.3), drawn in a pixel worker by the standard's pipeline."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from io import BytesIO
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from server.errors import BadRequest
+from server.errors import NotAcceptable
+from server.imaging import annotation, colour, decode, film, grayscale, overlay, presentation_state, segmentation
 from server.imaging import attributes as read
-from server.imaging.dataset import Attributes
 from server.imaging.decode import Pixels
 from server.imaging.frames import PixelFormat
+from server.imaging.grayscale import Pipeline, Window
+from server.imaging.head import Head, read_head
+from server.imaging.part10 import NATIVE
+from server.imaging.presentation_state import PresentationState
+from server.imaging.rendering import FILM, LARGEST, Rendering, Viewport
 
-#: Media type -> Pillow's format.
-FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/gif": "GIF"}
-THUMBNAIL = 128
-_LARGEST = 8192
-_FUNCTIONS = ("linear", "linear-exact", "sigmoid")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rendering:
-    """What the client asks of a picture (PS3.18 8.3.5)."""
-
-    media_type: str = "image/jpeg"
-    #: Width and height in pixels that the picture must fit into; None as it is.
-    viewport: tuple[int, int] | None = None
-    #: Centre, width and function; None for the instance's own.
-    window: tuple[float, float, str] | None = None
-    #: 1 to 100.
-    quality: int = 90
+_FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/gif": "GIF"}
+#: Milliseconds of a frame that has no time of its own.
+_FRAME_TIME = 100.0
+_MOST_PIXELS = 1 << 28
+#: A palette of sixteen million pixels takes a tenth of a second to compress at the default level, at this one a third.
+_PNG_LEVEL = 1
 
 
-def parse(parameters: dict[str, str], media_type: str) -> Rendering:
-    """The query parameters; raises BadRequest that names the one that is wrong."""
-    return Rendering(
-        media_type=media_type,
-        viewport=_viewport(parameters.get("viewport", "")),
-        window=_window(parameters.get("window", "")),
-        quality=_quality(parameters.get("quality", "90")),
-    )
-
-
-def _viewport(text: str) -> tuple[int, int] | None:
-    if not text:
-        return None
-    parts = text.split(",")
-    if len(parts) < 2 or not all(part.isdigit() and 1 <= int(part) <= _LARGEST for part in parts[:2]):
-        raise BadRequest(f"viewport must be width,height of 1 to {_LARGEST} pixels.", expression="viewport")
-    return int(parts[0]), int(parts[1])
-
-
-def _window(text: str) -> tuple[float, float, str] | None:
-    if not text:
-        return None
-    parts = [*text.split(","), "linear"]
-    try:
-        centre, width, function = float(parts[0]), float(parts[1]), parts[2]
-    except (ValueError, IndexError) as error:
-        raise BadRequest("window must be centre,width,function.", expression="window") from error
-    if not np.isfinite([centre, width]).all() or width <= 0 or function not in _FUNCTIONS:
-        raise BadRequest(f"window needs a width above 0 and one of {', '.join(_FUNCTIONS)}.", expression="window")
-    return centre, width, function
-
-
-def _quality(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= 100:
-        raise BadRequest("quality must be a whole number from 1 to 100.", expression="quality")
-    return int(text)
-
-
-def picture(pixels: Pixels, layout: PixelFormat, header: Attributes, wanted: Rendering) -> bytes:
-    """One frame as an image file; palette colours are looked up before."""
-    image = Image.fromarray(_eight_bits(pixels, layout, header, wanted.window))
-    if wanted.viewport is not None:
-        image.thumbnail(wanted.viewport)
-        scale = min(wanted.viewport[0] / image.width, wanted.viewport[1] / image.height)
-        if scale > 1:
-            image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+def draw(head: bytes, frames: Sequence[bytes], numbers: Sequence[int], wanted: Rendering, state: bytes = b"") -> bytes:
+    """The frames (their numbers from 1) as one picture, or all of them as what moves; raises Unprocessable."""
+    image = read_head(head)
+    applied = presentation_state.parse(read_head(state), image) if state else None
+    pictures = (_picture(image, raw, number, wanted, applied) for raw, number in zip(frames, numbers, strict=True))
+    if wanted.media_type == FILM:
+        return film.mp4(pictures, wanted.quality, frame_time(image))
     out = BytesIO()
-    options: dict[str, Any] = {"quality": wanted.quality} if wanted.media_type == "image/jpeg" else {}
-    image.save(out, FORMATS[wanted.media_type], **options)
+    first = next(pictures)
+    if wanted.media_type == "image/jpeg":
+        first.save(out, "JPEG", quality=wanted.quality)
+    elif wanted.media_type == "image/png":
+        first.save(out, "PNG", compress_level=_PNG_LEVEL)
+    elif len(frames) > 1:
+        first.save(out, "GIF", save_all=True, append_images=pictures, duration=frame_time(image), loop=0)
+    else:
+        first.save(out, _FORMATS[wanted.media_type])
     return out.getvalue()
 
 
-def _eight_bits(
-    pixels: Pixels, layout: PixelFormat, header: Attributes, window: tuple[float, float, str] | None
-) -> NDArray[np.uint8]:
-    if layout.samples >= 3:
-        return _colour(pixels, layout)
-    if layout.bits_allocated == 1:
-        return np.where(pixels > 0, 255, 0).astype(np.uint8)
-    slope = read.number(header, "00281053")
-    values = pixels.astype(np.float32) * (1.0 if slope is None else slope) + (read.number(header, "00281052") or 0.0)
-    if window is None:
-        window = _own_window(header, values)
-    shown = _voi(values, *window)
-    if layout.photometric == "MONOCHROME1":
-        shown = 255.0 - shown
-    return shown.astype(np.uint8)
+def frame_time(head: Head) -> float:
+    """Milliseconds of one frame: Frame Time, else by Recommended Display Frame Rate or Cine Rate (PS3.3 C.7.6.5)."""
+    header = head.attributes
+    time = read.number(header, "00181063")
+    if time is not None and 1 <= time <= 60_000:
+        return time
+    rate = read.number(header, "00082144") or read.number(header, "00180040")
+    return 1000.0 / rate if rate is not None and 0.01 <= rate <= 1000 else _FRAME_TIME
 
 
-def _own_window(header: Attributes, values: NDArray[np.float32]) -> tuple[float, float, str]:
-    """The first window of the header; without one, what spans all values."""
-    centre, width = read.number(header, "00281050"), read.number(header, "00281051")
-    if centre is not None and width is not None and width >= 1:
-        function = read.text(header, "00281056").lower().replace("_", "-")
-        return centre, width, function if function in _FUNCTIONS else "linear"
-    low, high = float(values.min()), float(values.max())
-    return (low + high) / 2, max(high - low, 1.0), "linear-exact"
-
-
-def _voi(values: NDArray[np.float32], centre: float, width: float, function: str) -> NDArray[np.float32]:
-    """PS3.3 C.11.2.1.2 and C.11.2.1.3, onto 0 to 255."""
-    if function == "sigmoid":
-        exponent = np.clip(-4.0 * (values - centre) / width, -80.0, 80.0)
-        return np.asarray(255.0 / (1.0 + np.exp(exponent)), np.float32)
-    if function == "linear":
-        span = max(width - 1.0, 1e-6)
-        fraction = (values - (centre - 0.5)) / span + 0.5
+def _picture(head: Head, raw: bytes, number: int, wanted: Rendering, state: PresentationState | None) -> Image.Image:
+    """One frame, drawn."""
+    layout = head.layout
+    if head.transfer_syntax in NATIVE:
+        pixels = decode.native(raw, layout)
     else:
-        fraction = (values - centre) / width + 0.5
-    return np.asarray(np.clip(fraction, 0.0, 1.0) * 255.0, np.float32)
+        pixels = decode.decode(raw, head.transfer_syntax, layout)
+    layout = decode.decoded_format(head.transfer_syntax, layout)
+    shown, window = _shown(head, pixels, layout, number, wanted, state)
+    for mask in overlay.overlays(head, pixels, layout, number):
+        shown = shown.copy() if not shown.flags.writeable else shown
+        shown[mask] = 255
+    image = Image.fromarray(shown)
+    if state is not None:
+        image = presentation_state.finish(image, state)
+    image = _fitted(_square(image, head, state), wanted.viewport)
+    return annotation.write(image, head.attributes, wanted.annotations, window) if wanted.annotations else image
 
 
-def _colour(pixels: Pixels, layout: PixelFormat) -> NDArray[np.uint8]:
-    if layout.photometric.startswith("YBR_FULL") and layout.bits_allocated == 8:
-        return np.asarray(Image.fromarray(pixels[..., :3].astype(np.uint8), "YCbCr").convert("RGB"))
-    shift = max(layout.bits_stored - 8, 0)
-    return (pixels[..., :3] >> shift).astype(np.uint8)
+def _shown(
+    head: Head, pixels: Pixels, layout: PixelFormat, number: int, wanted: Rendering, state: PresentationState | None
+) -> tuple[NDArray[np.uint8], Window | None]:
+    """Display values, and the window by which they were made."""
+    if layout.photometric == "PALETTE COLOR":
+        return colour.palette(pixels, head), None
+    if layout.samples >= 3:
+        return colour.rgb(pixels, layout), None
+    if segmentation.is_segmentation(head.attributes):
+        return segmentation.shown(pixels, layout, head, number), None
+    pipeline: Pipeline = grayscale.of_image(head, number, wanted.window)
+    if state is not None:
+        pipeline = presentation_state.applied(pipeline, state, wanted.window)
+    if layout.bits_allocated == 1:
+        return np.where((pixels > 0) != pipeline.inverted, 255, 0).astype(np.uint8), None
+    values = grayscale.stored_values(pixels, layout, head.attributes)
+    return grayscale.eight_bits(values, pipeline), pipeline.voi if isinstance(pipeline.voi, tuple) else None
+
+
+def _square(image: Image.Image, head: Head, state: PresentationState | None) -> Image.Image:
+    """With square pixels: by Pixel Aspect Ratio (0028,0034), or the spacings of rows and columns."""
+    ratio = state.aspect if state is not None else None
+    for key in ("00280034", "00280030", "00181164"):
+        sizes = [value for value in read.values(head.attributes, key) if isinstance(value, int | float)]
+        if ratio is None and len(sizes) == 2 and sizes[0] > 0 and sizes[1] > 0:
+            ratio = sizes[0] / sizes[1]
+    if ratio is None or abs(ratio - 1) < 1e-3 or not 0.01 < ratio < 100:
+        return image
+    size = (image.width, round(image.height * ratio)) if ratio > 1 else (round(image.width / ratio), image.height)
+    return image.resize(_bounded(*size), Image.Resampling.BILINEAR)
+
+
+def _bounded(width: float, height: float) -> tuple[int, int]:
+    if width * height > _MOST_PIXELS:
+        raise NotAcceptable(f"A picture of more than {_MOST_PIXELS} pixels is not drawn; ask for a viewport.")
+    return max(1, round(width)), max(1, round(height))
+
+
+def _fitted(image: Image.Image, viewport: Viewport | None) -> Image.Image:
+    """The wished part of the image in the viewport, its shape kept (PS3.18 8.3.5.1.3)."""
+    if viewport is None:
+        return image
+    width = image.width - viewport.left if viewport.region_width is None else viewport.region_width
+    height = image.height - viewport.top if viewport.region_height is None else viewport.region_height
+    right, bottom = viewport.left + abs(width), viewport.top + abs(height)
+    box = (max(viewport.left, 0), max(viewport.top, 0), min(right, image.width), min(bottom, image.height))
+    if box[2] - box[0] < 1 or box[3] - box[1] < 1:
+        raise NotAcceptable("The region of viewport has no pixel of the image.", expression="viewport")
+    if width < 0:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        box = (image.width - box[2], box[1], image.width - box[0], box[3])
+    if height < 0:
+        image = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+        box = (box[0], image.height - box[3], box[2], image.height - box[1])
+    scale = min(viewport.width / (box[2] - box[0]), viewport.height / (box[3] - box[1]))
+    size = (
+        min(max(1, round((box[2] - box[0]) * scale)), LARGEST),
+        min(max(1, round((box[3] - box[1]) * scale)), LARGEST),
+    )
+    if box == (0, 0, image.width, image.height) and size == image.size:
+        return image
+    return image.resize(size, Image.Resampling.BILINEAR, box=box, reducing_gap=2.0)

@@ -1,72 +1,185 @@
-"""An instance in Explicit VR Little Endian, whatever it is stored in (PS3.5 annex A.2, PS3.18 8.7.3.5.2)."""
+"""An instance in another transfer syntax (PS3.5 annex A, PS3.18 8.7.3.5.2).
 
+Pixels are decoded only where both sides don't hold them alike. What loses something becomes an instance of its own.
+"""
+
+import hashlib
 import struct
-from dataclasses import replace
-from io import BytesIO
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-import pydicom
-from pydicom.uid import ExplicitVRLittleEndian
-
-from server.errors import NotAcceptable
-from server.imaging import decode, frames
+from server.errors import BadInstance, NotAcceptable, Unprocessable
+from server.imaging import attributes as read
+from server.imaging import decode, encode, encoding, frames, guard, part10
+from server.imaging.dataset import UNDEFINED, Attributes, DatasetReader, Span
+from server.imaging.decode import Pixels
+from server.imaging.encoding import Element, Source
 from server.imaging.frames import PixelFormat
-from server.imaging.part10 import EXPLICIT_BIG, NATIVE
+from server.imaging.guard import GuardLimits
+from server.imaging.part10 import DEFLATED, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, NATIVE
+from server.imaging.transfer_syntax import DECODABLE, LOSSY
 
-#: Largest native pixel data that a transcoding may make, bytes.
-MOST_DECODED = 1 << 30
-#: What pydicom raises where a header breaks the standard in a way that only writing shows.
-_UNWRITABLE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, NotImplementedError, struct.error)
-
-
-def decoded_format(transfer_syntax: str, layout: PixelFormat) -> PixelFormat:
-    """The layout of decoded frames: JPEG and JPEG 2000 decoders turn YCbCr into RGB, the others keep the colours."""
-    turned = layout.samples > 1 and transfer_syntax in decode.JPEG | decode.JPEG_2000 | decode.HTJ2K
-    return replace(layout, photometric="RGB" if turned else layout.photometric, planar=False)
+#: What files can be asked for in; more of them are read.
+TARGETS = frozenset({EXPLICIT_LITTLE, IMPLICIT_LITTLE, DEFLATED}) | DECODABLE
+_PIXELS, _OFFSETS, _LENGTHS = 0x7FE00010, 0x7FE00001, 0x7FE00002
+_LIMITS = GuardLimits(instance_bytes=1 << 40, inflate_ratio=1 << 20, sequence_depth=64)
 
 
-def to_explicit_little(file: bytes, transfer_syntax: str, layout: PixelFormat | None) -> bytes:
-    """The Part 10 file transcoded; ``layout`` is None without pixels.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Instance:
+    """What is to be written anew."""
 
-    Raises NotAcceptable for what is given as it is stored only: video, big-endian pixels, and what grows too large.
+    meta: part10.FileMeta
+    reader: DatasetReader
+    header: Attributes
+    source: Source
+
+    @property
+    def pixel(self) -> Span | None:
+        return self.reader.bulk.get("7FE00010")
+
+
+def transcode(file: bytes, target: str) -> bytes:
+    """The Part 10 file in ``target``; without pixels in Explicit VR Little Endian where ``target`` compresses them.
+
+    Raises NotAcceptable for what can't be given so, Unprocessable for what is damaged.
     """
-    if transfer_syntax == EXPLICIT_BIG and layout is not None:
-        raise NotAcceptable("Big-endian pixels are given as they are stored only; ask for transfer-syntax=*.")
+    if target not in TARGETS:
+        raise NotAcceptable("Files are not written in this transfer syntax here; ask for transfer-syntax=*.")
+    instance = _read(file)
+    if instance.pixel is None and target not in NATIVE:
+        target = EXPLICIT_LITTLE
+    stored = instance.meta.transfer_syntax
+    if stored == target:
+        return file
+    changes = dict[int, Element | None]()
+    if instance.pixel is not None and stored in NATIVE and target in NATIVE:
+        changes[_PIXELS] = _native(instance, instance.pixel)
+    elif instance.pixel is not None:
+        changes = _pixels_anew(instance, instance.pixel, target)
+    uid = changes.get(0x00080018)
+    sop_instance = uid.value.decode("ascii").strip("\0") if uid is not None else read.text(instance.header, "00080018")
+    meta = part10.write_meta(
+        sop_class=read.text(instance.header, "00080016"), sop_instance=sop_instance, transfer_syntax=target
+    )
+    return meta + encoding.write(instance.source, changes, target)
+
+
+def _read(file: bytes) -> _Instance:
     try:
-        if transfer_syntax not in NATIVE and layout is not None:
-            return _decoded(file, transfer_syntax, layout)
-        return _written(pydicom.dcmread(BytesIO(file)))
-    except _UNWRITABLE as error:
-        raise NotAcceptable(
-            "The instance holds values that can't be written anew; ask for transfer-syntax=*."
-        ) from error
+        meta, reader, header = guard.read(file, 0, len(file), _LIMITS)
+    except BadInstance as error:
+        raise Unprocessable(error.details, expression=error.issues[0].expression) from error
+    inflated = meta.transfer_syntax == DEFLATED
+    source = Source(
+        buffer=bytes(reader.buffer) if inflated else file,
+        start=0 if inflated else meta.dataset_offset,
+        explicit=meta.transfer_syntax != IMPLICIT_LITTLE,
+        big_endian=meta.transfer_syntax == EXPLICIT_BIG,
+    )
+    return _Instance(meta=meta, reader=reader, header=header, source=source)
 
 
-def _decoded(file: bytes, transfer_syntax: str, layout: PixelFormat) -> bytes:
-    if transfer_syntax not in decode.DECODABLE or layout.size * layout.frames > MOST_DECODED:
-        raise NotAcceptable("This instance is given as it is stored only; ask for transfer-syntax=*.")
-    dataset = pydicom.dcmread(BytesIO(file))
-    tables = dataset.get("ExtendedOffsetTable"), dataset.get("ExtendedOffsetTableLengths")
-    offsets = tables if all(tables) else None
-    value = dataset.PixelData
-    parts = [
-        decode.decode(frames.encapsulated(value, layout, number, offsets), transfer_syntax, layout).tobytes()
-        for number in range(1, layout.frames + 1)
-    ]
-    pixels = b"".join(parts)
-    dataset.PixelData = pixels + b"\0" * (len(pixels) & 1)
-    dataset["PixelData"].VR = "OB" if layout.bits_allocated <= 8 else "OW"
-    dataset["PixelData"].is_undefined_length = False
-    if layout.samples > 1:
-        dataset.PlanarConfiguration = 0
-        dataset.PhotometricInterpretation = decoded_format(transfer_syntax, layout).photometric
-    for keyword in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):
-        if keyword in dataset:
-            del dataset[keyword]
-    return _written(dataset)
+def _value(instance: _Instance, pixel: Span) -> bytes:
+    end = len(instance.source.buffer) if pixel.length == UNDEFINED else pixel.offset + pixel.length
+    return instance.source.buffer[pixel.offset : end]
 
 
-def _written(dataset: pydicom.Dataset) -> bytes:
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    out = BytesIO()
-    dataset.save_as(out, implicit_vr=False, little_endian=True, enforce_file_format=True)
-    return out.getvalue()
+def _native(instance: _Instance, pixel: Span) -> Element:
+    """Copied, whatever they are; only big-endian ones have to be understood."""
+    raw = _value(instance, pixel)
+    if instance.source.big_endian:
+        raw = frames.little_endian(raw, frames.pixel_format(instance.header), pixel.vr)
+    return Element(vr=pixel.vr if pixel.vr in ("OB", "OW") else "OW", value=raw + b"\0" * (len(raw) & 1))
+
+
+def _decoded(instance: _Instance, pixel: Span, layout: PixelFormat) -> Iterator[Pixels]:
+    """Every frame's pixels, samples side by side."""
+    value, syntax = _value(instance, pixel), instance.meta.transfer_syntax
+    if syntax in NATIVE:
+        if instance.source.big_endian:
+            value = frames.little_endian(value, layout, pixel.vr)
+        for number in range(1, layout.frames + 1):
+            start, count, bit = frames.native_span(layout, number, len(value))
+            yield decode.native(frames.aligned(value[start : start + count], layout, bit), layout)
+        return
+    tables = [instance.reader.bulk.get(key) for key in ("7FE00001", "7FE00002")]
+    raw = [_inline(instance, f"{tag:08X}", span) for tag, span in zip((_OFFSETS, _LENGTHS), tables, strict=True)]
+    offsets = (raw[0], raw[1]) if all(raw) else None
+    for number in range(1, layout.frames + 1):
+        yield decode.decode(frames.encapsulated(value, layout, number, offsets), syntax, layout)
+
+
+def _inline(instance: _Instance, key: str, span: Span | None) -> bytes:
+    if span is not None:
+        return instance.source.buffer[span.offset : span.offset + span.length]
+    return read.binary(instance.header, key)
+
+
+def _pixels_anew(instance: _Instance, pixel: Span, target: str) -> dict[int, Element | None]:
+    """Pixel data decoded, encoded where ``target`` compresses, and what the header has to say of them."""
+    stored, layout = instance.meta.transfer_syntax, frames.pixel_format(instance.header)
+    now = decode.decoded_format(stored, layout)
+    if target in NATIVE:
+        value = b"".join(frame.tobytes() for frame in _decoded(instance, pixel, layout))
+        # PS3.5 A.1 and A.2: OW beyond eight bits, and always in implicit VR.
+        vr = "OB" if layout.bits_allocated <= 8 and target != IMPLICIT_LITTLE else "OW"
+        return _described(layout, now) | {
+            _PIXELS: Element(vr=vr, value=value + b"\0" * (len(value) & 1)),
+            _OFFSETS: None,
+            _LENGTHS: None,
+        }
+    then = encode.encoded_format(target, now)
+    parts = [encode.encode(frame, target, now) for frame in _decoded(instance, pixel, layout)]
+    made = encode.encapsulate(parts)
+    changes = _described(layout, then) | {
+        _PIXELS: Element(vr="OB", value=made.value, encapsulated=True),
+        _OFFSETS: Element(vr="OV", value=made.offsets) if made.offsets else None,
+        _LENGTHS: Element(vr="OV", value=made.lengths) if made.lengths else None,
+    }
+    if target in LOSSY:
+        changes |= _lossy(instance, target, now.size * now.frames / max(sum(map(len, parts)), 1))
+    return changes
+
+
+def _described(before: PixelFormat, after: PixelFormat) -> dict[int, Element | None]:
+    """The attributes of the Image Pixel module that the new encoding changes (PS3.3 C.7.6.3)."""
+    changes = dict[int, Element | None]()
+    if after.samples > 1:
+        changes[0x00280006] = Element(vr="US", value=struct.pack("<H", after.planar))
+        if after.photometric != before.photometric:
+            changes[0x00280004] = _text("CS", after.photometric)
+    return changes
+
+
+def _lossy(instance: _Instance, target: str, ratio: float) -> dict[int, Element | None]:
+    """A derived image with a UID of its own, always the same (PS3.3 C.7.6.1.1.5)."""
+    header = instance.header
+    uid, sop_class = read.text(header, "00080018"), read.text(header, "00080016")
+    digest = hashlib.sha256(f"{uid}/{target}".encode("ascii")).digest()
+    derived = f"2.25.{int.from_bytes(digest[:16], 'big')}"
+    kinds = ["DERIVED", *[str(value or "") for value in read.values(header, "00080008")[1:]]]
+    kinds += ["PRIMARY"] if len(kinds) == 1 else []
+    ratios = [*[str(value) for value in read.values(header, "00282112")], f"{ratio:.6g}"]
+    methods = [*[str(value) for value in read.values(header, "00282114")], encode.METHODS[target]]
+    item = _short(0x0008, 0x1150, "UI", sop_class) + _short(0x0008, 0x1155, "UI", uid)
+    return {
+        0x00080008: _text("CS", "\\".join(kinds)),
+        0x00080018: _text("UI", derived),
+        0x00082111: _text("ST", f"Lossy compression, {encode.METHODS[target]}, about {ratio:.1f}:1"),
+        0x00082112: Element(vr="SQ", value=struct.pack("<HHI", 0xFFFE, 0xE000, len(item)) + item),
+        0x00282110: _text("CS", "01"),
+        0x00282112: _text("DS", "\\".join(ratios)),
+        0x00282114: _text("CS", "\\".join(methods)),
+    }
+
+
+def _text(vr: str, text: str) -> Element:
+    value = text.encode("ascii", "replace")
+    return Element(vr=vr, value=value + (b"\0" if vr == "UI" else b" ") * (len(value) & 1))
+
+
+def _short(group: int, number: int, vr: str, text: str) -> bytes:
+    """An element of an item, in explicit VR: what compresses is always explicit (PS3.5 A.4)."""
+    value = _text(vr, text).value
+    return struct.pack("<HH2sH", group, number, vr.encode("ascii"), len(value)) + value
