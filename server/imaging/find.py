@@ -114,7 +114,7 @@ def _results(
         # A transaction for each page: a caller that takes its time holds no connection meanwhile.
         with database.reading() as uow:
             found = store.search(
-                uow,
+                uow.driver,
                 access.tenant,
                 level,
                 understood.conditions,

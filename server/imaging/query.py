@@ -36,6 +36,8 @@ class Query:
     include: frozenset[tuple[str, ...]] | None
     limit: int
     offset: int
+    #: UID of the study or series that the path names.
+    place: str
     #: The highest level whose attributes each result brings along: those above are in the path.
     top: Level
     #: Names that are no attributes.
@@ -81,6 +83,7 @@ def parse(level: Level, parameters: Iterable[tuple[str, str]], path: dict[str, s
         include=None if everything else frozenset(include) | asked.keys(),
         limit=min(numbers["limit"], MOST),
         offset=numbers["offset"],
+        place=next(reversed(path.values()), ""),
         top="patient" if not path else "series" if len(path) == 1 else "instance",
         unknown=tuple(dict.fromkeys(unknown)),
         strict=strict,
@@ -131,9 +134,10 @@ def search(
     understood = understand(query.level, query.asked, declared, query.ways)
     warnings = _warnings(query, understood)
     include = None if query.include is None else frozenset(tags[0] for tags in query.include)
-    with database.reading() as uow:
+    # The note of who searched is in the statement; it does not wait for the disk.
+    with database.statement(durable=False) as connection:
         found = store.search(
-            uow,
+            connection,
             access.tenant,
             query.level,
             (*query.within, *understood.conditions),
@@ -141,6 +145,8 @@ def search(
             offset=query.offset,
             metadata=needs_header(query.level, include),
             top=query.top,
+            who=access.who,
+            within=query.place,
         )
     if len(found) > query.limit:
         found = found[: query.limit]

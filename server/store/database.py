@@ -3,7 +3,7 @@
 import select
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import psycopg
@@ -21,6 +21,10 @@ _OVERTAKEN = (
     psycopg.errors.SerializationFailure,
     psycopg.errors.ForeignKeyViolation,
 )
+
+
+#: Searches of one process that run at the same time.
+_READERS = 8
 
 
 class UnitOfWork:
@@ -80,8 +84,9 @@ class Database:
             hide_parameters=True,
         )
         self._lock = threading.Lock()
-        #: Connections of ``statement`` that nobody uses now.
-        self._idle: list[psycopg.Connection[Any]] = []
+        self._readers = threading.BoundedSemaphore(_READERS)
+        #: Connections of ``statement`` that nobody uses now, by whether they wait for the disk.
+        self._idle: dict[bool, list[psycopg.Connection[Any]]] = {True: [], False: []}
 
     @contextmanager
     def unit_of_work(self) -> Iterator[UnitOfWork]:
@@ -104,28 +109,37 @@ class Database:
             yield UnitOfWork(connection)
 
     @contextmanager
-    def statement(self) -> Iterator[psycopg.Connection[Any]]:
+    def statement(self, *, durable: bool = True) -> Iterator[psycopg.Connection[Any]]:
         """A connection on which each statement is a transaction of its own, for hot paths that are one statement.
 
+        Without ``durable`` a commit does not wait for the disk, and a crash may lose the last second's: for searches,
+        which note who read; they are few at a time and none may take longer than a minute.
         Conflict and Unavailable as in ``unit_of_work``.
         """
-        with _translated():
-            connection = self._alive() or psycopg.connect(self.url, application_name="hutong", autocommit=True)
+        with _translated(), nullcontext() if durable else self._readers:
+            connection = self._alive(durable) or self._connect(durable)
             try:
                 yield connection
             except BaseException:
                 connection.close()
                 raise
             with self._lock:
-                self._idle.append(connection)
+                self._idle[durable].append(connection)
 
-    def _alive(self) -> psycopg.Connection[Any] | None:
+    def _connect(self, durable: bool) -> psycopg.Connection[Any]:
+        connection = psycopg.connect(self.url, application_name="hutong", autocommit=True)
+        if not durable:
+            connection.execute("set synchronous_commit = off")
+            connection.execute("set statement_timeout = '60s'")
+        return connection
+
+    def _alive(self, durable: bool) -> psycopg.Connection[Any] | None:
         """An idle connection whose server has not gone: nothing waits to be read on it."""
         while True:
             with self._lock:
-                if not self._idle:
+                if not self._idle[durable]:
                     return None
-                connection = self._idle.pop()
+                connection = self._idle[durable].pop()
             if not connection.closed and not select.select([connection], [], [], 0)[0]:
                 return connection
             connection.close()
@@ -139,8 +153,8 @@ class Database:
         """Closes every pooled connection."""
         self._engine.dispose()
         with self._lock:
-            idle, self._idle = self._idle, []
-        for connection in idle:
+            idle, self._idle = self._idle, {True: [], False: []}
+        for connection in (*idle[True], *idle[False]):
             connection.close()
 
 

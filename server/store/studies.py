@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+import psycopg
+
 from server.store.conditions import ALIAS, AnyCondition, alias_of, clause
 from server.store.database import UnitOfWork
 
@@ -93,6 +95,10 @@ _JOINS = {
     "e": ("s", "join study s on s.tenant = e.tenant and s.study = e.study"),
     "s": ("p", "join patient p on p.tenant = s.tenant and p.patient = s.patient"),
 }
+_AUDITED = {"patient": "Patient", "study": "Study", "series": "Series", "instance": "SOPInstance"}
+_NOTED = (
+    "with noted as (insert into audit (tenant, who, action, type, id, version) values (%s, %s, 'search', %s, %s, 0)) "
+)
 _FIRST_METADATA = {
     "patient": "(select m.metadata from instance m join study t on t.tenant = m.tenant and t.study = m.study "
     "where t.tenant = p.tenant and t.patient = p.patient limit 1)",
@@ -103,7 +109,7 @@ _FIRST_METADATA = {
 
 
 def search(
-    uow: UnitOfWork,
+    connection: psycopg.Connection[Any],
     tenant: int,
     level: Level,
     conditions: Sequence[AnyCondition],
@@ -112,9 +118,15 @@ def search(
     offset: int = 0,
     metadata: bool = False,
     top: Level = "patient",
+    who: str = "",
+    within: str = "",
 ) -> list[Found]:
-    """What matches all conditions, in a stable order; fields of levels above ``top`` are left out, but for UIDs."""
-    parameters: list[Any] = [tenant]
+    """What matches all conditions, in a stable order; fields of levels above ``top`` are left out, but for UIDs.
+
+    With ``who`` the same statement writes the audit row of the search; ``within`` is the study or series searched in.
+    """
+    parameters: list[Any] = [tenant, who, _AUDITED[level], within] if who else []
+    parameters.append(tenant)
     where = [f"{ALIAS[level]}.tenant = %s"]
     where += [clause(condition, tenant, parameters) for condition in _cheap_first(conditions)]
     expressions = [_field(level, table, expression, top) for table, expression in _FIELDS[: _DEPTH[level]]]
@@ -122,10 +134,10 @@ def search(
         expressions.append(_FIRST_METADATA[level])
     needed = {alias_of(condition) for condition in conditions} | {ALIAS[t] for t in _ORDER[_ORDER.index(top) :]}
     sql = (
-        f"select {', '.join(expressions)} from {_tables(level, needed)} where {' and '.join(where)} "
-        f"order by {_SORTED[level]} limit %s offset %s"
+        f"{_NOTED if who else ''}select {', '.join(expressions)} from {_tables(level, needed)} "
+        f"where {' and '.join(where)} order by {_SORTED[level]} limit %s offset %s"
     )
-    rows = uow.driver.execute(sql.encode(), (*parameters, limit, offset))
+    rows = connection.execute(sql.encode(), (*parameters, limit, offset))
     if metadata:
         return [Found(*row[:-1])._replace(metadata=row[-1]) for row in rows]
     return [Found(*row) for row in rows]
