@@ -1,16 +1,20 @@
 """What every process shares: the doors and what is behind them."""
 
+import os
 from dataclasses import dataclass
 from ipaddress import ip_network
 from zoneinfo import ZoneInfo
 
+from server.app.archive import admission, guard_limits
 from server.events import subscriptions, topics
 from server.events.topics import Topic
 from server.fhir import definitions
 from server.fhir.validate import validate
-from server.imaging.guard import GuardLimits
 from server.imaging.ingest import Ingest
+from server.imaging.pixel_pool import PixelPool
+from server.imaging.pixels import PixelData
 from server.imaging.retrieve import Retrieve
+from server.imaging.transcode_cache import TranscodeCache
 from server.outbound.http import Guard
 from server.repository import Repository
 from server.search.find import Search
@@ -32,6 +36,8 @@ class Parts:
     repository: Repository
     ingest: Ingest
     retrieve: Retrieve
+    pool: PixelPool
+    pixels: PixelData
 
 
 def compose(settings: Settings) -> Parts:
@@ -40,11 +46,7 @@ def compose(settings: Settings) -> Parts:
     kill_points.arm(settings.kill_at)
     database = Database(settings.database_url)
     packs = Packs(settings.blobs)
-    limits = GuardLimits(
-        instance_bytes=settings.max_instance_bytes,
-        inflate_ratio=settings.max_inflate_ratio,
-        sequence_depth=settings.max_sequence_depth,
-    )
+    limits = guard_limits(settings)
     facts = definitions.load()
     known = topics.load()
     guard = Guard(
@@ -58,15 +60,24 @@ def compose(settings: Settings) -> Parts:
         validate=validate,
         checks=(subscriptions.checking(known, guard),),
     )
+    retrieve, pool = Retrieve(database, packs, limits), pixel_pool(settings)
     return Parts(
         settings=settings,
         database=database,
         topics=known,
         guard=guard,
         repository=repository,
-        ingest=Ingest(database, packs, limits, ZoneInfo(settings.tenant_zone)),
-        retrieve=Retrieve(database, packs, limits),
+        ingest=Ingest(database, packs, limits, ZoneInfo(settings.tenant_zone), admission(settings)),
+        retrieve=retrieve,
+        pool=pool,
+        pixels=PixelData(retrieve, pool, TranscodeCache(settings.transcode_cache, settings.transcode_cache_bytes)),
     )
+
+
+def pixel_pool(settings: Settings) -> PixelPool:
+    """The processes that decode pixels; none is started before it is needed."""
+    workers = settings.pixel_workers or min(os.cpu_count() or 1, 4)
+    return PixelPool(workers, settings.pixel_memory, timeout=settings.pixel_timeout)
 
 
 def publisher(parts: Parts) -> Publisher:

@@ -7,6 +7,8 @@ from fastapi import Request
 
 from server.http.base_url import base_url
 from server.imaging.ingest import Ingest
+from server.imaging.pixel_pool import PixelPool
+from server.imaging.pixels import PixelData
 from server.imaging.retrieve import Retrieve
 from server.security.access import Access
 from server.settings import Settings
@@ -23,6 +25,9 @@ class DicomWeb:
     database: Database
     ingest: Ingest
     retrieve: Retrieve
+    pool: PixelPool
+    #: Frames, pictures and transcoded files.
+    pixels: PixelData
     #: The caller's rights, from the request.
     access: Callable[[Request], Access]
 

@@ -17,6 +17,8 @@ from server.http.dicomweb_services import DicomWeb
 from server.http.fhir import FhirServices, router
 from server.imaging.guard import GuardLimits
 from server.imaging.ingest import Ingest
+from server.imaging.pixel_pool import PixelPool
+from server.imaging.pixels import PixelData
 from server.imaging.retrieve import Retrieve
 from server.operations.served import served
 from server.repository import Repository
@@ -57,12 +59,17 @@ def fhir(fhir_url: str) -> Iterator[httpx.Client]:
 def dicomweb_url(settings: Settings, database: Database) -> Iterator[str]:
     """The base URL of the DICOMweb routes, open to everybody."""
     packs, limits = Packs(settings.blobs), GuardLimits()
+    retrieve, pool = Retrieve(database, packs, limits), PixelPool(1, 1 << 30)
     services = DicomWeb(
         settings=settings,
         database=database,
         ingest=Ingest(database, packs, limits, UTC),
-        retrieve=Retrieve(database, packs, limits),
-        access=lambda request: Access(who="test", scopes=frozenset({"read", "write"})),
+        retrieve=retrieve,
+        pool=pool,
+        pixels=PixelData(retrieve, pool),
+        access=lambda request: Access(
+            who="test", scopes=frozenset(request.headers.get("scopes", "read write").split())
+        ),
     )
     app = FastAPI()
     app.include_router(dicomweb.router(services))
@@ -75,3 +82,4 @@ def dicomweb_url(settings: Settings, database: Database) -> Iterator[str]:
     yield f"http://127.0.0.1:{port}/dicomweb"
     server.should_exit = True
     thread.join(timeout=10)
+    pool.close()
