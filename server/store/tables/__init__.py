@@ -1,6 +1,16 @@
 """Every table, in one MetaData; a module per area. Every key leads with the tenant."""
 
-from server.store.tables import analyses, archive, events, extended_tags, forwarding, imaging, resources, security
+from server.store.tables import (
+    analyses,
+    archive,
+    events,
+    extended_tags,
+    forwarding,
+    imaging,
+    performed_step,
+    resources,
+    security,
+)
 from server.store.tables.metadata import metadata
 
 __all__ = [
@@ -11,6 +21,7 @@ __all__ = [
     "forwarding",
     "imaging",
     "metadata",
+    "performed_step",
     "resources",
     "security",
 ]
