@@ -85,6 +85,8 @@ def _to(kind: Any, value: Any) -> Any:
         return _table(kind, value)
     if kind is bool or kind == (bool | None):
         return _bool(value)
+    if isinstance(value, str) and dataclasses.is_dataclass(kind):
+        raise ValueError("write it as a table in the settings file")
     return value if dataclasses.is_dataclass(kind) else kind(value)
 
 

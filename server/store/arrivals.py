@@ -39,10 +39,15 @@ _ARRAYS = ", ".join(f"%b::{kind}[]" for kind in column_types(InstanceRow).values
 _STATEMENT = f"""
 with new ({_NAMES}, patient) as (select * from unnest({_ARRAYS}, %b::text[])),
 packs as (insert into pack (tenant, pack) select distinct %b::integer, pack from new on conflict do nothing),
+-- Studies before series, as everybody else: else a deletion and an arrival could wait for each other.
+held as (
+    select tenant, study, patient from study where tenant = %b and study in (select study from new) and not locked
+    order by study for no key update
+),
 fresh as (
     insert into instance (tenant, {_NAMES}) select s.tenant, {", ".join(f'new."{name}"' for name in _COLUMNS)} from new
-    join series s on s.tenant = %b and s.series = new.series and s.study = new.study
-    join study t on t.tenant = s.tenant and t.study = new.study and t.patient = new.patient and not t.locked
+    join held t on t.study = new.study and t.patient = new.patient
+    join series s on s.tenant = t.tenant and s.series = new.series and s.study = new.study
     where new.sop_class <> '{KEY_OBJECT_SELECTION}'
     and not exists (select from tombstone x where x.tenant = s.tenant and x.instance = new.instance)
     and not exists (select from rejection x where x.tenant = s.tenant and x.instance = new.instance)

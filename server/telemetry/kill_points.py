@@ -9,7 +9,7 @@ import signal
 
 from server.errors import BadRequest
 
-#: Every point there is, in the order in which one study passes them.
+#: Every point on the way of a study, in the order in which one study passes them.
 POINTS = (
     "after-ack",
     "before-event",
@@ -20,7 +20,8 @@ POINTS = (
     "fhir-committed",
     "notifying",
 )
-
+#: Points on the way of clearing up the packs.
+KEEPING = ("gc-copied", "gc-repointed", "gc-forgotten")
 
 #: Point -> passes left until the kill.
 _armed: dict[str, int] = {}
@@ -32,8 +33,8 @@ def arm(spec: str) -> None:
     if not spec:
         return
     name, _, nth = spec.partition(":")
-    if name not in POINTS or not (nth or "1").isdigit():
-        known = ", ".join(POINTS)
+    if name not in POINTS + KEEPING or not (nth or "1").isdigit():
+        known = ", ".join(POINTS + KEEPING)
         raise BadRequest(f"'{spec}' is no kill point; write one of {known}, or name:nth.", expression="kill_at")
     _armed[name] = int(nth or "1")
 
