@@ -16,6 +16,7 @@ HutongError                 something that the caller is told, with the place an
 ├── UnsupportedMedia        a body of a type that is not taken here                  415, not-supported
 ├── TooLarge                over a limit                                             413, too-costly
 └── Unavailable             the server can't now, and says until when                503, transient
+    └── Unreachable         a peer that can't be talked to at all now                503, transient
 """
 
 from dataclasses import dataclass
@@ -137,3 +138,7 @@ class Unavailable(HutongError):
     """The server can't now."""
 
     code = "transient"
+
+
+class Unreachable(Unavailable):
+    """A peer can't be talked to at all now; whatever is meant for it has to wait."""

@@ -1,10 +1,41 @@
 """The process that speaks DICOM's own protocol."""
 
-from server.app.parts import compose
+from zoneinfo import ZoneInfo
+
+from server.app.outbound import entity
+from server.app.parts import Parts, compose
 from server.dimse import server
+from server.dimse.destination import opening
+from server.dimse.find import Finding
+from server.dimse.get import Getting
+from server.dimse.move import Moving
+from server.dimse.service import Offer
+from server.dimse.suboperations import Sending
+from server.dimse.worklist import WorklistFinding
+from server.imaging.pixel_pool import PixelPool
+from server.imaging.worklist import Worklist
 from server.settings import Settings
+
+#: Processes that transcode for C-MOVE and C-GET, and bytes of memory for each.
+_WORKERS, _MEMORY = 2, 1 << 30
 
 
 def run(settings: Settings) -> None:
     """Answers until SIGTERM."""
-    server.serve(settings, compose(settings).ingest)
+    parts = compose(settings)
+    pool = PixelPool(_WORKERS, _MEMORY)
+    server.serve(settings, parts.ingest, offers(parts, pool))
+    pool.close()
+
+
+def offers(parts: Parts, pool: PixelPool) -> tuple[Offer, ...]:
+    """Every service besides C-ECHO and C-STORE."""
+    settings, database = parts.settings, parts.database
+    sending = Sending(retrieve=parts.retrieve, transcode=pool.transcode)
+    worklist = Worklist(repository=parts.repository, zone=ZoneInfo(settings.tenant_zone), uid_root=settings.uid_root)
+    return (
+        Finding(database=database, title=settings.ae_title).offer(),
+        Moving(database=database, sending=sending, peers=settings.peers, opens=opening(entity(settings))).offer(),
+        Getting(database=database, sending=sending).offer(),
+        WorklistFinding(find=worklist.find).offer(),
+    )

@@ -1,24 +1,26 @@
 """The process that moves events: quiet studies, plans, notifications, sending."""
 
-from collections.abc import Sequence
-
+from server.app.outbound import deliverer
 from server.app.parts import Parts, address, compose, publisher
 from server.events.dispatch import Dispatcher
 from server.events.notify import Notifier
 from server.events.retention import forget
 from server.events.topics import Matches
 from server.imaging.imaging_study import ImagingStudies
+from server.imaging.pixel_pool import PixelPool
 from server.imaging.sweep import sweep
-from server.outbound import dicom
 from server.repository import Repository
-from server.settings import Peer, Settings
+from server.settings import Settings
 from server.worker.jobs import EventJobs, answers
 from server.worker.run import run_worker
 from server.workflow import pathway
 from server.workflow.foreign_report import ReportReader
+from server.workflow.forward import Forwarder
 from server.workflow.pathway import Planner
-from server.workflow.send import Sender
 from server.workflow.study import StudyKeeper
+
+#: Processes that transcode for peers, and bytes of memory for each.
+_WORKERS, _MEMORY = 1, 1 << 30
 
 
 def run(settings: Settings) -> None:
@@ -27,8 +29,10 @@ def run(settings: Settings) -> None:
     database, repository = parts.database, parts.repository
     planner = Planner(repository=repository, pathways=pathway.load())
     studies = ImagingStudies(repository, wado_url=f"{address(settings)}/dicomweb")
+    forwarder = Forwarder(database, settings.peers, settings.forward)
+    pool = PixelPool(_WORKERS, _MEMORY)
     jobs = EventJobs(
-        studies=StudyKeeper(database=database, studies=studies),
+        studies=StudyKeeper(database=database, studies=studies, forwarder=forwarder),
         reports=ReportReader(
             database=database,
             repository=repository,
@@ -38,12 +42,14 @@ def run(settings: Settings) -> None:
         ),
         planner=planner,
         notifier=_notifier(parts),
-        sender=_sender(parts),
+        forwarder=forwarder,
+        deliverer=deliverer(parts, pool),
         dispatcher=_dispatcher(parts, planner),
         sweep=lambda: sweep(database, settings.study_quiet),
         forget=lambda: forget(database, settings.event_retention_days),
     )
     run_worker(jobs.worker(settings.database_url))
+    pool.close()
 
 
 def _notifier(parts: Parts) -> Notifier:
@@ -67,16 +73,6 @@ def _dispatcher(parts: Parts, planner: Planner) -> Dispatcher:
         matches=_matches(parts.repository),
         answers=answers(planner),
     )
-
-
-def _sender(parts: Parts) -> Sender:
-
-    settings = parts.settings
-
-    def send(peer: Peer, files: Sequence[bytes]) -> None:
-        dicom.send(peer, files, calling=settings.ae_title)
-
-    return Sender(database=parts.database, retrieve=parts.retrieve, peers=settings.peers, send=send)
 
 
 def _matches(repository: Repository) -> Matches:

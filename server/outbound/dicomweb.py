@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from server.errors import HutongError, NotFound, Unavailable, Unprocessable
+from server.errors import HutongError, NotFound, Unavailable, Unprocessable, Unreachable
 from server.outbound.dimse.entity import Entity
 from server.outbound.multipart import boundary_of, parts
 from server.settings import Peer
@@ -23,8 +23,8 @@ Attributes = dict[str, Any]
 _CONNECT = 10.0
 _JSON = "application/dicom+json"
 _DICOM = 'multipart/related; type="application/dicom"; transfer-syntax=*'
-#: What a busy or starting server answers.
-_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+#: A server that is busy or starting, a token or URL that is wrong: nothing gets through, whatever is asked.
+_CLOSED = frozenset({401, 403, 404, 405, 429, 502, 503, 504})
 #: Longest answer that is read as JSON, bytes.
 _LONGEST_JSON = 64 << 20
 
@@ -33,7 +33,6 @@ _LONGEST_JSON = 64 << 20
 class File:
     """A Part 10 file to be sent."""
 
-    sop_instance: str
     #: Bytes that ``chunks`` add up to.
     length: int
     chunks: Iterable[bytes]
@@ -117,10 +116,11 @@ class Web:
                 yield answer
         except httpx.HTTPError as error:
             why = "did not answer in time" if isinstance(error, httpx.TimeoutException) else "could not be reached"
-            raise Unavailable(f"The peer {self._peer.name} {why} ({type(error).__name__}).") from error
+            kind = Unreachable if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) else Unavailable
+            raise kind(f"The peer {self._peer.name} {why} ({type(error).__name__}).") from error
 
     def _refused(self, answer: httpx.Response) -> HutongError:
-        kind = Unavailable if answer.status_code in _TRANSIENT else Unprocessable
+        kind = Unreachable if answer.status_code in _CLOSED else Unprocessable
         cure = "; give it a token in the settings" if answer.status_code in (401, 403) else ""
         return kind(f"The peer {self._peer.name} answered {answer.status_code}{cure}.")
 

@@ -1,4 +1,4 @@
-"""Analyses by their key, and instances on their way to peers."""
+"""Analyses by their key."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -40,24 +40,6 @@ _PUBLISHED = text(
 _KNOWN_REPORTS = text(
     "select instance from unnest(cast(:instances as text[])) as wanted (instance) "
     "where exists (select from analysis where tenant = :tenant and sr_instance = instance)"
-)
-_QUEUE = text(
-    """
-    insert into sending (tenant, peer, instance, study) values (:tenant, :peer, :instance, :study)
-    on conflict do nothing
-    """
-)
-_UNSENT = text(
-    "select instance from sending where tenant = :tenant and peer = :peer and study = :study and sent is null "
-    "order by instance"
-)
-_SENT = text(
-    "update sending set sent = clock_timestamp(), attempts = attempts + 1, last_error = '' "
-    "where tenant = :tenant and peer = :peer and instance = any(:instances)"
-)
-_NOT_SENT = text(
-    "update sending set attempts = attempts + 1, last_error = :error "
-    "where tenant = :tenant and peer = :peer and instance = any(:instances) returning attempts"
 )
 
 
@@ -127,24 +109,3 @@ def published(uow: UnitOfWork, tenant: int, key: str, *, sr_instance: str, seg_i
 def known_reports(uow: UnitOfWork, tenant: int, instances: Iterable[str]) -> frozenset[str]:
     """Those of the SR instances whose findings are known already: our own, and others' that were read."""
     return frozenset(uow.execute(_KNOWN_REPORTS, {"tenant": tenant, "instances": list(instances)}).scalars())
-
-
-def queue_sending(uow: UnitOfWork, tenant: int, peer: str, study: str, instances: Iterable[str]) -> None:
-    """Notes that instances are to be sent to a peer."""
-    rows = [{"tenant": tenant, "peer": peer, "study": study, "instance": instance} for instance in instances]
-    uow.execute(_QUEUE, rows)
-
-
-def unsent(uow: UnitOfWork, tenant: int, peer: str, study: str) -> tuple[str, ...]:
-    """A study's instances that a peer has not confirmed."""
-    return tuple(uow.execute(_UNSENT, {"tenant": tenant, "peer": peer, "study": study}).scalars())
-
-
-def sent(uow: UnitOfWork, tenant: int, peer: str, instances: Iterable[str]) -> None:
-    """The peer confirmed these."""
-    uow.execute(_SENT, {"tenant": tenant, "peer": peer, "instances": list(instances)})
-
-
-def not_sent(uow: UnitOfWork, tenant: int, peer: str, instances: Iterable[str], error: str) -> None:
-    """The peer did not take these."""
-    uow.execute(_NOT_SENT, {"tenant": tenant, "peer": peer, "instances": list(instances), "error": error})

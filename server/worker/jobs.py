@@ -9,9 +9,10 @@ from server.worker.loops import DISPATCH_INTERVAL, FORGET_INTERVAL, SWEEP_INTERV
 from server.worker.run import Worker
 from server.worker.task import Task
 from server.workflow.analysis import Analyst
+from server.workflow.deliver import Deliverer
 from server.workflow.foreign_report import SR_RECEIVED, ReportReader
+from server.workflow.forward import Forwarder
 from server.workflow.pathway import Planner
-from server.workflow.send import Sender
 from server.workflow.study import StudyKeeper
 
 #: The topic that wakes adapters.
@@ -32,7 +33,8 @@ class EventJobs:
     reports: ReportReader
     planner: Planner
     notifier: Notifier
-    sender: Sender
+    forwarder: Forwarder
+    deliverer: Deliverer
     dispatcher: Dispatcher
     #: Defers study-changed for quiet studies; gives how many.
     sweep: Callable[[], int]
@@ -48,9 +50,8 @@ class EventJobs:
                 Task(name=SR_RECEIVED, queue="events", run=self.reports.run),
                 Task(name="plan", queue="events", run=self.planner.run),
                 Task(name="notify", queue="notify", run=self.notifier.run_job, attempts=None),
-                Task(name="send", queue="send", run=self.sender.run, attempts=None),
             ),
-            queues=("events", "notify", "send"),
+            queues=("events", "notify"),
             loops=self._loops(),
         )
 
@@ -59,6 +60,8 @@ class EventJobs:
             until_empty("dispatch", DISPATCH_INTERVAL, self.dispatcher.run),
             every("sweep", SWEEP_INTERVAL, self.sweep),
             every("forget", FORGET_INTERVAL, self.forget),
+            until_empty("forward", SWEEP_INTERVAL, self.forwarder.arrived),
+            Loop(name="deliver", run=self.deliverer.run),
         )
 
 

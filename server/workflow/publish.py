@@ -20,8 +20,8 @@ from server.errors import Unavailable
 from server.imaging.ingest import Ingest, Received
 from server.repository import Repository, Transaction
 from server.security.access import system
-from server.settings import Peer
-from server.store import analyses
+from server.settings import RESULTS, Peer
+from server.store import forward
 from server.store.analyses import Analysis
 from server.telemetry import kill_points
 from server.workflow.images import StudyImages, to_bytes
@@ -95,12 +95,13 @@ class Publisher:
         return Written(report=report, device=device, sr=sr, seg=seg)
 
     def send_on(self, transaction: Transaction, study: str, instances: list[str]) -> None:
-        """Defers the sending of results to every peer that wants them."""
+        """Queues results for every peer that wants them."""
         tenant = transaction.access.tenant
         for peer in self.peers:
             if peer.send_results:
-                analyses.queue_sending(transaction.uow, tenant, peer.name, study, instances)
-                transaction.uow.defer("send", queue="send", tenant=tenant, peer=peer.name, study=study)
+                forward.queue(
+                    transaction.uow, tenant, peer=peer.name, study=study, rule=RESULTS, instances=instances, rank=0
+                )
 
 
 def instance_of(dataset: Dataset) -> Instance:

@@ -8,6 +8,7 @@ from server.security.access import system
 from server.store import analyses
 from server.store.database import Database
 from server.workflow.foreign_report import SR_RECEIVED
+from server.workflow.forward import Forwarder
 from server.workflow.images import STRUCTURED_REPORT
 
 
@@ -17,17 +18,19 @@ class StudyKeeper:
 
     database: Database
     studies: ImagingStudies
+    forwarder: Forwarder
 
     def run(self, tenant: int, study: str) -> None:
         """Writes the ImagingStudy, or deletes it with the last instance.
 
-        Defers a job for each SR whose findings are not known.
+        Queues what the rules send on, and defers a job for each SR whose findings are not known.
         """
         try:
             resource = self.studies.update(system(tenant), study).resource
         except NotFound:
             self.studies.withdraw(system(tenant), study)
             return
+        self.forwarder.quiet(tenant, study)
         reports = [
             instance["uid"]
             for series in resource.get("series", ())

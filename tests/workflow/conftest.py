@@ -1,6 +1,6 @@
 """The whole way from instances to notifications, with jobs run one after the other in the test's own thread."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
@@ -28,13 +28,16 @@ from server.security.access import Access
 from server.settings import Peer, Settings
 from server.store.database import Database
 from server.store.packs import Packs
+from server.store.studies import Located
 from server.worker.jobs import answers
 from server.workflow import pathway
 from server.workflow.analysis import Analyst
+from server.workflow.deliver import Deliverer
 from server.workflow.foreign_report import ReportReader
+from server.workflow.forward import Forwarder
 from server.workflow.pathway import Planner
 from server.workflow.publish import Publisher
-from server.workflow.send import Sender
+from server.workflow.send import Fate
 from server.workflow.study import StudyKeeper
 from tests.ai_adapters.chest import SPACING, chest
 from tests.ai_adapters.series import series
@@ -80,7 +83,8 @@ class House:
     dispatcher: Dispatcher
     analyst: Analyst
     tasks: dict[str, Callable[..., None]]
-    #: Peer name and files of each sending.
+    deliverer: Deliverer
+    #: Peer name and number of instances of each sending.
     sent: list[tuple[str, int]] = field(default_factory=list)
 
     def receive(self, datasets: Iterable[Dataset]) -> Outcome:
@@ -94,7 +98,8 @@ class House:
             sweep(self.database, 0)
             moved = self.dispatcher.run()
             job = self._next(without)
-            if job is None and not moved:
+            carried = self.deliverer.step(PEER)
+            if job is None and not moved and not carried:
                 return done
             if job is not None:
                 done.append(job[0])
@@ -138,20 +143,27 @@ def house(database: Database, settings: Settings) -> House:
         database=database, repository=repository, topics=topics.load(), guard=Guard(loopback=True), base=BASE, timeout=2
     )
     sent: list[tuple[str, int]] = []
-    sender = Sender(
-        database=database, retrieve=retrieve, peers=(PEER,),
-        send=lambda peer, files: sent.append((peer.name, len(files))),
+
+    def carry(_access: Access, peer: Peer, located: Sequence[Located], _rank: int) -> Iterator[list[Fate]]:
+        sent.append((peer.name, len(located)))
+        yield [Fate(instance=place.instance, arrived=True) for place in located]
+
+    deliverer = Deliverer(
+        database=database, retrieve=retrieve, peers=(PEER,), rules=(), zone=ZoneInfo("UTC"), carry=carry,
+        commit=lambda peer, transaction, located: None,
     )  # fmt: skip
     dispatcher = Dispatcher(
         database=database, repository=repository, topics=topics.load(),
         matches=matcher(repository.search_engine), answers=answers(planner),
     )  # fmt: skip
-    keeper = StudyKeeper(database=database, studies=ImagingStudies(repository))
+    keeper = StudyKeeper(
+        database=database, studies=ImagingStudies(repository), forwarder=Forwarder(database, (PEER,), ())
+    )
     tasks = {
         "study-changed": keeper.run, "sr-received": reader.run, "plan": planner.run, "run-task": analyst.run,
-        "notify": notifier.run_job, "send": sender.run,
+        "notify": notifier.run_job,
     }  # fmt: skip
     return House(
         database=database, repository=repository, ingest=ingest, retrieve=retrieve, planner=planner,
-        dispatcher=dispatcher, analyst=analyst, tasks=tasks, sent=sent,
+        dispatcher=dispatcher, analyst=analyst, tasks=tasks, sent=sent, deliverer=deliverer,
     )  # fmt: skip

@@ -18,7 +18,7 @@ from pydicom import Dataset
 from pydicom.errors import BytesLengthException
 from pynetdicom.dsutils import decode, encode
 
-from server.errors import NotAcceptable, Unavailable
+from server.errors import NotAcceptable, Unavailable, Unreachable
 from server.outbound.dimse import pdu
 from server.outbound.dimse.entity import Entity, check_certificate
 from server.outbound.dimse.pdu import Accepted, Context
@@ -75,7 +75,7 @@ class Association:
         kind, body = self._read()
         if kind == pdu.ASSOCIATE_RJ:
             self._is_open = False
-            raise Unavailable(f"The peer {self.peer.name} rejected the association: {pdu.rejection(body)}.")
+            raise Unreachable(f"The peer {self.peer.name} rejected the association: {pdu.rejection(body)}.")
         if kind != pdu.ASSOCIATE_AC:
             raise self._broken("answered the association request with something else")
         try:
@@ -110,14 +110,14 @@ class Association:
             f"The peer {self.peer.name} does not take {abstract_syntax} {transfer_syntax}".strip() + "."
         )
 
-    def request(self, context: int, command: Dataset, data: Iterable[bytes] | None = None) -> int:
+    def request(self, context: int, command: Dataset, data: Iterable[bytes | memoryview] | None = None) -> int:
         """Sends a request message; gives its Message ID."""
         self._number = self._number % 0xFFFF + 1
         command.MessageID = self._number
         self.send(context, command, data)
         return self._number
 
-    def send(self, context: int, command: Dataset, data: Iterable[bytes] | None = None) -> None:
+    def send(self, context: int, command: Dataset, data: Iterable[bytes | memoryview] | None = None) -> None:
         """Sends a message; the group length and the data set type are set here."""
         command.CommandDataSetType = _NO_DATA if data is None else 1
         encoded = encode(command, True, True) or b""
@@ -271,7 +271,7 @@ def associate(entity: Entity, peer: Peer, contexts: Sequence[Context]) -> Iterat
     try:
         association = Association(peer, connection, contexts)
         try:
-            association.negotiate(entity)
+            _negotiated(association, entity)
             yield association
         except BaseException:
             association.abort()
@@ -281,15 +281,23 @@ def associate(entity: Entity, peer: Peer, contexts: Sequence[Context]) -> Iterat
         connection.close()
 
 
+def _negotiated(association: Association, entity: Entity) -> None:
+    """Silence or nonsense before there is an association: nothing reaches this peer."""
+    try:
+        association.negotiate(entity)
+    except Unavailable as error:
+        raise Unreachable(error.details) from error
+
+
 def _connect(entity: Entity, peer: Peer) -> socket.socket:
     if not peer.ae_title:
-        raise Unavailable(f"The peer {peer.name} has no AE title in the settings; give it one.", expression="peers")
+        raise Unreachable(f"The peer {peer.name} has no AE title in the settings; give it one.", expression="peers")
     try:
         connection = socket.create_connection((peer.host, peer.port), timeout=min(_CONNECT, peer.timeout))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return _secured(entity, peer, connection) if peer.tls else connection
     except OSError as error:
-        raise Unavailable(f"The peer {peer.name} could not be reached ({_kind(error)}).") from error
+        raise Unreachable(f"The peer {peer.name} could not be reached ({_kind(error)}).") from error
 
 
 def _secured(entity: Entity, peer: Peer, connection: socket.socket) -> socket.socket:

@@ -106,7 +106,7 @@ def rejection(body: bytes) -> str:
     return _REASONS.get((body[2], body[3]), "it gave no reason") if len(body) >= 4 else "it gave no reason"
 
 
-def data(context: int, chunks: Iterable[bytes], *, command: bool, longest: int) -> Iterator[bytes]:
+def data(context: int, chunks: Iterable[bytes | memoryview], *, command: bool, longest: int) -> Iterator[bytes]:
     """P-DATA-TF PDUs (PS3.8 9.3.5) of one fragment each; ``longest`` is what the peer takes in one."""
     room = max(longest, 16) - 6
     pending: bytes | memoryview = b""

@@ -52,7 +52,7 @@ class Sender:
         return self._association.syntaxes(sop_class)
 
     def store(
-        self, sop_class: str, sop_instance: str, transfer_syntax: str, data: bytes | Iterable[bytes],
+        self, sop_class: str, sop_instance: str, transfer_syntax: str, data: bytes | Iterable[bytes | memoryview],
         *, priority: int = MEDIUM,
     ) -> int:  # fmt: skip
         """Sends one encoded data set (no file meta information); gives the status (PS3.4 table B.2-1).

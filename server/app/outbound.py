@@ -1,0 +1,49 @@
+"""What leaves us: who we are when we call, and the queue to peers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from server.app.parts import Parts
+from server.imaging.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from server.imaging.pixel_pool import PixelPool
+from server.outbound.dimse import commitment
+from server.outbound.dimse.commitment import Report
+from server.outbound.dimse.entity import Entity
+from server.settings import Peer, Settings
+from server.store.studies import Located
+from server.workflow.deliver import Deliverer
+from server.workflow.send import Carrier
+
+
+def entity(settings: Settings) -> Entity:
+    """Who we are when we call."""
+
+    def file(name: str) -> Path | None:
+        return Path(name) if name else None
+
+    return Entity(
+        title=settings.ae_title,
+        implementation=(IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME),
+        certificate=file(settings.dimse_tls_certificate),
+        key=file(settings.dimse_tls_key),
+        authorities=file(settings.dimse_tls_ca),
+    )
+
+
+def deliverer(parts: Parts, pool: PixelPool) -> Deliverer:
+    """What works on the queue to peers."""
+    settings, us = parts.settings, entity(parts.settings)
+
+    def commit(peer: Peer, transaction: str, located: Sequence[Located]) -> Report | None:
+        return commitment.request(us, peer, transaction, [(place.sop_class, place.instance) for place in located])
+
+    return Deliverer(
+        database=parts.database,
+        retrieve=parts.retrieve,
+        peers=settings.peers,
+        rules=settings.forward,
+        zone=ZoneInfo(settings.tenant_zone),
+        carry=Carrier(retrieve=parts.retrieve, entity=us, transcode=pool.transcode).carry,
+        commit=commit,
+    )
