@@ -2,7 +2,17 @@
 
 from fastapi import APIRouter
 
-from server.http import dicomweb_frames, dicomweb_query, dicomweb_retrieve, dicomweb_store
+from server.http import (
+    dicomweb_bulkdata,
+    dicomweb_delete,
+    dicomweb_frames,
+    dicomweb_lock,
+    dicomweb_metadata,
+    dicomweb_query,
+    dicomweb_rendered,
+    dicomweb_retrieve,
+    dicomweb_store,
+)
 from server.http.dicomweb_route import DicomWebRoute
 from server.http.dicomweb_services import PREFIX, DicomWeb
 
@@ -12,6 +22,11 @@ def router(services: DicomWeb) -> APIRouter:
     api = APIRouter(prefix=PREFIX, route_class=DicomWebRoute, tags=["DICOMweb"])
     dicomweb_store.add_routes(api, services)
     dicomweb_query.add_routes(api, services)
+    dicomweb_metadata.add_routes(api, services)
     dicomweb_retrieve.add_routes(api, services)
+    dicomweb_bulkdata.add_routes(api, services)
     dicomweb_frames.add_routes(api, services)
+    dicomweb_rendered.add_routes(api, services)
+    dicomweb_delete.add_routes(api, services)
+    dicomweb_lock.add_routes(api, services)
     return api

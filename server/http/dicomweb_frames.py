@@ -1,147 +1,165 @@
-"""WADO-RS (PS3.18 10.4): frames, rendered pictures and thumbnails."""
+"""WADO-RS (PS3.18 10.4): frames, as they are stored, decoded, or encoded anew."""
 
-import secrets
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import StreamingResponse
 
 from server.errors import BadRequest, NotAcceptable
+from server.http.conditional import entity_tag
+from server.http.dicomweb_parts import Answer
 from server.http.dicomweb_route import add_get
 from server.http.dicomweb_services import DicomWeb
-from server.http.media_type import MediaType, accepted
-from server.imaging import pixels, render
-from server.imaging.part10 import NATIVE
-from server.imaging.pixels import Frames
+from server.http.media_type import MediaType, asked
+from server.http.multipart_related import Part
+from server.imaging import frames
+from server.imaging.bulk import Bulk, frames_of_file
+from server.imaging.dataset import Attributes
+from server.imaging.part10 import EXPLICIT_BIG, EXPLICIT_LITTLE, NATIVE
+from server.imaging.stored import Piece
+from server.imaging.transfer_syntax import DECODABLE, media_type
 from server.security.access import Access
 from server.store.studies import Located
 
-_INSTANCE = "/studies/{study}/series/{series}/instances/{instance}"
-_OCTETS = "application/octet-stream"
-_ANY = ("", "*/*", "application/*", "multipart/*", "image/*")
+_PATH = "/studies/{study}/series/{series}/instances/{instance}/frames/{frames}"
+OCTETS = "application/octet-stream"
+#: Media types of compressed frames and the transfer syntax that each stands for by itself (PS3.18 table 8.7.3-5).
+DEFAULTS = {
+    "image/jpeg": "1.2.840.10008.1.2.4.70",
+    "image/dicom-rle": "1.2.840.10008.1.2.5",
+    "image/jls": "1.2.840.10008.1.2.4.80",
+    "image/jp2": "1.2.840.10008.1.2.4.90",
+    "image/jphc": "1.2.840.10008.1.2.4.201",
+}
+#: What frames are given as: alone, or as the type of multipart/related.
+MEDIA_TYPES = (OCTETS, *DEFAULTS, "image/jpx", "video/mpeg", "video/mp4")
+_ANY = ("", "*/*", "application/*", "multipart/*", "image/*", "video/*")
+#: Native pixels are the same in all of these.
+_PLAIN = ("", "*", *(NATIVE - {EXPLICIT_BIG}))
+#: Frames that a worker decodes at once.
+_BATCH = 8
 
 
 def add_routes(api: APIRouter, services: DicomWeb) -> None:
-    """Frames of an instance, and pictures at each level."""
-    pixel_data = pixels.PixelData(services.retrieve)
-    add_get(api, f"{_INSTANCE}/frames/{{frames}}", _Frames(services, pixel_data), "frames")
-    rendered = _Rendered(services, pixel_data)
-    for path in (f"{_INSTANCE}/rendered", f"{_INSTANCE}/frames/{{frames}}/rendered"):
-        add_get(api, path, rendered, f"rendered {path}")
-    thumbnail = _Thumbnail(services, pixel_data)
-    levels = ("/studies/{study}", "/studies/{study}/series/{series}", _INSTANCE, f"{_INSTANCE}/frames/{{frames}}")
-    for path in levels:
-        add_get(api, f"{path}/thumbnail", thumbnail, f"thumbnail {path}")
+    """Frames of an instance."""
+    add_get(api, _PATH, _Frames(services), "frames", gives=MEDIA_TYPES)
 
 
-def _numbers(text: str) -> list[int]:
-    """A list of frame numbers, divided by commas."""
+class _Frames:
+    def __init__(self, services: DicomWeb) -> None:
+        self._services = services
+
+    def __call__(self, request: Request) -> Response:
+        """The frames, each a part, or one alone."""
+        access = self._services.access(request)
+        path = dict(request.path_params)
+        numbers = frame_numbers(path.pop("frames"))
+        located, header = self._services.retrieve.locate_with_header(access, **path)
+        form = choose(asked(request), located, single=len(numbers) == 1)
+        framed = Framed(access=access, located=located, header=header, form=form, numbers=numbers)
+        answer = Answer(
+            parts=framed.parts(self._services),
+            tag=entity_tag(located.sha256, repr(numbers), repr(form)),
+            media_type=form.media_type,
+            alone=form.alone,
+            as_stored=form.as_stored,
+        )
+        return answer.response(request, self._services, access)
+
+
+def frame_numbers(text: str) -> list[int]:
+    """A list of frame numbers, divided by commas; raises BadRequest."""
     parts = text.split(",")
     if len(parts) > 10_000 or not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
         raise BadRequest("Frames are numbers from 1, divided by commas.", expression="frames")
     return [int(part) for part in parts]
 
 
-class _Route:
-    def __init__(self, services: DicomWeb, pixel_data: pixels.PixelData) -> None:
-        self._services = services
-        self._pixels = pixel_data
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Form:
+    """How the frames of one instance go."""
 
-    def _found(self, request: Request) -> tuple[Access, list[Located], list[int]]:
-        """Who asks, the instances under the path, and the frames that it names (none: the first)."""
-        access = self._services.access(request)
-        parameters = dict(request.path_params)
-        numbers = _numbers(parameters.pop("frames", "1"))
-        return access, self._services.retrieve.locate(access, **parameters), numbers
-
-
-class _Frames(_Route):
-    def __call__(self, request: Request) -> Response:
-        """The frames, each a part; native ones as octets, compressed ones as they are stored or decoded."""
-        access, (located, *_), numbers = self._found(request)
-        as_stored, single = _form(accepted(request.headers.get("accept", "")), located, len(numbers) == 1)
-        found = self._pixels.frames(access, located, numbers, as_stored=as_stored)
-        first = next(found.parts)
-        if single:
-            return Response(first, 200, {}, f"{found.media_type}; transfer-syntax={found.transfer_syntax}")
-        return _multipart(found, first)
+    media_type: str
+    transfer_syntax: str
+    #: One frame without multipart around it.
+    alone: bool
+    #: As they are stored, big-endian ones turned round.
+    as_stored: bool
 
 
-def _form(ranges: list[MediaType], located: Located, one: bool) -> tuple[bool, bool]:
-    """Whether the frames go as they are stored, and whether one goes alone; raises NotAcceptable."""
-    native = located.transfer_syntax in NATIVE
-    stored = pixels.media_type(located.transfer_syntax)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Framed:
+    """Frames of one instance in one form."""
+
+    access: Access
+    located: Located
+    header: Attributes
+    form: Form
+    #: From 1; none for all.
+    numbers: Sequence[int] = ()
+    location: str = ""
+
+    def parts(self, services: DicomWeb) -> Iterator[Part]:
+        """A part for each frame; raises NotFound and Unprocessable before the first."""
+        if self.form.as_stored:
+            found = iter(Bulk(services.retrieve, self.access, self.located).frames(self.header, self.numbers))
+        elif self.form.transfer_syntax == EXPLICIT_LITTLE:
+            found = self._decoded(services)
+        else:
+            found = self._encoded(services)
+        for content in found:
+            yield Part(
+                media_type=self.form.media_type,
+                transfer_syntax=self.form.transfer_syntax,
+                location=self.location,
+                content=content,
+            )
+
+    def _decoded(self, services: DicomWeb) -> Iterator[tuple[Piece, ...]]:
+        bulk = Bulk(services.retrieve, self.access, self.located)
+        pieces = bulk.frames(self.header, self.numbers)
+        layout = frames.pixel_format(self.header)
+        for start in range(0, len(pieces), _BATCH):
+            some = [b"".join(map(bulk.content, frame)) for frame in pieces[start : start + _BATCH]]
+            for pixels in services.pool.decode_frames(some, self.located.transfer_syntax, layout):
+                yield (pixels,)
+
+    def _encoded(self, services: DicomWeb) -> Iterator[tuple[Piece, ...]]:
+        file = services.pixels.transcoded(self.access, self.located, self.form.transfer_syntax)
+        for frame in frames_of_file(file, self.numbers):
+            yield (frame,)
+
+
+def choose(ranges: list[MediaType], located: Located, *, single: bool) -> Form:
+    """The first form that can be given; raises NotAcceptable."""
     for media in ranges:
-        kind = media.related if media.type == "multipart/related" else media.type
-        alone = one and media.type in (_OCTETS, stored)
-        if kind in (_OCTETS, *_ANY):
-            wished = media.transfer_syntax in ("*", located.transfer_syntax)
-            plain = kind in ("*/*", "multipart/*") and not media.transfer_syntax
-            return native or wished or plain, alone
-        if kind == stored and media.transfer_syntax in ("", "*", located.transfer_syntax):
-            return True, alone
-    raise NotAcceptable(f'Frames are given as multipart/related; type="{_OCTETS}" or "{stored}".', expression="Accept")
+        found = _form(media, located)
+        if found is not None:
+            kind, syntax, as_stored = found
+            alone = single and "*" not in media.type and not media.type.startswith("multipart/")
+            return Form(media_type=kind, transfer_syntax=syntax, as_stored=as_stored, alone=alone)
+    raise NotAcceptable(
+        f'Frames are given as multipart/related; type="{OCTETS}" or "{media_type(located.transfer_syntax)}".',
+        expression="Accept",
+    )
 
 
-def _multipart(found: Frames, first: bytes) -> Response:
-    boundary = secrets.token_hex(16)
-    head = f"--{boundary}\r\nContent-Type: {found.media_type}; transfer-syntax={found.transfer_syntax}\r\n\r\n"
-
-    def body() -> Iterator[bytes]:
-        for part in chain([first], found.parts):
-            yield head.encode("ascii")
-            yield part
-            yield b"\r\n"
-        yield f"--{boundary}--\r\n".encode("ascii")
-
-    kind = f'multipart/related; type="{found.media_type}"; boundary={boundary}'
-    return StreamingResponse(body(), 200, {}, kind)
-
-
-class _Rendered(_Route):
-    def __call__(self, request: Request) -> Response:
-        """One frame as a picture, or a structured report as a page or as text."""
-        access, (located, *_), numbers = self._found(request)
-        ranges = accepted(request.query_params.get("accept") or request.headers.get("accept", ""))
-        if pixels.is_report(located):
-            return self._report(access, located, ranges)
-        wanted = render.parse(dict(request.query_params), _picture_type(ranges))
-        return Response(self._pixels.picture(access, located, numbers[0], wanted), 200, {}, wanted.media_type)
-
-    def _report(self, access: Access, located: Located, ranges: list[MediaType]) -> Response:
-        for media in ranges:
-            if media.type in ("text/html", "text/*", "*/*"):
-                text = self._pixels.report(access, located, html=True)
-                page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Report</title>{text}</html>'
-                # Whatever the report says, the page runs nothing.
-                return Response(
-                    page, 200, {"Content-Security-Policy": "default-src 'none'"}, "text/html; charset=utf-8"
-                )
-            if media.type == "text/plain":
-                text = self._pixels.report(access, located, html=False)
-                return Response(text, 200, {}, "text/plain; charset=utf-8")
-        raise NotAcceptable("A report is rendered as text/html or text/plain.", expression="Accept")
-
-
-class _Thumbnail(_Route):
-    def __call__(self, request: Request) -> Response:
-        """A small picture of the middle image under the path."""
-        access, found, numbers = self._found(request)
-        images = [located for located in found if located.pixel_offset is not None]
-        if not images:
-            raise NotAcceptable("There is no image here to make a thumbnail of.", expression="Accept")
-        media_type = _picture_type(accepted(request.headers.get("accept", "")))
-        wanted = render.parse(
-            {"viewport": f"{render.THUMBNAIL},{render.THUMBNAIL}"} | dict(request.query_params), media_type
-        )
-        return Response(self._pixels.picture(access, images[len(images) // 2], numbers[0], wanted), 200, {}, media_type)
-
-
-def _picture_type(ranges: list[MediaType]) -> str:
-    for media in ranges:
-        if media.type in render.FORMATS:
-            return media.type
-        if media.type in ("*/*", "image/*"):
-            return "image/jpeg"
-    raise NotAcceptable(f"Pictures are given as {', '.join(render.FORMATS)}.", expression="Accept")
+def _form(media: MediaType, located: Located) -> tuple[str, str, bool] | None:
+    """Media type, transfer syntax, and whether the frames go as they are stored."""
+    kind = media.related if media.type == "multipart/related" else media.type
+    wished, stored = media.transfer_syntax, located.transfer_syntax
+    own = media_type(stored)
+    as_stored = own, EXPLICIT_LITTLE if stored in NATIVE else stored, True
+    if stored in NATIVE and kind in (OCTETS, *_ANY) and wished in _PLAIN:
+        return as_stored
+    if stored not in NATIVE and kind in (OCTETS, own, *_ANY) and wished in ("*", stored):
+        return as_stored
+    if stored not in NATIVE and not wished and (kind == own or kind in ("", *_ANY)) and kind != "application/*":
+        return as_stored
+    if kind in (OCTETS, "application/*") and wished in (*_PLAIN[2:], "") and stored in DECODABLE:
+        return OCTETS, EXPLICIT_LITTLE, False
+    target = wished if wished not in ("", "*") else DEFAULTS.get(kind, "")
+    possible = target in DECODABLE and stored in NATIVE | DECODABLE
+    if possible and kind in (media_type(target), *_ANY):
+        return media_type(target), target, target == stored
+    return None

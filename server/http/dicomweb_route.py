@@ -1,6 +1,6 @@
 """Routes of the DICOMweb edge: errors become status codes and a JSON body that a person can read."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -34,7 +34,19 @@ class DicomWebRoute(APIRoute):
         return handle
 
 
-def add_get(api: APIRouter, path: str, endpoint: Callable[[Request], Response], name: str) -> None:
-    """A route for GET, and for HEAD (RFC 9110 9.3.2)."""
-    api.add_api_route(path, endpoint, methods=["GET"], name=name)
+def add_get(
+    api: APIRouter,
+    path: str,
+    endpoint: Callable[[Request], Response],
+    name: str,
+    *,
+    gives: Sequence[str] = (),
+    takes: Sequence[str] = (),
+) -> None:
+    """A route for GET, and for HEAD (RFC 9110 9.3.2).
+
+    ``gives`` are the media types of its answers and ``takes`` its query parameters, for the capabilities.
+    """
+    more = {"x-gives": list(gives), "x-takes": list(takes)}
+    api.add_api_route(path, endpoint, methods=["GET"], name=name, openapi_extra=more)
     api.add_api_route(path, endpoint, methods=["HEAD"], name=f"{name} (head)", include_in_schema=False)

@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass, field
 
+from fastapi import Request
+
 from server.errors import BadRequest
 
 _PARAMETER = re.compile(r';\s*([!#$%&\'*+.^_`|~\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;,]*))')
@@ -54,6 +56,18 @@ def _quality(text: str) -> float:
 
 
 def accepted(header: str) -> list[MediaType]:
-    """What an Accept header takes, best first; an empty header takes anything."""
+    """What an Accept header takes, best first, of equals the more specific; an empty header takes anything."""
     ranges = [parse(part) for part in _COMMA.split(header) if part.strip()] or [MediaType(type="*/*")]
-    return sorted((r for r in ranges if r.q > 0), key=lambda r: -r.q)
+    return sorted((r for r in ranges if r.q > 0), key=lambda r: (-r.q, _breadth(r.type)))
+
+
+def asked(request: Request) -> list[MediaType]:
+    """What the request takes; the parameter ``accept`` of the URL speaks for whoever can't set headers, e.g. a link.
+
+    PS3.18 8.3.3.1.
+    """
+    return accepted(request.query_params.get("accept") or request.headers.get("accept", ""))
+
+
+def _breadth(name: str) -> int:
+    return 2 if name == "*/*" else 1 if name.endswith("/*") else 0

@@ -1,0 +1,85 @@
+"""Where the frames are in encapsulated pixel data (PS3.5 A.4), found without reading them."""
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from server.errors import Unprocessable
+
+#: Reads bytes of the value from an offset on; fewer at its end.
+Read = Callable[[int, int], bytes]
+
+_ITEM, _DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
+#: Ends of a codestream: EOI of JPEG and JPEG-LS, EOC of JPEG 2000 (ISO/IEC 10918-1 B.1.1.3, 15444-1 A.4.4).
+_ENDS = (b"\xff\xd9", b"\xff\xd9\x00")
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """Bytes of one fragment, from the start of the value."""
+
+    offset: int
+    length: int
+
+
+def fragments_of(read: Read, frames: int, number: int, starts: Sequence[int] = ()) -> list[Fragment]:
+    """The fragments of frame ``number`` (from 1); ``starts`` is the Extended Offset Table (7FE0,0001), if there is one.
+
+    Raises Unprocessable where neither a table nor the fragments themselves tell frames apart.
+    """
+    head = read(0, 8)
+    if len(head) < 8 or head[:4] != _ITEM:
+        raise _lost()
+    size = int(struct.unpack_from("<I", head, 4)[0])
+    first = 8 + size
+    if not starts and size:
+        table = read(8, size)
+        starts = struct.unpack(f"<{len(table) // 4}I", table[: len(table) // 4 * 4])
+    if frames > 1 and len(starts) == frames:
+        begin = first + starts[number - 1]
+        end = first + starts[number] if number < frames else None
+        return _walk(read, begin, end)
+    every = _walk(read, first, None)
+    return every if frames == 1 else _grouped(read, every, frames)[number - 1]
+
+
+def _walk(read: Read, at: int, end: int | None) -> list[Fragment]:
+    """The fragments from ``at`` up to ``end``, or up to the delimiter."""
+    found: list[Fragment] = []
+    while end is None or at < end:
+        head = read(at, 8)
+        if len(head) == 8 and head[:4] == _ITEM:
+            length = int(struct.unpack_from("<I", head, 4)[0])
+            found.append(Fragment(at + 8, length))
+            at += 8 + length
+        elif end is None and head[:4] == _DELIMITER:
+            break
+        else:
+            raise _lost()
+    if not found:
+        raise _lost()
+    return found
+
+
+def _grouped(read: Read, every: list[Fragment], frames: int) -> list[list[Fragment]]:
+    """Without a table: one fragment a frame, or frames that end where a codestream does."""
+    if len(every) == frames:
+        return [[fragment] for fragment in every]
+    groups: list[list[Fragment]] = [[]]
+    for fragment in every:
+        groups[-1].append(fragment)
+        tail = read(fragment.offset + max(fragment.length - 3, 0), min(fragment.length, 3))
+        if tail.endswith(_ENDS):
+            groups.append([])
+    if not groups[-1]:
+        groups.pop()
+    if len(groups) != frames:
+        raise _lost()
+    return groups
+
+
+def _lost() -> Unprocessable:
+    return Unprocessable(
+        "The frame can't be found in the encapsulated pixel data; its offset table is missing or wrong.",
+        expression="7FE00010",
+    )
