@@ -54,14 +54,14 @@ class Entry:
                 same = content_digest(view, at, at + one.length, self._limits) == content_digest(
                     view, other, other + two.length, self._limits
                 )
-        pack.take_back(two.pack_offset)
+        pack.forget(two.pack_offset)
         if same:
             outcome.already.append(second.accepted)
         else:
             outcome.refused.append(_refused(_DUPLICATE, second.accepted))
 
     def commit(self, access: Access, pack: PackWriter, candidates: dict[str, Candidate], outcome: Outcome) -> None:
-        start = pack.synced
+        start = min(c.row.pack_offset for c in candidates.values())
         # Nothing becomes durable that nobody could enter.
         self._arrivals.reach()
         pack.sync()

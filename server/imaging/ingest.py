@@ -30,6 +30,8 @@ __all__ = ["BATCH", "Accepted", "Ingest", "Outcome", "Received", "Refused", "Ses
 BATCH = 256
 #: Bytes of one instance that are held before they go into the pack.
 _HELD = 4 << 20
+#: Bytes after which the disk starts on them while more come.
+_SYNC_EVERY = 8 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -184,6 +186,8 @@ class Session:
             pack.append(piece)
         current.pieces.clear()
         current.written = current.length
+        if pack.position - pack.synced > _SYNC_EVERY:
+            pack.start_sync()
 
     def _refuse(self, error: BadInstance) -> None:
         """Takes back what is in the pack of the current instance."""
@@ -192,7 +196,7 @@ class Session:
         current.pieces.clear()
         if current.written:
             pack = self._open_pack()
-            pack.take_back(pack.position - current.written)
+            pack.forget(pack.position - current.written)
             current.written = 0
 
     def _candidate(self) -> Candidate:
@@ -216,6 +220,8 @@ class Session:
             current.digest.update(file)
             pack.append(file)
             current.written = current.length
+        if pack.position - pack.synced > _SYNC_EVERY:
+            pack.start_sync()
         return self._described(sound, pack, start)
 
     def _described(self, sound: Sound, pack: PackWriter, start: int) -> Candidate:

@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from mmap import ACCESS_READ, ALLOCATIONGRANULARITY, mmap
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,8 @@ from server.errors import BadRequest, NotFound, Unavailable
 _CHUNK = 1 << 20
 #: A pack that has grown beyond this takes no further instance, bytes.
 FULL = 1 << 30
+#: Packs that are synced beside their writers at once.
+_SYNCS = 16
 #: Seconds after which a pack that lies idle is not written to again.
 _STALE = 60.0
 #: macOS knows fsync alone.
@@ -28,7 +31,7 @@ _sync_file = getattr(os, "fdatasync", os.fsync)
 class PackWriter:
     """One open pack. Use as a context manager; a pack in which nothing was synced is removed at the end."""
 
-    def __init__(self, folder: Path, root: Path, tenant: int) -> None:
+    def __init__(self, folder: Path, root: Path, tenant: int, threads: Executor) -> None:
         self.tenant = tenant
         self.pack = uuid.uuid4().hex
         self.position = 0
@@ -36,6 +39,9 @@ class PackWriter:
         self.synced = 0
         #: False after a write that failed.
         self.is_sound = True
+        self._threads = threads
+        #: The sync that runs beside the caller.
+        self._running: Future[None] | None = None
         self._root = root
         self._path = folder / self.pack[:2] / f"{self.pack}.pack"
         self._missing = [f for f in (self._path.parent, *self._path.parent.parents) if not f.exists()]
@@ -64,15 +70,32 @@ class PackWriter:
 
     def forget(self, position: int) -> None:
         """The same, durable or not: for bytes that no committed row names."""
+        running, self._running = self._running, None
+        if running is not None:
+            wait([running])
         os.ftruncate(self._file, position)
         os.lseek(self._file, position, os.SEEK_SET)
         self.position = position
         self.synced = min(self.synced, position)
 
+    def start_sync(self) -> None:
+        """Lets what was appended till now become durable while the caller goes on."""
+        if self._running is not None:
+            if not self._running.done():
+                return
+            self._running.result()
+        if self.synced != self.position:
+            self._running = self._threads.submit(self._sync, self.position)
+
     def sync(self) -> None:
         """Makes everything appended durable: the file, and its folder when it is new."""
-        if self.synced == self.position:
-            return
+        running, self._running = self._running, None
+        if running is not None:
+            running.result()
+        if self.synced != self.position:
+            self._sync(self.position)
+
+    def _sync(self, position: int) -> None:
         try:
             _sync_file(self._file)
             if not self.synced:
@@ -82,7 +105,7 @@ class PackWriter:
             # What the kernel could not write once it may drop: nothing more is built on it.
             self.is_sound = False
             raise Unavailable(f"The disk does not confirm a write: {error.strerror}; send again.") from error
-        self.synced = self.position
+        self.synced = position
 
     def view(self, start: int) -> tuple[mmap, int]:
         """A read-only map that holds everything from ``start`` on, and where in it ``start`` is."""
@@ -91,6 +114,8 @@ class PackWriter:
 
     def close(self) -> None:
         """Closes the pack; removes it where nothing in it became durable."""
+        if self._running is not None:
+            wait([self._running])
         os.close(self._file)
         if not self.synced:
             self._path.unlink()
@@ -109,6 +134,7 @@ class Packs:
         if "://" in blobs and not blobs.startswith("file://"):
             raise BadRequest(f"Packs can't be kept at {blobs} yet; set a folder.", expression="blob_url")
         self._root = Path(blobs.removeprefix("file://"))
+        self._threads = ThreadPoolExecutor(_SYNCS, thread_name_prefix="pack-sync")
         self._lock = threading.Lock()
         #: Open packs that nobody writes to now, with the moment of their return.
         self._idle: list[tuple[float, PackWriter]] = []
@@ -116,7 +142,7 @@ class Packs:
     def writer(self, tenant: int) -> PackWriter:
         """A new, empty pack."""
         try:
-            return PackWriter(self._root / str(tenant) / "packs", self._root, tenant)
+            return PackWriter(self._root / str(tenant) / "packs", self._root, tenant, self._threads)
         except OSError as error:
             raise Unavailable(f"No pack can be opened: {error.strerror}; free space and send again.") from error
 
