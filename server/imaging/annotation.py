@@ -1,5 +1,7 @@
 """Patient and technique written into a picture's corners (PS3.18 8.3.5.1.1)."""
 
+from typing import Any
+
 from PIL import Image, ImageDraw, ImageFont
 
 from server.imaging import attributes as read
@@ -15,7 +17,7 @@ def write(image: Image.Image, header: Attributes, kinds: tuple[str, ...], window
     pen = ImageDraw.Draw(drawn)
     font = ImageFont.load_default(max(10, drawn.height // 40))
     edge = max(2, drawn.height // 100)
-    style = {"font": font, "fill": "white", "stroke_width": 1, "stroke_fill": "black"}
+    style: dict[str, Any] = {"font": font, "fill": "white", "stroke_width": 1, "stroke_fill": "black"}
     if "patient" in kinds:
         pen.multiline_text((edge, edge), "\n".join(_patient(header)), **style)
     if "technique" in kinds:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from server.errors import NotAcceptable, Unprocessable
 from server.imaging.frames import PixelFormat
-from server.imaging.transfer_syntax import DECODABLE, HTJ2K, JPEG, JPEG_DCT, JPEG_LS, RLE
+from server.imaging.transfer_syntax import DECODABLE, HTJ2K_LOSSLESS, HTJ2K_RPCL, JPEG, JPEG_DCT, JPEG_LS, RLE
 
 Pixels = NDArray[Any]
 
@@ -55,7 +55,8 @@ def decode(frame: bytes, transfer_syntax: str, layout: PixelFormat) -> Pixels:
 def _codec(transfer_syntax: str) -> Any:
     if transfer_syntax in JPEG:
         return imagecodecs.jpeg8_decode
-    if transfer_syntax in HTJ2K:
+    if transfer_syntax in (HTJ2K_LOSSLESS, HTJ2K_RPCL):
+        # The faster one; it does not clip what lossy frames overshoot.
         return imagecodecs.htj2k_decode
     return imagecodecs.jpegls_decode if transfer_syntax in JPEG_LS else imagecodecs.jpeg2k_decode
 

@@ -131,6 +131,7 @@ def _unsigned(pixels: Pixels, layout: PixelFormat) -> tuple[Pixels, int]:
 def _jpeg(pixels: Pixels, target: str, layout: PixelFormat) -> bytes:
     plain, bits = _unsigned(pixels, layout)
     colour = layout.samples == 3
+    options: dict[str, Any]
     if target in LOSSY:
         options = {"level": _JPEG_QUALITY, "bitspersample": 8 if bits <= 8 else 12}
         if colour:
@@ -170,7 +171,13 @@ def _jpeg_2000(pixels: Pixels, target: str, layout: PixelFormat) -> bytes:
     mct = layout.photometric == "RGB"
     # Fewer resolutions where the picture is too small to be halved so often.
     resolutions = max(1, min(6, min(layout.rows, layout.columns).bit_length()))
-    options = {"codecformat": "J2K", "bitspersample": bits, "mct": mct, "resolutions": resolutions, "numthreads": 1}
+    options: dict[str, Any] = {
+        "codecformat": "J2K",
+        "bitspersample": bits,
+        "mct": mct,
+        "resolutions": resolutions,
+        "numthreads": 1,
+    }
     if target in LOSSY:
         decibel = 20 * math.log10((1 << bits) / _tolerance(pixels))
         return bytes(imagecodecs.jpeg2k_encode(pixels, level=round(decibel), reversible=False, **options))

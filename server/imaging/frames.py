@@ -1,11 +1,8 @@
 """The frames of an instance, as they are stored (PS3.3 C.7.6.3, PS3.5 8.2 and A.4)."""
 
 from dataclasses import dataclass
-from io import BytesIO
 
 import numpy as np
-from pydicom import dcmread
-from pydicom.encaps import get_frame
 
 from server.errors import NotFound, Unprocessable
 from server.imaging import attributes as read
@@ -97,26 +94,6 @@ def little_endian(raw: bytes, layout: PixelFormat, vr: str) -> bytes:
     if layout.bits_allocated > 8:
         return swapped(raw, layout.bits_allocated // 8)
     return swapped(raw, 2) if vr == "OW" else raw
-
-
-def extended_offsets(file: bytes) -> tuple[bytes, bytes] | None:
-    """The Extended Offset Table (7FE0,0001) and its lengths (7FE0,0002) of a Part 10 file, if it has both."""
-    tables = dcmread(BytesIO(file), specific_tags=[0x7FE00001, 0x7FE00002])
-    if 0x7FE00001 not in tables or 0x7FE00002 not in tables:
-        return None
-    return bytes(tables[0x7FE00001].value), bytes(tables[0x7FE00002].value)
-
-
-def encapsulated(value: bytes, layout: PixelFormat, number: int, offsets: tuple[bytes, bytes] | None) -> bytes:
-    """Frame ``number`` (from 1) of encapsulated pixel data; ``offsets`` is the extended offset table."""
-    _check(number, layout)
-    try:
-        return bytes(get_frame(value, number - 1, number_of_frames=layout.frames, extended_offsets=offsets))
-    except (ValueError, IndexError, KeyError) as error:
-        raise Unprocessable(
-            "The frame can't be found in the encapsulated pixel data; its offset table is missing or wrong.",
-            expression="7FE00010",
-        ) from error
 
 
 def _check(number: int, layout: PixelFormat) -> None:

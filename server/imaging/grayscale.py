@@ -37,7 +37,8 @@ class Lut:
     def __call__(self, values: Values) -> Values:
         """Values looked up; those outside take the nearest entry."""
         at = np.clip(np.rint(values) - self.first, 0, len(self.entries) - 1).astype(np.int64)
-        return self.entries[at]
+        found: Values = self.entries[at]
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)

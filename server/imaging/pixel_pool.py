@@ -205,7 +205,8 @@ class PixelPool:
             try:
                 process = subprocess.Popen(
                     [sys.executable, "-m", "server.imaging.pixel_worker", str(self._memory)],
-                    stdin=theirs, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | _QUIET,
+                    stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                    env=os.environ | _QUIET,
                 )  # fmt: skip
             except OSError as error:
                 ours.close()

@@ -1,14 +1,13 @@
 """Frames, pictures and transcoded files of stored instances: cut out here, decoded and drawn by the pixel workers."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from server.errors import NotFound, Unprocessable
 from server.imaging import attributes as read
-from server.imaging import frames, transfer_syntax
-from server.imaging.dataset import UNDEFINED, Attributes
-from server.imaging.frames import PixelFormat
-from server.imaging.part10 import DEFLATED, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, NATIVE
+from server.imaging import frames
+from server.imaging.bulk import Bulk
+from server.imaging.dataset import Attributes
+from server.imaging.part10 import DEFLATED, IMPLICIT_LITTLE
 from server.imaging.pixel_pool import PixelPool
 from server.imaging.rendering import Rendering
 from server.imaging.retrieve import Retrieve
@@ -16,7 +15,6 @@ from server.imaging.transcode_cache import TranscodeCache
 from server.security.access import Access
 from server.store.studies import Located
 
-media_type = transfer_syntax.media_type
 #: Storage SOP classes of structured reports start with this (PS3.4 B.5).
 _REPORT = "1.2.840.10008.5.1.4.1.1.88."
 #: Grayscale, Pseudo-Color and Color Softcopy Presentation State Storage.
@@ -26,15 +24,6 @@ _PDF = "1.2.840.10008.5.1.4.1.1.104.1"
 _MOST_MOVING = 1 << 30
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Frames:
-    """Frames on their way out."""
-
-    media_type: str
-    transfer_syntax: str
-    parts: Iterator[bytes]
-
-
 class PixelData:
     """The pixels behind the retrieval door."""
 
@@ -42,18 +31,6 @@ class PixelData:
         self._retrieve = retrieve
         self._pool = pool
         self._cache = cache
-
-    def frames(self, access: Access, located: Located, numbers: Sequence[int], *, as_stored: bool) -> Frames:
-        """The numbered frames (from 1): as they are stored, or as native little endian; NotFound beyond the last."""
-        header = self._retrieve.header(access, located)
-        layout = frames.pixel_format(header)
-        native = located.transfer_syntax in NATIVE
-        raw = self._raw(access, located, header, layout, numbers)
-        if native or as_stored:
-            syntax = EXPLICIT_LITTLE if native else located.transfer_syntax
-            return Frames(media_type=media_type(syntax), transfer_syntax=syntax, parts=raw)
-        decoded = (self._pool.decode_frames([frame], located.transfer_syntax, layout)[0] for frame in raw)
-        return Frames(media_type="application/octet-stream", transfer_syntax=EXPLICIT_LITTLE, parts=decoded)
 
     def transcoded(self, access: Access, located: Located, target: str) -> bytes:
         """The instance as a Part 10 file in the transfer syntax ``target``; see ``PixelPool.transcode``."""
@@ -75,7 +52,7 @@ class PixelData:
         layout = frames.pixel_format(header)
         if layout.size * len(numbers) > _MOST_MOVING:
             raise Unprocessable("These frames are too many for one film; name fewer of them.", expression="frames")
-        raw = list(self._raw(access, located, header, layout, numbers))
+        raw = self._raw(access, located, header, numbers)
         return self._pool.render(self._head(access, located), raw, numbers, wanted)
 
     def with_state(self, access: Access, state: Located, wanted: Rendering) -> bytes:
@@ -107,7 +84,7 @@ class PixelData:
     ) -> bytes:
         header = self._retrieve.header(access, located)
         number = next((value for value in read.values(item, "00081160") if isinstance(value, int)), 1)
-        raw = list(self._raw(access, located, header, frames.pixel_format(header), [number]))
+        raw = self._raw(access, located, header, [number])
         head, file = self._head(access, located), self._retrieve.file(access, state)
         return self._pool.render(head, raw, [number], wanted, state=file)
 
@@ -125,48 +102,10 @@ class PixelData:
         element = 8 if located.transfer_syntax == IMPLICIT_LITTLE else 12
         return b"".join(self._retrieve.stream(access, located, 0, located.pixel_offset - element))
 
-    def _raw(
-        self, access: Access, located: Located, header: Attributes, layout: PixelFormat, numbers: Sequence[int]
-    ) -> Iterator[bytes]:
-        """The frames as they are stored, native ones in little endian; checks every number before the first."""
-        highest, lowest = max(numbers, default=1), min(numbers, default=1)
-        if not 1 <= lowest <= highest <= layout.frames:
-            raise NotFound(f"There are only frames 1 to {layout.frames}.", expression="frames")
-        if located.pixel_length is not None and located.pixel_length != UNDEFINED and located.pixel_offset is not None:
-            return self._native(access, located, header, layout, numbers)
-        value, start, length = self._retrieve.pixels(access, located)
-        if length != UNDEFINED:
-            return (_cut(value, start, length, layout, number) for number in numbers)
-        offsets = self._extended_offsets(access, located, header)
-        return (frames.encapsulated(value, layout, number, offsets) for number in numbers)
-
-    def _native(
-        self, access: Access, located: Located, header: Attributes, layout: PixelFormat, numbers: Sequence[int]
-    ) -> Iterator[bytes]:
-        """Each frame by a ranged read; of big-endian words from a whole word to a whole word."""
-        base, length = located.pixel_offset or 0, located.pixel_length or 0
-        frames.native_span(layout, max(numbers), length)
-        vr = str(header.get("7FE00010", {}).get("vr", "OW"))
-        for number in numbers:
-            start, count, bit = frames.native_span(layout, number, length)
-            if located.transfer_syntax != EXPLICIT_BIG:
-                raw = b"".join(self._retrieve.stream(access, located, base + start, count))
-            else:
-                first, last = start & ~1, min(start + count + 1 & ~1, length)
-                words = b"".join(self._retrieve.stream(access, located, base + first, last - first))
-                raw = frames.little_endian(words, layout, vr)[start - first : start - first + count]
-            yield frames.aligned(raw, layout, bit)
-
-    def _extended_offsets(self, access: Access, located: Located, header: Attributes) -> tuple[bytes, bytes] | None:
-        """The Extended Offset Table (7FE0,0001) and its lengths (7FE0,0002), where the instance has them."""
-        if "7FE00001" not in header or "7FE00002" not in header:
-            return None
-        return frames.extended_offsets(self._head(access, located))
-
-
-def _cut(value: bytes, base: int, length: int, layout: PixelFormat, number: int) -> bytes:
-    start, count, bit = frames.native_span(layout, number, length)
-    return frames.aligned(value[base + start : base + start + count], layout, bit)
+    def _raw(self, access: Access, located: Located, header: Attributes, numbers: Sequence[int]) -> list[bytes]:
+        """The frames as they are stored, native ones in little endian; raises NotFound beyond the last."""
+        bulk = Bulk(self._retrieve, access, located)
+        return [b"".join(map(bulk.content, pieces)) for pieces in bulk.frames(header, numbers)]
 
 
 def is_report(located: Located) -> bool:

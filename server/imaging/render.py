@@ -1,6 +1,6 @@
 """Frames as pictures for people (PS3.18 10.4.1.1.3), drawn in a pixel worker by the standard's pipeline."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 
 import numpy as np
@@ -10,6 +10,7 @@ from PIL import Image
 from server.errors import NotAcceptable
 from server.imaging import annotation, colour, decode, film, grayscale, overlay, presentation_state, segmentation
 from server.imaging import attributes as read
+from server.imaging.dataset import Attributes
 from server.imaging.decode import Pixels
 from server.imaging.frames import PixelFormat
 from server.imaging.grayscale import Pipeline, Window
@@ -96,15 +97,19 @@ def _shown(
 
 def _square(image: Image.Image, head: Head, state: PresentationState | None) -> Image.Image:
     """With square pixels: by Pixel Aspect Ratio (0028,0034), or the spacings of rows and columns."""
-    ratio = state.aspect if state is not None else None
-    for key in ("00280034", "00280030", "00181164"):
-        sizes = [value for value in read.values(head.attributes, key) if isinstance(value, int | float)]
-        if ratio is None and len(sizes) == 2 and sizes[0] > 0 and sizes[1] > 0:
-            ratio = sizes[0] / sizes[1]
+    ratio = (state.aspect if state is not None else None) or next(_ratios(head.attributes), None)
     if ratio is None or abs(ratio - 1) < 1e-3 or not 0.01 < ratio < 100:
         return image
     size = (image.width, round(image.height * ratio)) if ratio > 1 else (round(image.width / ratio), image.height)
     return image.resize(_bounded(*size), Image.Resampling.BILINEAR)
+
+
+def _ratios(header: Attributes) -> Iterator[float]:
+    """Height over width of a pixel, by each attribute that says it."""
+    for key in ("00280034", "00280030", "00181164"):
+        sizes = [float(value) for value in read.values(header, key) if isinstance(value, int | float)]
+        if len(sizes) == 2 and sizes[0] > 0 and sizes[1] > 0:
+            yield sizes[0] / sizes[1]
 
 
 def _bounded(width: float, height: float) -> tuple[int, int]:
@@ -120,7 +125,7 @@ def _fitted(image: Image.Image, viewport: Viewport | None) -> Image.Image:
     width = image.width - viewport.left if viewport.region_width is None else viewport.region_width
     height = image.height - viewport.top if viewport.region_height is None else viewport.region_height
     right, bottom = viewport.left + abs(width), viewport.top + abs(height)
-    box = (max(viewport.left, 0), max(viewport.top, 0), min(right, image.width), min(bottom, image.height))
+    box = (max(viewport.left, 0.0), max(viewport.top, 0.0), min(right, image.width), min(bottom, image.height))
     if box[2] - box[0] < 1 or box[3] - box[1] < 1:
         raise NotAcceptable("The region of viewport has no pixel of the image.", expression="viewport")
     if width < 0:
@@ -134,6 +139,7 @@ def _fitted(image: Image.Image, viewport: Viewport | None) -> Image.Image:
         min(max(1, round((box[2] - box[0]) * scale)), LARGEST),
         min(max(1, round((box[3] - box[1]) * scale)), LARGEST),
     )
-    if box == (0, 0, image.width, image.height) and size == image.size:
+    whole = box == (0.0, 0.0, float(image.width), float(image.height))
+    if whole and size == image.size:
         return image
     return image.resize(size, Image.Resampling.BILINEAR, box=box, reducing_gap=2.0)

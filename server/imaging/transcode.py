@@ -13,6 +13,7 @@ from server.imaging import attributes as read
 from server.imaging import decode, encode, encoding, frames, guard, part10
 from server.imaging.dataset import UNDEFINED, Attributes, DatasetReader, Span
 from server.imaging.decode import Pixels
+from server.imaging.encapsulated import fragments_of
 from server.imaging.encoding import Element, Source
 from server.imaging.frames import PixelFormat
 from server.imaging.guard import GuardLimits
@@ -103,14 +104,20 @@ def _decoded(instance: _Instance, pixel: Span, layout: PixelFormat) -> Iterator[
             start, count, bit = frames.native_span(layout, number, len(value))
             yield decode.native(frames.aligned(value[start : start + count], layout, bit), layout)
         return
-    tables = [instance.reader.bulk.get(key) for key in ("7FE00001", "7FE00002")]
-    raw = [_inline(instance, f"{tag:08X}", span) for tag, span in zip((_OFFSETS, _LENGTHS), tables, strict=True)]
-    offsets = (raw[0], raw[1]) if all(raw) else None
+    table = _inline(instance, "7FE00001")
+    starts = struct.unpack(f"<{len(table) // 8}Q", table[: len(table) // 8 * 8])
+
+    def piece(offset: int, length: int) -> bytes:
+        return value[offset : offset + length]
+
     for number in range(1, layout.frames + 1):
-        yield decode.decode(frames.encapsulated(value, layout, number, offsets), syntax, layout)
+        fragments = fragments_of(piece, layout.frames, number, starts)
+        frame = b"".join(piece(fragment.offset, fragment.length) for fragment in fragments)
+        yield decode.decode(frame, syntax, layout)
 
 
-def _inline(instance: _Instance, key: str, span: Span | None) -> bytes:
+def _inline(instance: _Instance, key: str) -> bytes:
+    span = instance.reader.bulk.get(key)
     if span is not None:
         return instance.source.buffer[span.offset : span.offset + span.length]
     return read.binary(instance.header, key)
