@@ -29,6 +29,7 @@ select 1, r.series || '.' || n, r.series, r.study, i.sop_class, i.transfer_synta
        i.pixel_length, i.sender, i.metadata
 from series r, generate_series(1, 100) n, (select * from instance order by instance limit 1) i
 where r.study like '2.25.900%%'
+order by r.series, n
 """
 
 

@@ -59,6 +59,11 @@ def _text(text: str, _key: str, _fuzzy: bool) -> Criterion:
     return Criterion(operator="like" if "*" in text or "?" in text else "one", values=parts)
 
 
+def _codes(text: str, _key: str, _fuzzy: bool) -> Criterion:
+    """CS: no comma is ever in a value, and clients divide a list of them by commas."""
+    return Criterion(operator="like" if "*" in text or "?" in text else "one", values=_list(text))
+
+
 def _plain(text: str, _key: str, _fuzzy: bool) -> Criterion:
     return Criterion(operator="one", values=_list(text, r"\\"))
 
@@ -194,7 +199,7 @@ def offset_minutes(text: str) -> int | None:
 _PARSERS: dict[str, Callable[[str, str, bool], Criterion]] = {
     **dict.fromkeys(INTEGERS, _integers),
     **dict.fromkeys(("DS", "FD", "FL"), _decimals),
-    **{"PN": _name, "UI": _uids, "AT": _tags, "DA": _date, "TM": _time, "DT": _datetime, "AS": _plain},
+    **{"PN": _name, "UI": _uids, "AT": _tags, "DA": _date, "TM": _time, "DT": _datetime, "AS": _plain, "CS": _codes},
 }
 
 

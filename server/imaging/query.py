@@ -10,7 +10,16 @@ from server.imaging import declared_keys
 from server.imaging.matching_keys import Asked, Understood, Ways, understand
 from server.imaging.native_xml import to_xml
 from server.imaging.query_keys import BY_TAG, path_of
-from server.imaging.query_result import STORED, instance_lines, json_of, needs_header, only, parts_asked, results
+from server.imaging.query_result import (
+    STORED,
+    below_level,
+    instance_lines,
+    json_of,
+    needs_header,
+    only,
+    parts_asked,
+    results,
+)
 from server.security.access import Access
 from server.store import studies as store
 from server.store.conditions import AnyCondition, Condition, Criterion
@@ -169,12 +178,17 @@ def _written(
 def _warnings(query: Query, understood: Understood) -> tuple[str, ...]:
     """What is ignored, in words (PS3.18 8.3: never an error by itself); raises UnknownParameter if strict."""
     said = [f"'{_printable(name)}' is no attribute and was ignored." for name in query.unknown]
+    below = below_level(query.level, query.include or ()) - {key.path for key in query.asked}
+    said += [
+        f"The attribute {'.'.join(path)} does not belong to the {query.level} level and is not included."
+        for path in sorted(below)
+    ]
     said += [
         f"The key {key.name} is not searched by at the {query.level} level and was ignored."
         for key in understood.unsupported
     ]
-    if said and query.strict:
-        names = [*query.unknown, *(key.name for key in understood.unsupported)]
+    names = [*query.unknown, *(key.name for key in understood.unsupported)]
+    if names and query.strict:
         raise UnknownParameter(
             f"Not searched by: {', '.join(map(_printable, names))}; leave them out, or declare extended query tags.",
             expression=_printable(names[0]),

@@ -1,6 +1,6 @@
 """What a search answers about one patient, study, series or instance, from what the index keeps ready."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -24,9 +24,9 @@ STORED: dict[Level, frozenset[str]] = {
 }
 #: Tags that belong below a level, so that the first instance's header says nothing of all.
 _BELOW: dict[Level, frozenset[str]] = {
-    "patient": frozenset(STUDY_KEYS + SERIES_KEYS) | _INSTANCE,
-    "study": frozenset(SERIES_KEYS) | _INSTANCE,
-    "series": _INSTANCE,
+    "patient": (_STUDY | _SERIES | _INSTANCE) - STORED["patient"],
+    "study": (_SERIES | _INSTANCE) - STORED["study"],
+    "series": _INSTANCE - STORED["series"],
     "instance": frozenset(),
 }
 #: Tags that every result has, if need be without a value (PS3.18 tables 10.6.3-3 and -4).
@@ -152,6 +152,11 @@ def _line(item: Found, url: str) -> str:
 
 def _short(tag: str, value: int | None) -> str:
     return f',"{tag}":{{"vr":"US"}}' if value is None else f',"{tag}":{{"vr":"US","Value":[{value}]}}'
+
+
+def below_level(level: Level, paths: Iterable[tuple[str, ...]]) -> set[tuple[str, ...]]:
+    """Those of the attributes that belong to a lower level, and are not answered (PS3.18 10.6.3.3)."""
+    return {path for path in paths if path[0] in _BELOW[level]}
 
 
 def results(

@@ -33,6 +33,10 @@ class Settings:
     uid_root: str = "2.25"
     #: Zone of DICOM times that carry no offset (IANA name).
     tenant_zone: str = "UTC"
+    #: Whether a search by a key that is not searched by is refused, instead of answered with a warning.
+    strict_queries: bool = False
+    #: Attributes searched by beside the standard keys: path, path:level or path:VR:level.
+    extended_query_tags: tuple[str, ...] = ()
     #: Largest single instance, bytes.
     max_instance_bytes: int = 2 << 30
     #: Largest inflated/compressed ratio of a deflated instance.
