@@ -89,6 +89,8 @@ class _Rendered(_Route):
             return Response(self._pixels.with_state(access, located, wanted), 200, {}, picture)
         if pixels.is_document(located) and _media_type(ranges, (_PDF,)):
             return Response(self._pixels.document(access, located), 200, _HARMLESS, _PDF)
+        if pixels.has_pixels(located) and not pixels.is_segmentation(located):
+            raise NotAcceptable(f"Images are rendered as {', '.join((*PICTURES, FILM))}.", expression="Accept")
         kind = _media_type(ranges, (_HTML, _TEXT))
         tag = entity_tag(located.sha256, kind)
         if kind and is_known(request, tag):

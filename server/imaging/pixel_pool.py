@@ -147,18 +147,23 @@ class PixelPool:
     def _take(self) -> _Worker:
         """A resting worker, the one used last, or a new one."""
         with self._lock:
-            if self._resting:
-                return self._resting.pop()
+            while self._resting:
+                worker = self._resting.pop()
+                if worker.process.poll() is None:
+                    return worker
+                # Somebody killed it while it was idle: no fault of the next job.
+                self._alive.discard(worker)
+                worker.end()
             if self._keeper is None:
                 # Linux sends the parent's death signal when the *thread* that started the child ends.
                 self._keeper = threading.Thread(target=self._keep, name="pixel-pool", daemon=True)
                 self._keeper.start()
             answer: queue.SimpleQueue[_Worker | OSError] = queue.SimpleQueue()
             self._orders.put(answer)
-        worker = answer.get()
-        if isinstance(worker, OSError):
-            raise Unavailable("No process can be started to decode pixels; ask again.") from worker
-        return worker
+        started = answer.get()
+        if isinstance(started, OSError):
+            raise Unavailable("No process can be started to decode pixels; ask again.") from started
+        return started
 
     def _rest(self, worker: _Worker) -> None:
         worker.idle_since = time.monotonic()

@@ -19,6 +19,8 @@ from server.store.studies import Located
 _REPORT = "1.2.840.10008.5.1.4.1.1.88."
 #: Grayscale, Pseudo-Color and Color Softcopy Presentation State Storage.
 _STATES = frozenset(f"1.2.840.10008.5.1.4.1.1.11.{n}" for n in (1, 2, 3))
+#: Segmentation and Label Map Segmentation Storage.
+_SEGMENTATIONS = frozenset({"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"})
 _PDF = "1.2.840.10008.5.1.4.1.1.104.1"
 #: Bytes of frames that one animation or film may be made of.
 _MOST_MOVING = 1 << 30
@@ -116,6 +118,11 @@ def is_report(located: Located) -> bool:
 def is_state(located: Located) -> bool:
     """Whether the instance is a presentation state that can be applied."""
     return located.sop_class in _STATES
+
+
+def is_segmentation(located: Located) -> bool:
+    """Whether the instance is a segmentation, whose segments can be listed too."""
+    return located.sop_class in _SEGMENTATIONS
 
 
 def is_document(located: Located) -> bool:

@@ -16,11 +16,11 @@ from server.errors import Unprocessable
 from server.imaging import attributes as read
 from server.imaging.dataset import Attributes
 from server.imaging.head import read_head
+from server.imaging.segmentation import is_segmentation
 
 #: Storage SOP classes of structured reports start with this (PS3.4 B.5); key object selections are among them.
 REPORT = "1.2.840.10008.5.1.4.1.1.88."
 _STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
-_SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 #: Attributes that head every listing.
 _HEADING = (
     ("00100010", "Patient"),
@@ -48,7 +48,7 @@ def view(file: bytes, *, html: bool) -> str:
         return _headed(header, html=html) + body
     if sop_class == _STRUCTURE_SET:
         lines = list(_structures(header))
-    elif sop_class == _SEGMENTATION:
+    elif is_segmentation(header):
         lines = list(_segments(header))
     else:
         lines = list(_attributes(header, 0))

@@ -91,8 +91,7 @@ def colours(file: bytes, folder: Path) -> Pixels:
             pixels = dataset.pixel_array
             syntax = EXPLICIT_LITTLE
         else:
-            pixels = pixel_array(BytesIO(file), raw=False)
-            return pixels
+            return pixel_array(BytesIO(file), raw=False)
     if dataset.PhotometricInterpretation == "YBR_FULL":
         pixels = convert_color_space(pixels, "YBR_FULL", "RGB")
     return pixels
