@@ -1,13 +1,12 @@
 """The process that moves events: quiet studies, plans, notifications, sending."""
 
-from server.app.outbound import deliverer
+from server.app.outbound import announcer, commitments, deliverer
 from server.app.parts import Parts, address, compose, publisher
 from server.events.dispatch import Dispatcher
 from server.events.notify import Notifier
 from server.events.retention import forget
 from server.events.topics import Matches
 from server.imaging.imaging_study import ImagingStudies
-from server.imaging.pixel_pool import PixelPool
 from server.imaging.sweep import sweep
 from server.repository import Repository
 from server.settings import Settings
@@ -19,9 +18,6 @@ from server.workflow.forward import Forwarder
 from server.workflow.pathway import Planner
 from server.workflow.study import StudyKeeper
 
-#: Processes that transcode for peers, and bytes of memory for each.
-_WORKERS, _MEMORY = 1, 1 << 30
-
 
 def run(settings: Settings) -> None:
     """The process that moves events: quiet studies, plans, notifications, sending."""
@@ -30,9 +26,9 @@ def run(settings: Settings) -> None:
     planner = Planner(repository=repository, pathways=pathway.load())
     studies = ImagingStudies(repository, wado_url=f"{address(settings)}/dicomweb")
     forwarder = Forwarder(database, settings.peers, settings.forward)
-    pool = PixelPool(_WORKERS, _MEMORY)
+    telling = announcer(parts)
     jobs = EventJobs(
-        studies=StudyKeeper(database=database, studies=studies, forwarder=forwarder),
+        studies=StudyKeeper(database=database, studies=studies, forwarder=forwarder, announcer=telling),
         reports=ReportReader(
             database=database,
             repository=repository,
@@ -43,13 +39,15 @@ def run(settings: Settings) -> None:
         planner=planner,
         notifier=_notifier(parts),
         forwarder=forwarder,
-        deliverer=deliverer(parts, pool),
+        deliverer=deliverer(parts),
+        announcer=telling,
+        commitments=commitments(parts),
         dispatcher=_dispatcher(parts, planner),
         sweep=lambda: sweep(database, settings.study_quiet),
         forget=lambda: forget(database, settings.event_retention_days),
     )
     run_worker(jobs.worker(settings.database_url))
-    pool.close()
+    parts.pool.close()
 
 
 def _notifier(parts: Parts) -> Notifier:

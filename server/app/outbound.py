@@ -4,14 +4,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from pydicom import Dataset
+
 from server.app.parts import Parts
+from server.imaging.commitment import Commitments
+from server.imaging.commitment import Report as Promise
 from server.imaging.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from server.imaging.pixel_pool import PixelPool
-from server.outbound.dimse import commitment
+from server.outbound.dimse import availability, commitment
 from server.outbound.dimse.commitment import Report
 from server.outbound.dimse.entity import Entity
 from server.settings import Peer, Settings
+from server.store.packs import Packs
 from server.store.studies import Located
+from server.workflow.availability import Announcer
+from server.workflow.commitment import CommitmentReporter
 from server.workflow.deliver import Deliverer
 from server.workflow.send import Carrier
 
@@ -31,7 +37,28 @@ def entity(settings: Settings) -> Entity:
     )
 
 
-def deliverer(parts: Parts, pool: PixelPool) -> Deliverer:
+def announcer(parts: Parts) -> Announcer:
+    """What tells peers of studies that became available."""
+    settings, us = parts.settings, entity(parts.settings)
+
+    def tell(peer: Peer, notification: Dataset) -> None:
+        availability.notify(us, peer, notification)
+
+    return Announcer(database=parts.database, peers=settings.peers, title=settings.ae_title, tell=tell)
+
+
+def commitments(parts: Parts) -> CommitmentReporter:
+    """What tells peers what we commit ourselves to."""
+    settings, us = parts.settings, entity(parts.settings)
+
+    def tell(peer: Peer, report: Promise) -> None:
+        commitment.report(us, peer, report.transaction, report.committed, report.failed)
+
+    kept = Commitments(parts.database, Packs(settings.blobs))
+    return CommitmentReporter(commitments=kept, peers=settings.peers, tell=tell)
+
+
+def deliverer(parts: Parts) -> Deliverer:
     """What works on the queue to peers."""
     settings, us = parts.settings, entity(parts.settings)
 
@@ -44,6 +71,6 @@ def deliverer(parts: Parts, pool: PixelPool) -> Deliverer:
         peers=settings.peers,
         rules=settings.forward,
         zone=ZoneInfo(settings.tenant_zone),
-        carry=Carrier(retrieve=parts.retrieve, entity=us, transcode=pool.transcode).carry,
+        carry=Carrier(retrieve=parts.retrieve, entity=us, transcode=parts.pool.transcode).carry,
         commit=commit,
     )
