@@ -2,7 +2,21 @@
 
 import typer
 
-from server.cli import adapters, demo, doctor, phantom, serve, settings, token, version, worker
+from server.cli import (
+    adapters,
+    demo,
+    doctor,
+    gc,
+    import_,
+    peers,
+    phantom,
+    queue,
+    serve,
+    settings,
+    token,
+    version,
+    worker,
+)
 from server.cli.viewer import command as viewer
 
 app = typer.Typer(
@@ -16,9 +30,13 @@ app.command("serve")(serve.serve)
 app.command("worker")(worker.worker)
 app.command("demo")(demo.demo)
 app.command("phantom")(phantom.phantom)
+app.command("import")(import_.import_)
+app.command("gc")(gc.gc)
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(viewer.app, name="viewer")
 app.add_typer(token.app, name="token")
+app.add_typer(peers.app, name="peers")
+app.add_typer(queue.app, name="queue")
 app.command("settings")(settings.settings)
 app.command("doctor")(doctor.doctor)
 app.command("version")(version.version)

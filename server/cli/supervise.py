@@ -98,10 +98,15 @@ class Supervisor:
 
 def _run(entry: Entry, settings: Settings, parent: int) -> None:
     """A child's first steps: it dies with its parent, and leaves Ctrl-C to the parent."""
+    die_with(parent)
+    with contextlib.suppress(KeyboardInterrupt):
+        entry(settings)
+
+
+def die_with(parent: int) -> None:
+    """Lets this process end with its parent, and leave Ctrl-C to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:
-            return
-    with contextlib.suppress(KeyboardInterrupt):
-        entry(settings)
+            sys.exit()

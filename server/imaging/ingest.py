@@ -144,23 +144,38 @@ class Session:
         elif current.length - current.written > _HELD:
             self._spill()
 
-    def end(self) -> None:
-        """The instance is whole: it is checked, and waits in the pack for its transaction."""
+    def end(self) -> Accepted | Refused:
+        """The instance is whole: it is checked, and waits in the pack for its transaction.
+
+        Gives what it is, or why it is refused already; what became of it is told by ``finish``.
+        """
+        ended: Accepted | Refused
         try:
             if self._current.error is not None:
                 raise self._current.error
             candidate = self._candidate()
-            first = self._candidates.get(candidate.accepted.sop_instance)
+            ended = candidate.accepted
+            first = self._candidates.get(ended.sop_instance)
             if first is None:
-                self._candidates[candidate.accepted.sop_instance] = candidate
+                self._candidates[ended.sop_instance] = candidate
             else:
+                before = len(self._outcome.refused)
                 self._means.entry.settle_twice(self._open_pack(), first, candidate, self._outcome)
+                ended = next(iter(self._outcome.refused[before:]), ended)
         except BadInstance as error:
             self._refuse(error)
-            self._outcome.refused.append(refusal(error, self._current.sop_class, self._current.sop_instance))
+            ended = refusal(error, self._current.sop_class, self._current.sop_instance)
+            self._outcome.refused.append(ended)
         self._current = _Incoming()
         if self._taken >= BATCH:
             self._commit()
+        return ended
+
+    def abandon(self) -> None:
+        """The instance does not come to its end: nothing of it is kept, and nobody is told."""
+        if self._current.error is None:
+            self._refuse(BadInstance("The instance was cut off; send it again."))
+        self._current = _Incoming()
 
     def finish(self) -> Outcome:
         """Commits what is not yet; what became of each instance. Raises Unavailable; then nothing of it is stored."""
