@@ -99,10 +99,20 @@ class Listener:
         self._is_accepting = self._is_running = False
         self._wake()
         self._thread.join()
+        self._close_handed()
 
     def _hand(self, what: Parked | Connection) -> None:
         self._handed.append(what)
         self._wake()
+        if not self._thread.is_alive():
+            self._close_handed()
+
+    def _close_handed(self) -> None:
+        """What was handed in when nobody was there any more."""
+        while self._handed:
+            with contextlib.suppress(IndexError):
+                what = self._handed.popleft()
+                (what if isinstance(what, Connection) else what.connection).close()
 
     def _wake(self) -> None:
         # A full pipe wakes, too; after the end there is nobody to wake.

@@ -69,10 +69,11 @@ class DimseServer:
         """Binds the ports and answers from threads."""
         _raise_descriptor_limit()
         settings = self._settings
-        self._doors = [(_bind(settings.host, settings.dimse_port), None)]
+        wanted: list[tuple[int, ssl.SSLContext | None]] = [(settings.dimse_port, None)]
         if settings.dimse_tls_certificate:
-            context = tls.server_context(settings)
-            self._doors.append((_bind(settings.host, settings.dimse_tls_port), context))
+            wanted.append((settings.dimse_tls_port, tls.server_context(settings)))
+        for port, context in wanted:
+            self._doors.append((_bind(settings.host, port), context))
         events = Events(admits=self._peers.admits, called=self._on_called, ready=self._on_ready, ended=self._on_ended)
         self._listener = Listener(self._doors, events)
         self._listener.start()

@@ -4,18 +4,17 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC
 from io import BytesIO
 from pathlib import Path
 
 import pydicom
 import pytest
+from pydicom.data import get_testdata_file
 from pynetdicom import AE
 
 from server.dimse.server import DimseServer
-from server.imaging.guard import GuardLimits
 from server.imaging.ingest import Ingest
 from server.security.access import system
 from server.settings import Peer, Settings
@@ -26,19 +25,6 @@ from server.store.packs import Packs
 Make = Callable[..., bytes]
 CT = "1.2.840.10008.5.1.4.1.1.2"
 VERIFICATION = "1.2.840.10008.1.1"
-
-
-@pytest.fixture
-def ingest(settings: Settings, database: Database) -> Ingest:
-    return Ingest(database, Packs(settings.blobs), GuardLimits(), UTC)
-
-
-@pytest.fixture
-def server(settings: Settings, ingest: Ingest) -> Iterator[DimseServer]:
-    started = DimseServer(replace(settings, dimse_port=0), ingest)
-    started.start()
-    yield started
-    started.stop()
 
 
 def caller(*contexts: str, syntax: str = "1.2.840.10008.1.2.1", title: str = "TESTER") -> AE:
@@ -131,13 +117,56 @@ def test_a_known_title_from_another_address_is_rejected(settings: Settings, inge
     guarded.stop()
 
 
+def _dcmtk(program: str, server: DimseServer, *arguments: str) -> None:
+    if shutil.which(program) is None:
+        pytest.skip(f"dcmtk's {program} is not here")
+    command = [program, "-aec", "HUTONG", "127.0.0.1", str(server.port), *arguments]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+
+
+@pytest.mark.peer
+def test_echoscu_is_answered(server: DimseServer) -> None:
+    _dcmtk("echoscu", server, "--repeat", "5")
+    # All of its syntaxes in as many contexts as there may be.
+    _dcmtk("echoscu", server, "-pts", "3", "-ppc", "128")
+
+
 @pytest.mark.peer
 def test_storescu_stores(server: DimseServer, database: Database, tmp_path: Path, make_instance: Make) -> None:
-    if shutil.which("storescu") is None:
-        pytest.skip("dcmtk's storescu is not here")
     for n in range(1, 6):
         (tmp_path / f"{n}.dcm").write_bytes(make_instance(n))
-    command = ["storescu", "-aec", "HUTONG", "127.0.0.1", str(server.port), "+sd", str(tmp_path)]
-    subprocess.run(command, check=True, capture_output=True, timeout=30)
+    _dcmtk("storescu", server, "+sd", str(tmp_path))
     with database.reading() as uow:
         assert len(studies.locate(uow, 1)) == 5
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [
+        ("-xe", "CT_small.dcm"),
+        ("-xb", "ExplVR_BigEnd.dcm"),
+        ("-xi", "MR_small_implicit.dcm"),
+        ("-xs", "SC_rgb_jpeg_gdcm.dcm"),
+        ("-xy", "SC_rgb_dcmtk_+eb+cr.dcm"),
+        ("-xt", "MR_small_jpeg_ls_lossless.dcm"),
+        ("-xv", "MR_small_jp2klossless.dcm"),
+        ("-xw", "JPEG2000.dcm"),
+        ("-xr", "MR_small_RLE.dcm"),
+        ("-xx", "JPGExtended.dcm"),
+        ("-xd", "image_dfl.dcm"),
+    ],
+)
+def test_storescu_stores_what_is_compressed_as_it_is(
+    server: DimseServer, database: Database, settings: Settings, option: str, name: str
+) -> None:
+    path = get_testdata_file(name)
+    assert isinstance(path, str)
+    sent = pydicom.dcmread(path)
+    _dcmtk("storescu", server, option, path)
+    with database.reading() as uow:
+        (found,) = studies.locate(uow, 1)
+    back = pydicom.dcmread(BytesIO(Packs(settings.blobs).read(1, found.pack, found.pack_offset, found.length)))
+    assert back.SOPInstanceUID == sent.SOPInstanceUID
+    assert back.file_meta.TransferSyntaxUID == sent.file_meta.TransferSyntaxUID
+    assert back.PixelData == sent.PixelData
