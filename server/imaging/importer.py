@@ -166,7 +166,9 @@ def _syntax_of_bare(head: bytes) -> str:
 def _settle(ended: Sequence[Imported], outcome: Outcome) -> list[Imported]:
     """What the transaction said of each; of files with one UID the first is the one that was stored."""
     stored = {one.sop_instance for one in outcome.stored}
-    refused = {one.sop_instance: one for one in outcome.refused if one.sop_instance}
+    # Told one by one as the files were read; the others were refused by the transaction.
+    told = {id(one.refused) for one in ended if one.refused is not None}
+    refused = {one.sop_instance: one for one in outcome.refused if one.sop_instance and id(one) not in told}
     done = []
     for one in ended:
         uid = one.instance
