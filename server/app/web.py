@@ -4,11 +4,12 @@ from fastapi import FastAPI
 
 from ai_adapters.registry import registry
 from server.app.parts import Parts, compose
-from server.http import dicomweb, fhir, health, page, server, viewer
+from server.http import dicomweb, fhir, health, page, queue, server, viewer
 from server.http.access import AccessOfRequest
 from server.http.dicomweb_services import DicomWeb
 from server.operations.served import served
 from server.settings import Settings
+from server.workflow.delivery_queue import DeliveryQueue
 from server.workflow.results import Label, Results
 
 
@@ -44,6 +45,7 @@ def web(parts: Parts) -> FastAPI:
             ),
             page.router(_results(parts), access, parts.settings),
             viewer.router(parts.settings),
+            queue.router(DeliveryQueue(database=parts.database, peers=parts.settings.peers), access),
         ]
     )
 
