@@ -60,7 +60,7 @@ class Commitments:
             audit.note_read(uow, access.tenant, access.who, "commit", "StorageCommitment", transaction)
             uow.defer(
                 COMMITMENT_REPORT,
-                queue="send",
+                queue="notify",
                 schedule_in={"seconds": _PATIENCE},
                 lock=f"commitment/{access.tenant}/{transaction}",
                 tenant=access.tenant,

@@ -70,3 +70,13 @@ def close_study(uow: UnitOfWork, tenant: int, study: str, instances: Sequence[st
         {"tenant": tenant, "study": study, "instances": list(instances), "count": len(instances)},
     )
     return closed.rowcount == 1
+
+
+def completed(uow: UnitOfWork, tenant: int, study: str) -> tuple[str, ...]:
+    """SOP Instance UIDs of the completed steps of a study."""
+    rows = uow.driver.execute(
+        "select instance from performed_step where tenant = %s and study = %s and status = 'COMPLETED' "
+        "order by created, instance",
+        (tenant, study),
+    )
+    return tuple(row[0] for row in rows)

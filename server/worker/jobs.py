@@ -5,10 +5,14 @@ from dataclasses import dataclass
 
 from server.events.dispatch import Answer, Dispatcher
 from server.events.notify import Notifier
+from server.imaging.commitment import COMMITMENT_REPORT
 from server.worker.loops import DISPATCH_INTERVAL, FORGET_INTERVAL, SWEEP_INTERVAL, Loop, every, until_empty
 from server.worker.run import Worker
 from server.worker.task import Task
+from server.workflow import availability, commitment
 from server.workflow.analysis import Analyst
+from server.workflow.availability import ANNOUNCE, Announcer
+from server.workflow.commitment import CommitmentReporter
 from server.workflow.deliver import Deliverer
 from server.workflow.foreign_report import SR_RECEIVED, ReportReader
 from server.workflow.forward import Forwarder
@@ -35,6 +39,8 @@ class EventJobs:
     notifier: Notifier
     forwarder: Forwarder
     deliverer: Deliverer
+    announcer: Announcer
+    commitments: CommitmentReporter
     dispatcher: Dispatcher
     #: Defers study-changed for quiet studies; gives how many.
     sweep: Callable[[], int]
@@ -50,6 +56,8 @@ class EventJobs:
                 Task(name=SR_RECEIVED, queue="events", run=self.reports.run),
                 Task(name="plan", queue="events", run=self.planner.run),
                 Task(name="notify", queue="notify", run=self.notifier.run_job, attempts=None),
+                Task(name=ANNOUNCE, queue="notify", run=self.announcer.run, attempts=availability.ATTEMPTS),
+                Task(name=COMMITMENT_REPORT, queue="notify", run=self.commitments.run, attempts=commitment.ATTEMPTS),
             ),
             queues=("events", "notify"),
             loops=self._loops(),

@@ -7,6 +7,8 @@ from server.errors import HutongError
 from server.imaging.commitment import Commitments, Report
 from server.settings import Peer
 
+#: Tries of the job; with pauses of ten minutes at most they take a day and a half.
+ATTEMPTS = 200
 #: Tells a peer; raises a HutongError unless it acknowledged.
 Tell = Callable[[Peer, Report], None]
 

@@ -7,6 +7,7 @@ from server.imaging.imaging_study import ImagingStudies
 from server.security.access import system
 from server.store import analyses
 from server.store.database import Database
+from server.workflow.availability import Announcer
 from server.workflow.foreign_report import SR_RECEIVED
 from server.workflow.forward import Forwarder
 from server.workflow.images import STRUCTURED_REPORT
@@ -19,6 +20,7 @@ class StudyKeeper:
     database: Database
     studies: ImagingStudies
     forwarder: Forwarder
+    announcer: Announcer
 
     def run(self, tenant: int, study: str) -> None:
         """Writes the ImagingStudy, or deletes it with the last instance.
@@ -31,6 +33,7 @@ class StudyKeeper:
             self.studies.withdraw(system(tenant), study)
             return
         self.forwarder.quiet(tenant, study)
+        self.announcer.quiet(tenant, study)
         reports = [
             instance["uid"]
             for series in resource.get("series", ())

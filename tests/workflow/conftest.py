@@ -32,6 +32,7 @@ from server.store.studies import Located
 from server.worker.jobs import answers
 from server.workflow import pathway
 from server.workflow.analysis import Analyst
+from server.workflow.availability import Announcer
 from server.workflow.deliver import Deliverer
 from server.workflow.foreign_report import ReportReader
 from server.workflow.forward import Forwarder
@@ -157,8 +158,9 @@ def house(database: Database, settings: Settings) -> House:
         matches=matcher(repository.search_engine), answers=answers(planner),
     )  # fmt: skip
     keeper = StudyKeeper(
-        database=database, studies=ImagingStudies(repository), forwarder=Forwarder(database, (PEER,), ())
-    )
+        database=database, studies=ImagingStudies(repository), forwarder=Forwarder(database, (PEER,), ()),
+        announcer=Announcer(database=database, peers=(PEER,), title="HUTONG", tell=lambda peer, notification: None),
+    )  # fmt: skip
     tasks = {
         "study-changed": keeper.run, "sr-received": reader.run, "plan": planner.run, "run-task": analyst.run,
         "notify": notifier.run_job,

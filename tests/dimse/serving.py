@@ -1,0 +1,55 @@
+"""The server with all its services on a port of its own, and dcmtk's tools called at it."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from server.app.dimse import offers
+from server.app.parts import Parts, compose
+from server.dimse.server import DimseServer
+from server.imaging.ingest import Received
+from server.imaging.pixel_pool import PixelPool
+from server.security.access import system
+from server.settings import Peer, Settings
+
+
+def tool(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} (dcmtk) is not installed")
+    return found
+
+
+def run(name: str, *arguments: str) -> str:
+    done = subprocess.run([tool(name), *arguments], capture_output=True, timeout=60, check=False)
+    return (done.stdout + done.stderr).decode("utf-8", "replace")
+
+
+class Serving:
+    """The server and its parts."""
+
+    def __init__(self, parts: Parts, server: DimseServer) -> None:
+        self.parts, self.server = parts, server
+        self.where = ("-aet", "TESTER", "-aec", "HUTONG", "127.0.0.1", str(server.port))
+
+    def put(self, *files: bytes) -> None:
+        assert not self.parts.ingest.receive(system(), [Received(chunks=[file]) for file in files]).refused
+
+
+@contextmanager
+def serving(settings: Settings, database_url: str, peers: Sequence[Peer] = (), *, port: int = 0) -> Iterator[Serving]:
+    """The server, running."""
+    parts = compose(replace(settings, database_url=database_url, dimse_port=port, peers=tuple(peers)))
+    pool = PixelPool(1, 1 << 30)
+    server = DimseServer(parts.settings, parts.ingest, offers(parts, pool))
+    server.start()
+    try:
+        yield Serving(parts, server)
+    finally:
+        server.stop()
+        pool.close()
+        parts.database.close()
