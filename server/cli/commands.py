@@ -14,6 +14,7 @@ from server.cli import (
     serve,
     settings,
     token,
+    verify,
     version,
     worker,
 )
@@ -31,6 +32,7 @@ app.command("worker")(worker.worker)
 app.command("demo")(demo.demo)
 app.command("phantom")(phantom.phantom)
 app.command("import")(import_.import_)
+app.command("verify")(verify.verify)
 app.command("gc")(gc.gc)
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(viewer.app, name="viewer")

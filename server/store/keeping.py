@@ -3,9 +3,14 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from server.store import removal
 from server.store.database import UnitOfWork
 
 _HOLDERS = ("instance", "hidden_instance")
+_ALIVE = " + ".join(
+    f"(select coalesce(sum(i.length), 0) from {table} i where i.tenant = p.tenant and i.pack = p.pack)"
+    for table in _HOLDERS
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,14 +42,7 @@ def begin(uow: UnitOfWork) -> bool:
 def packs(uow: UnitOfWork, *, changed_only: bool) -> list[PackRow]:
     """Packs in use and what is alive in them; ``changed_only``: those from which something was deleted."""
     chosen = "where p.retired is null" + (" and p.removed > 0" if changed_only else "")
-    rows = uow.driver.execute(
-        "select p.tenant, p.pack, "
-        + " + ".join(
-            f"(select coalesce(sum(i.length), 0) from {table} i where i.tenant = p.tenant and i.pack = p.pack)"
-            for table in _HOLDERS
-        )
-        + f" from pack p {chosen} order by p.tenant, p.pack"
-    )
+    rows = uow.driver.execute(f"select p.tenant, p.pack, {_ALIVE} from pack p {chosen} order by p.tenant, p.pack")
     return [PackRow(tenant=row[0], pack=row[1], alive=int(row[2])) for row in rows]
 
 
@@ -136,14 +134,26 @@ def note_verified(uow: UnitOfWork, tenant: int, pack: str) -> None:
 def to_verify(uow: UnitOfWork, since: float | None) -> list[tuple[int, str, int]]:
     """Packs in use with what is alive in them: all, or those that were not verified within ``since`` seconds."""
     rows = uow.driver.execute(
-        "select p.tenant, p.pack, "
-        + " + ".join(
-            f"(select coalesce(sum(i.length), 0) from {table} i where i.tenant = p.tenant and i.pack = p.pack)"
-            for table in _HOLDERS
-        )
-        + " from pack p where p.retired is null and (%(since)s::float8 is null or p.verified is null "
-        "or p.verified < clock_timestamp() - make_interval(secs => %(since)s::float8)) "
+        f"select p.tenant, p.pack, {_ALIVE} from pack p where p.retired is null "
+        "and (%(since)s::float8 is null or p.verified is null or p.verified < clock_timestamp() - make_interval(secs => %(since)s::float8)) "
         "order by p.verified nulls first, p.tenant, p.pack",
         {"since": since},
     )
     return [(row[0], row[1], int(row[2])) for row in rows]
+
+
+def miscounted(uow: UnitOfWork) -> list[tuple[int, str]]:
+    """Studies (tenant and UID) whose counts are not those of their instances."""
+    rows = uow.driver.execute(
+        "select s.tenant, s.study from study s left join (select tenant, study, count(*) n, "
+        "count(distinct series) series from instance group by tenant, study) i "
+        "on i.tenant = s.tenant and i.study = s.study "
+        "where s.instance_count <> coalesce(i.n, 0) or s.series_count <> coalesce(i.series, 0) order by 1, 2"
+    )
+    return rows.fetchall()
+
+
+def count_again(uow: UnitOfWork, tenant: int, study: str) -> None:
+    """Counts a study again."""
+    if removal.hold_study(uow, tenant, study):
+        removal.recount(uow, tenant, study)
