@@ -135,7 +135,8 @@ def to_verify(uow: UnitOfWork, since: float | None) -> list[tuple[int, str, int]
     """Packs in use with what is alive in them: all, or those that were not verified within ``since`` seconds."""
     rows = uow.driver.execute(
         f"select p.tenant, p.pack, {_ALIVE} from pack p where p.retired is null "
-        "and (%(since)s::float8 is null or p.verified is null or p.verified < clock_timestamp() - make_interval(secs => %(since)s::float8)) "
+        "and (%(since)s::float8 is null or p.verified is null "
+        "or p.verified < clock_timestamp() - make_interval(secs => %(since)s::float8)) "
         "order by p.verified nulls first, p.tenant, p.pack",
         {"since": since},
     )
