@@ -157,7 +157,10 @@ def _span(pixels: Pixels, pipeline: Pipeline) -> Window:
         inside = (pixels < pipeline.padding[0]) | (pixels > pipeline.padding[1])
         kept = pixels[inside] if inside.any() else pixels
     ends = pipeline.modality(np.array([kept.min(), kept.max()], np.float64))
-    return float(ends.mean()), max(float(abs(ends[1] - ends[0])), 1e-9), "linear-exact"
+    if ends[0] == ends[1]:
+        # One value alone is shown as the lowest.
+        return float(ends[0]) + 0.5, 1.0, "linear-exact"
+    return float(ends.mean()), float(abs(ends[1] - ends[0])), "linear-exact"
 
 
 def _voi(values: Values, table: Lut | Window) -> Values:

@@ -69,9 +69,9 @@ def of_message(message: Mapping[str, object]) -> Rendering:
     values = dict(message)
     viewport, window = values.get("viewport"), values.get("window")
     values["viewport"] = Viewport(**viewport) if isinstance(viewport, dict) else None
-    values["window"] = tuple(window) if isinstance(window, list) else None
+    values["window"] = tuple(window) if isinstance(window, list | tuple) else None
     noted = values.get("annotations")
-    values["annotations"] = tuple(noted) if isinstance(noted, list) else ()
+    values["annotations"] = tuple(noted) if isinstance(noted, list | tuple) else ()
     return Rendering(**values)  # type: ignore[arg-type]
 
 

@@ -164,5 +164,8 @@ def test_implicit_vr_is_given_as_explicit_where_asked(url: str, make_instance: M
     given = pydicom.dcmread(BytesIO(httpx.get(f"{url}{INSTANCE}", headers=accept).content))
     assert given.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
     assert given == pydicom.dcmread(BytesIO(make_instance()))
-    other = {"Accept": "application/dicom; transfer-syntax=1.2.840.10008.1.2.4.90"}
+    compressed = {"Accept": "application/dicom; transfer-syntax=1.2.840.10008.1.2.4.80"}
+    given = pydicom.dcmread(BytesIO(httpx.get(f"{url}{INSTANCE}", headers=compressed).content))
+    assert given.pixel_array.tobytes() == pydicom.dcmread(BytesIO(make_instance())).PixelData
+    other = {"Accept": "application/dicom; transfer-syntax=1.2.840.10008.1.2.4.100"}
     assert httpx.get(f"{url}{INSTANCE}", headers=other).status_code == 406
