@@ -6,9 +6,11 @@ from server.events.dispatch import Dispatcher
 from server.events.notify import Notifier
 from server.events.retention import forget
 from server.events.topics import Matches
+from server.imaging import extended_tags
 from server.imaging.imaging_study import ImagingStudies
 from server.imaging.sweep import sweep
 from server.repository import Repository
+from server.security.access import system
 from server.settings import Settings
 from server.worker.jobs import EventJobs, answers
 from server.worker.run import run_worker
@@ -23,6 +25,7 @@ def run(settings: Settings) -> None:
     """The process that moves events: quiet studies, plans, notifications, sending."""
     parts = compose(settings)
     database, repository = parts.database, parts.repository
+    extended_tags.declare_all(database, system(), (*extended_tags.REQUIRED, *settings.extended_query_tags))
     planner = Planner(repository=repository, pathways=pathway.load())
     studies = ImagingStudies(repository, wado_url=f"{address(settings)}/dicomweb")
     forwarder = Forwarder(database, settings.peers, settings.forward)
@@ -45,6 +48,7 @@ def run(settings: Settings) -> None:
         dispatcher=_dispatcher(parts, planner),
         sweep=lambda: sweep(database, settings.study_quiet),
         forget=lambda: forget(database, settings.event_retention_days),
+        index=lambda: extended_tags.index_next(database),
     )
     run_worker(jobs.worker(settings.database_url))
     parts.pool.close()

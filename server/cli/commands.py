@@ -13,6 +13,7 @@ from server.cli import (
     queue,
     serve,
     settings,
+    tags,
     token,
     verify,
     version,
@@ -37,6 +38,7 @@ app.command("gc")(gc.gc)
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(viewer.app, name="viewer")
 app.add_typer(token.app, name="token")
+app.add_typer(tags.app, name="tags")
 app.add_typer(peers.app, name="peers")
 app.add_typer(queue.app, name="queue")
 app.command("settings")(settings.settings)

@@ -5,6 +5,7 @@ from fastapi import APIRouter
 from server.http import (
     dicomweb_bulkdata,
     dicomweb_delete,
+    dicomweb_extended_tags,
     dicomweb_frames,
     dicomweb_lock,
     dicomweb_metadata,
@@ -29,4 +30,5 @@ def router(services: DicomWeb) -> APIRouter:
     dicomweb_rendered.add_routes(api, services)
     dicomweb_delete.add_routes(api, services)
     dicomweb_lock.add_routes(api, services)
+    dicomweb_extended_tags.add_routes(api, services)
     return api

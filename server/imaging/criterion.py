@@ -236,17 +236,25 @@ def _match(criterion: Criterion, vr: str, value: Any) -> bool:
         return any(glob(str(p), one) for p in wanted for one in ([whole] if "=" in str(p) else groups(whole)))
     if vr in NUMBERS:
         return decimal(value) in wanted
-    text = str(value).strip()
+    text = index_text(vr, value)
     if criterion.operator == "one":
         return text in wanted
     if criterion.operator == "like":
         return any(glob(str(pattern), text) for pattern in wanted)
-    if vr == "DT":
-        text = (moment_of(text) or (text, ""))[0]
-    if criterion.operator == "time":
-        text = text.replace(":", "").replace(".", "").ljust(12, "0")[:12]
     low, high = wanted
     return (low == "" or text >= str(low)) and (high == "" or text <= str(high))
+
+
+def index_text(vr: str, value: Any) -> str:
+    """A value as it is compared: dates and times in digits, moments in UTC, texts without spaces around them."""
+    text = str(value).replace("\0", "").strip()[:KEPT]
+    if vr == "DA":
+        return text.replace(".", "")
+    if vr == "TM":
+        return text.replace(":", "").replace(".", "").ljust(12, "0")[:12]
+    if vr == "DT":
+        return (moment_of(text) or (text, ""))[0]
+    return text
 
 
 def glob(pattern: str, text: str) -> bool:

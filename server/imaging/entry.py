@@ -1,11 +1,12 @@
 """Instances whose bytes are in a pack, into the index: new ones, known ones, and those that contradict it."""
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from server.errors import BadInstance, Conflict, DuplicateInstance, Unavailable
 from server.imaging import extended_tags
 from server.imaging.admission import LOCKED, Admission
+from server.imaging.extended_tags import values_of
 from server.imaging.guard import GuardLimits
 from server.imaging.index import Rows
 from server.imaging.outcome import Accepted, Outcome, Refused, refusal
@@ -42,6 +43,7 @@ class Entry:
         self._limits = limits
         self._admission = admission
         self._arrivals = Arrivals(database)
+        self._declared = extended_tags.Declarations(database)
 
     def settle_twice(self, pack: PackWriter, first: Candidate, second: Candidate, outcome: Outcome) -> None:
         """One UID twice in a request: compared in the pack, and the second taken back out of it."""
@@ -65,7 +67,7 @@ class Entry:
         # Nothing becomes durable that nobody could enter.
         self._arrivals.reach()
         pack.sync()
-        arrivals = [Arrival(row=c.row, patient=c.patient) for c in candidates.values()]
+        arrivals = self._arriving(access.tenant, candidates.values())
         new = self._arrivals.add(access.tenant, arrivals)
         outcome.stored += [candidates[uid].accepted for uid in candidates if uid in new]
         if len(new) == len(candidates):
@@ -74,6 +76,13 @@ class Entry:
         self._commit_odd(access, pack, {uid: c for uid, c in candidates.items() if uid not in new}, outcome)
         if not new and len(outcome.stored) == stored:
             pack.forget(start)
+
+    def _arriving(self, tenant: int, candidates: Iterable[Candidate]) -> list[Arrival]:
+        known = self._declared.known(tenant)
+        return [
+            Arrival(row=c.row, patient=c.patient, values=values_of(known.tags, c.row), declared=known.numbers)
+            for c in candidates
+        ]
 
     def _commit_odd(self, access: Access, pack: PackWriter, candidates: dict[str, Candidate], outcome: Outcome) -> None:
         """Those that open a series, are stored already, or contradict what is."""
@@ -164,6 +173,7 @@ class Entry:
             store.count(uow, tenant, new)
             store.touch(uow, tenant, (row.study for row in new))
             store.note_stored(uow, tenant, access.who, [row.instance for row in new])
+            self._declared.enter(uow, tenant, new)
             self._admission.settle(uow, access, new, looked.late)
 
 

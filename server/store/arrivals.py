@@ -2,8 +2,8 @@
 
 Most instances belong to a series that an earlier one has opened. For them the index, the counts, the audit and the
 study's activity take one round trip. What the statement leaves out (a new series, an instance that is there already,
-another patient, a locked study, what was deleted or rejected before, and Key Object Selections, which may be rejection
-notes) is for the longer way of ``server.store.instances``.
+another patient, a locked study, attributes declared this moment, what was deleted or rejected before, and Key Object
+Selections, which may be rejection notes) is for the longer way of ``server.store.instances``.
 """
 
 import threading
@@ -16,6 +16,7 @@ import psycopg
 
 from server.errors import Conflict, HutongError
 from server.store.database import Database
+from server.store.extended_tags import ARRAYS, ValueRow, arrays
 from server.store.instances import InstanceRow, column_types
 
 #: Key Object Selection Document Storage (PS3.4 B.5).
@@ -30,6 +31,9 @@ class Arrival:
 
     row: InstanceRow
     patient: str
+    #: Values of declared attributes, and under which declarations they were looked for.
+    values: Sequence[ValueRow] = ()
+    declared: str = ""
 
 
 _COLUMNS = [f.name for f in fields(InstanceRow)]
@@ -37,7 +41,7 @@ _VALUES = attrgetter(*_COLUMNS)
 _NAMES = ", ".join(f'"{name}"' for name in _COLUMNS)
 _ARRAYS = ", ".join(f"%b::{kind}[]" for kind in column_types(InstanceRow).values())
 _STATEMENT = f"""
-with new ({_NAMES}, patient) as (select * from unnest({_ARRAYS}, %b::text[])),
+with new ({_NAMES}, patient, declared) as (select * from unnest({_ARRAYS}, %b::text[], %b::text[])),
 packs as (insert into pack (tenant, pack) select distinct %b::integer, pack from new on conflict do nothing),
 -- Studies before series, as everybody else: else a deletion and an arrival could wait for each other.
 held as (
@@ -48,10 +52,18 @@ fresh as (
     insert into instance (tenant, {_NAMES}) select s.tenant, {", ".join(f'new."{name}"' for name in _COLUMNS)} from new
     join held t on t.study = new.study and t.patient = new.patient
     join series s on s.tenant = t.tenant and s.series = new.series and s.study = new.study
-    where new.sop_class <> '{KEY_OBJECT_SELECTION}'
+    where new.sop_class <> '{KEY_OBJECT_SELECTION}' and new.declared = (
+        select coalesce(string_agg(tag::text, ',' order by tag), '') from extended_tag where tenant = %b
+    )
     and not exists (select from tombstone x where x.tenant = s.tenant and x.instance = new.instance)
     and not exists (select from rejection x where x.tenant = s.tenant and x.instance = new.instance)
     order by new.instance on conflict do nothing returning tenant, instance, series, study, sop_class, sender, length
+),
+valued as (
+    insert into attribute_value (tenant, tag, kind, value, entity, items, number)
+    select distinct f.tenant, v.tag, v.kind, v.value, v.entity, string_to_array(v.items, '/'), v.number
+    from unnest(%b::text[], {ARRAYS}) as v(instance, tag, kind, value, entity, items, number)
+    join fresh f on f.instance = v.instance order by 1, 2, 3, 4, 5, 6 on conflict do nothing
 ),
 used as (
     insert into storage_use (tenant, sender, bytes, instances)
@@ -164,10 +176,14 @@ class Arrivals:
 
     def _execute(self, tenant: int, arrivals: Sequence[Arrival]) -> frozenset[str]:
         columns = [list(column) for column in zip(*(_VALUES(arrival.row) for arrival in arrivals), strict=True)]
-        patients = [arrival.patient for arrival in arrivals]
+        columns += [[arrival.patient for arrival in arrivals], [arrival.declared for arrival in arrivals]]
+        values = [(arrival.row.instance, value) for arrival in arrivals for value in arrival.values]
+        more = [uid for uid, _ in values], *arrays([value for _, value in values])
         with self._database.statement() as connection:
             try:
-                found = connection.execute(_STATEMENT, (*columns, patients, tenant, tenant), prepare=True).fetchall()
+                found = connection.execute(
+                    _STATEMENT, (*columns, tenant, tenant, tenant, *more), prepare=True
+                ).fetchall()
             except psycopg.OperationalError:
                 raise
             except psycopg.Error:

@@ -1,6 +1,6 @@
 """Named queries over the attributes declared searchable, and their values."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -37,6 +37,15 @@ class ValueRow:
     number: Decimal | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Known:
+    """The declarations of a tenant at one moment."""
+
+    tags: tuple[ExtendedTag, ...] = ()
+    #: Their numbers, as the statement that enters arrivals compares them.
+    numbers: str = ""
+
+
 _COLUMNS = "tag, path, creator, vr, level, ready, indexed"
 
 
@@ -52,12 +61,23 @@ def _tag(row: Sequence[object]) -> ExtendedTag:
     return ExtendedTag(**dict(zip(_COLUMNS.split(", "), row, strict=True)))  # type: ignore[arg-type]
 
 
+def known(uow: UnitOfWork, tenant: int) -> Known:
+    """What arrives must be entered under; whoever has asked this in a transaction holds new declarations off."""
+    found = declared(uow, tenant)
+    return Known(tags=tuple(found), numbers=",".join(str(number) for number in sorted(tag.tag for tag in found)))
+
+
 def declare(uow: UnitOfWork, tenant: int, *, path: str, creator: str, vr: str, level: str) -> bool:
-    """Declares an attribute; whether it was not declared before. It is ready at once where nothing is stored."""
+    """Declares an attribute; whether it was not declared before. It is ready at once where nothing is stored.
+
+    Waits for every transaction that stores something without knowing of it: what later ones store is entered by them,
+    what earlier ones stored is seen by the job. Raises Unavailable where that takes more than a few seconds.
+    """
+    uow.driver.execute("set local lock_timeout = '5s'")
+    uow.driver.execute("lock table extended_tag in access exclusive mode")
     row = uow.driver.execute(
-        "insert into extended_tag (tenant, path, creator, vr, level, ready, since) select %s, %s, %s, %s, %s, "
-        "not exists (select 1 from instance where tenant = %s) and pg_snapshot_xmin(pg_current_snapshot()) "
-        "= pg_snapshot_xmax(pg_current_snapshot()), pg_current_xact_id()::text::bigint "
+        "insert into extended_tag (tenant, path, creator, vr, level, ready) select %s, %s, %s, %s, %s, "
+        "not exists (select from instance where tenant = %s) "
         "on conflict (tenant, path) do nothing returning tag",
         (tenant, path, creator, vr, level, tenant),
     ).fetchone()
@@ -76,14 +96,10 @@ def withdraw(uow: UnitOfWork, tenant: int, path: str) -> bool:
 
 
 def next_to_index(uow: UnitOfWork) -> tuple[int, ExtendedTag, str] | None:
-    """A declared attribute that is not ready, held till the commit, with its tenant and position.
-
-    Left alone until every transaction has ended that may not have known it: what those store is then seen by the job.
-    """
+    """A declared attribute that is not ready, held till the commit, with its tenant and position."""
     row = uow.driver.execute(
-        f"select tenant, position, {_COLUMNS} from extended_tag where not ready "
-        "and since < pg_snapshot_xmin(pg_current_snapshot())::text::bigint order by tenant, tag limit 1 "
-        "for update skip locked"
+        f"select tenant, position, {_COLUMNS} from extended_tag where not ready order by tenant, tag limit 1 "
+        "for update skip locked".encode()
     ).fetchone()
     return None if row is None else (row[0], _tag(row[2:]), row[1])
 
@@ -105,26 +121,32 @@ def advance(uow: UnitOfWork, tenant: int, tag: int, position: str, count: int, *
     )
 
 
-def add_values(uow: UnitOfWork, tenant: int, rows: Sequence[ValueRow]) -> None:
-    """Enters values; those that are there already stay."""
-    if not rows:
-        return
-    ordered = sorted(set(rows), key=lambda row: (row.tag, row.kind, row.value, row.entity, row.items))
-    uow.driver.execute(
-        "insert into attribute_value (tenant, tag, kind, value, entity, items, number) "
-        "select %s, tag, kind, value, entity, string_to_array(items, '/'), number from unnest("
-        "%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::numeric[]) "
-        "as new(tag, kind, value, entity, items, number) on conflict do nothing",
-        (
-            tenant,
-            [row.tag for row in ordered],
-            [row.kind for row in ordered],
-            [row.value for row in ordered],
-            [row.entity for row in ordered],
-            ["/".join(row.items) for row in ordered],
-            [row.number for row in ordered],
-        ),
+def arrays(rows: Sequence[ValueRow]) -> tuple[list[object], ...]:
+    """The rows as arrays, one for each of tag, kind, value, entity, items and number."""
+    return (
+        [row.tag for row in rows],
+        [row.kind for row in rows],
+        [row.value for row in rows],
+        [row.entity for row in rows],
+        ["/".join(row.items) for row in rows],
+        [row.number for row in rows],
     )
+
+
+#: Types of ``arrays``.
+ARRAYS = "%b::bigint[], %b::text[], %b::text[], %b::text[], %b::text[], %b::numeric[]"
+
+
+def add_values(uow: UnitOfWork, tenant: int, rows: Iterable[ValueRow]) -> None:
+    """Enters values; those that are there already stay."""
+    ordered = sorted(set(rows), key=lambda row: (row.tag, row.kind, row.value, row.entity, row.items))
+    if ordered:
+        uow.driver.execute(
+            "insert into attribute_value (tenant, tag, kind, value, entity, items, number) "
+            "select %b, tag, kind, value, entity, string_to_array(items, '/'), number "
+            f"from unnest({ARRAYS}) as new(tag, kind, value, entity, items, number) on conflict do nothing",
+            (tenant, *arrays(ordered)),
+        )
 
 
 def forget(uow: UnitOfWork, tenant: int, entities: Sequence[str]) -> None:

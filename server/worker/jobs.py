@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from server.events.dispatch import Answer, Dispatcher
 from server.events.notify import Notifier
 from server.imaging.commitment import COMMITMENT_REPORT
-from server.worker.loops import DISPATCH_INTERVAL, FORGET_INTERVAL, SWEEP_INTERVAL, Loop, every, until_empty
+from server.worker.loops import (
+    DISPATCH_INTERVAL,
+    FORGET_INTERVAL,
+    INDEX_INTERVAL,
+    SWEEP_INTERVAL,
+    Loop,
+    every,
+    until_empty,
+)
 from server.worker.run import Worker
 from server.worker.task import Task
 from server.workflow import availability, commitment
@@ -46,6 +54,8 @@ class EventJobs:
     sweep: Callable[[], int]
     #: Deletes events that were kept long enough; gives how many.
     forget: Callable[[], int]
+    #: Indexes a batch of stored instances by declared attributes; gives how many, 0 when all are.
+    index: Callable[[], int]
 
     def worker(self, database_url: str) -> Worker:
         """Quiet studies, plans, notifications and sending, with the loops beside them."""
@@ -68,6 +78,7 @@ class EventJobs:
             until_empty("dispatch", DISPATCH_INTERVAL, self.dispatcher.run),
             every("sweep", SWEEP_INTERVAL, self.sweep),
             every("forget", FORGET_INTERVAL, self.forget),
+            until_empty("index", INDEX_INTERVAL, self.index),
             until_empty("forward", SWEEP_INTERVAL, self.forwarder.arrived),
             Loop(name="deliver", run=self.deliverer.run),
         )

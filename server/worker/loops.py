@@ -7,6 +7,7 @@ from dataclasses import dataclass
 #: Seconds between two looks.
 DISPATCH_INTERVAL = 0.1
 SWEEP_INTERVAL = 0.25
+INDEX_INTERVAL = 1.0
 FORGET_INTERVAL = 3600.0
 
 

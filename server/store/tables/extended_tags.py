@@ -27,8 +27,6 @@ extended_tag = Table(
     # The last instance that was indexed, in the order of their keys.
     Column("position", _C, nullable=False, server_default=text("''")),
     Column("indexed", BigInteger, nullable=False, server_default=text("0")),
-    # The transaction that declared it: what later ones store is indexed as it is stored.
-    Column("since", BigInteger, nullable=False),
     Column("created", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
     Index("ix_extended_tag_path", "tenant", "path", unique=True),
 )
