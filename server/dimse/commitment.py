@@ -3,6 +3,7 @@
 The report goes out on the association of the request while it is open; else a job calls the requester.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ SUCCESS = 0x0000
 _PROCESSING_FAILURE, _NO_SUCH_INSTANCE, _NO_SUCH_EVENT, _NO_SUCH_ACTION = 0x0110, 0x0112, 0x0113, 0x0123
 _INVALID_ARGUMENT, _RESOURCE_LIMITATION = 0x0115, 0x0213
 _TRANSACTION, _REFERENCES, _FAILED = "00081195", "00081199", "00081198"
+_IS_UID = re.compile(r"[0-9.]{1,64}", re.ASCII)
 _CLASS, _UID, _REASON = "00081150", "00081155", "00081197"
 
 #: Takes in the result of a commitment that we asked for: tenant, Transaction UID, instances that are kept, and reasons
@@ -80,9 +82,9 @@ class Committing:
     def _note(self, caller: Caller, information: Attributes) -> str:
         transaction = read.text(information, _TRANSACTION)
         references = [_reference(item) for item in read.items(information, _REFERENCES)]
-        if not transaction:
+        if not _IS_UID.fullmatch(transaction):
             raise BadRequest("The request needs a Transaction UID.", expression=_TRANSACTION)
-        if not references or not all(all(pair) for pair in references):
+        if not references or not all(_IS_UID.fullmatch(uid) for pair in references for uid in pair):
             raise BadRequest("The request needs SOP class and instance of each item.", expression=_REFERENCES)
         self.commitments.request(caller.access, caller.calling, transaction, references)
         return transaction

@@ -1,6 +1,6 @@
 """A peer as the destination of C-MOVE's sub-operations: an association of ours for storing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from server.dimse.move import Opens
@@ -20,7 +20,7 @@ class _PeerDestination:
         """Transfer syntaxes in which the peer takes a SOP class."""
         return self._sender.accepts(sop_class)
 
-    def store(self, sop_class: str, sop_instance: str, transfer_syntax: str, data: bytes) -> int:
+    def store(self, sop_class: str, sop_instance: str, transfer_syntax: str, data: Iterable[bytes]) -> int:
         """One C-STORE; its status."""
         return self._sender.store(sop_class, sop_instance, transfer_syntax, data)
 

@@ -10,13 +10,16 @@ from server.errors import BadRequest, HutongError
 from server.imaging import attributes as read
 from server.imaging.dataset import Attributes
 from server.imaging.find import QueryLevel, find, unsupported
+from server.imaging.matching_keys import Ways
 from server.store import audit
 from server.store.database import Database
 
 C_FIND_RQ = 0x0020
 SUCCESS, PENDING, PENDING_WITH_WARNING = 0x0000, 0xFF00, 0xFF01
-#: PS3.4 table C.5.1.1-1 (SOP Class Extended Negotiation): relational queries; the others we don't offer.
+#: SOP Class Extended Negotiation (PS3.4 tables C.5-1 to C.5-3), a byte each: relational queries; of C-FIND also dates
+#: matched together with times, and names by the beginnings of their words.
 RELATIONAL = b"\x01"
+_EXTENDED = RELATIONAL + b"\x01\x01"
 
 #: The levels of each information model (PS3.4 C.6), by SOP class.
 LEVELS: Mapping[str, tuple[QueryLevel, ...]] = {
@@ -53,7 +56,7 @@ class Finding:
             commands=(C_FIND_RQ,),
             serve=self.serve,
             transfer_syntaxes=wire.TRANSFER_SYNTAXES,
-            extended=RELATIONAL,
+            extended=_EXTENDED,
             name="find",
         )
 
@@ -71,8 +74,9 @@ class Finding:
     ) -> Iterator[Response]:
         asked, access = wire.character_set(identifier), caller.access
         keys = {tag: element for tag, element in identifier.items() if tag not in _ABOUT}
-        status = PENDING_WITH_WARNING if unsupported(self.database, access, level, keys) else PENDING
-        results = find(self.database, access, level, _TOLD[level] | keys)
+        ways = _ways(caller.extended(request.abstract_syntax))
+        status = PENDING_WITH_WARNING if unsupported(self.database, access, level, keys, ways=ways) else PENDING
+        results = find(self.database, access, level, _TOLD[level] | keys, ways=ways)
         with self.database.unit_of_work() as uow:
             audit.note_read(uow, access.tenant, access.who, "search", level.title())
         for found in results:
@@ -92,6 +96,11 @@ class Finding:
         if not answer.get(_TIMEZONE, {}).get("Value"):
             answer.pop(_TIMEZONE, None)
         return answer
+
+
+def _ways(agreed: bytes) -> Ways:
+    """How keys are matched, as extended negotiation agreed."""
+    return Ways(combine=agreed[1:2] == b"\x01", fuzzy=agreed[2:3] == b"\x01")
 
 
 def level_of(request: Request, identifier: Attributes) -> QueryLevel:

@@ -1,6 +1,6 @@
 """C-GET, Patient Root and Study Root (PS3.4 C.4.3): instances stored on the association that asks for them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from server.dimse import identifier as wire
@@ -47,4 +47,19 @@ class Getting:
         except HutongError as error:
             yield failure(error, otherwise=DOES_NOT_MATCH)
             return
-        yield from self.sending.run(caller, request, located, caller)
+        yield from self.sending.run(caller, request, located, _CallerDestination(caller))
+
+
+class _CallerDestination:
+    """The caller's own association, seen as a destination."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def takes(self, sop_class: str) -> tuple[str, ...]:
+        """Transfer syntaxes in which the caller takes a SOP class."""
+        return self._caller.takes(sop_class)
+
+    def store(self, sop_class: str, sop_instance: str, transfer_syntax: str, data: Iterable[bytes]) -> int:
+        """One C-STORE sub-operation; its status."""
+        return self._caller.store(sop_class, sop_instance, transfer_syntax, b"".join(data))

@@ -1,5 +1,6 @@
 """Modality Performed Procedure Step (PS3.4 annex F): N-CREATE and N-SET, and N-GET of the Retrieve SOP class."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ N_GET_RQ, N_SET_RQ, N_CREATE_RQ = 0x0110, 0x0120, 0x0140
 SUCCESS = 0x0000
 #: PS3.7 annex C.
 _PROCESSING_FAILURE, _DUPLICATE, _NO_SUCH_INSTANCE, _RESOURCE_LIMITATION = 0x0110, 0x0111, 0x0112, 0x0213
+_INVALID_INSTANCE = 0x0117
+_IS_UID = re.compile(r"[0-9.]{1,64}", re.ASCII)
 _MISSING, _MISSING_VALUE = 0x0120, 0x0121
 
 
@@ -55,6 +58,9 @@ class Performing:
             # PS3.7 10.1.5.1.3: where the requestor gives none the performer does.
             uid = generate_uid(prefix=None)
         about: dict[str, Any] = {"AffectedSOPClassUID": MPPS, "AffectedSOPInstanceUID": uid}
+        if not _IS_UID.fullmatch(uid):
+            yield Response(status=_INVALID_INSTANCE, comment="The SOP Instance UID is none.")
+            return
         try:
             dataset = self._do(caller, request, field, uid)
         except HutongError as error:

@@ -1,8 +1,9 @@
 """The C-STORE sub-operations that C-MOVE and C-GET are made of (PS3.4 C.4.2.3, C.4.3.3): sent, counted, told."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Protocol
 
 from server.dimse import identifier as wire
@@ -29,7 +30,7 @@ class Destination(Protocol):
     def takes(self, sop_class: str) -> tuple[str, ...]:
         """Transfer syntaxes in which it takes a SOP class; empty where it does not."""
 
-    def store(self, sop_class: str, sop_instance: str, transfer_syntax: str, data: bytes) -> int:
+    def store(self, sop_class: str, sop_instance: str, transfer_syntax: str, data: Iterable[bytes]) -> int:
         """Sends one encoded data set; gives the C-STORE status."""
 
 
@@ -91,19 +92,20 @@ class Sending:
         yield ended(request, progress, comment=comment)
 
     def _send(self, caller: Caller, place: Located, destination: Destination) -> int:
-        file = self.retrieve.file(caller.access, place)
         taken = destination.takes(place.sop_class)
         if place.transfer_syntax in taken:
-            data = file[place.dataset_offset :]
+            chunks = self.retrieve.stream(caller.access, place, place.dataset_offset)
+            # What can't be read shall show before a message is begun.
+            data = chain([next(chunks, b"")], chunks)
             return destination.store(place.sop_class, place.instance, place.transfer_syntax, data)
         target = next((syntax for syntax in (*_UNCOMPRESSED, *taken) if syntax in taken and syntax != EXPLICIT_BIG), "")
         if not target:
             # PS3.7 annex C.5.12: the destination has no presentation context for it.
             return 0x0122
-        written = self.transcode(file, target)
+        written = self.transcode(self.retrieve.file(caller.access, place), target)
         meta = read_meta(written, 0, len(written))
-        data = written[meta.dataset_offset :]
-        return destination.store(place.sop_class, place.instance, meta.transfer_syntax, data)
+        transcoded = written[meta.dataset_offset :]
+        return destination.store(place.sop_class, place.instance, meta.transfer_syntax, [transcoded])
 
 
 def ended(request: Request, progress: Progress, *, status: int | None = None, comment: str = "") -> Response:

@@ -10,6 +10,7 @@ import pydicom
 import pytest
 from pydicom import Dataset
 from pynetdicom import AE, build_role, evt
+from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 
 from server.settings import Peer, Settings
 from tests.dimse.serving import Serving, run, serving, tool
@@ -139,6 +140,22 @@ def test_pynetdicom_gets_what_it_takes_transcoded(running: Serving, make_instanc
     assert answers[-1][0].Status == 0 and answers[-1][0].NumberOfCompletedSuboperations == 2
     assert [one.InstanceNumber for one in got] == [1, 2]
     assert {one.file_meta.TransferSyntaxUID for one in got} == {IMPLICIT}
+
+
+def test_fuzzy_matching_is_done_for_who_negotiated_it(running: Serving, make_instance: Make) -> None:
+    running.put(make_instance(1, PatientName="Hu^Tong"))
+    entity = AE(ae_title="TESTER")
+    entity.add_requested_context(STUDY_FIND, EXPLICIT)
+    query = Dataset()
+    query.QueryRetrieveLevel, query.StudyInstanceUID, query.PatientName = "STUDY", "", "tong"
+    wish = SOPClassExtendedNegotiation()
+    wish.sop_class_uid, wish.service_class_application_information = STUDY_FIND, b"\x01\x00\x01\x01"
+    for wishes, agreed, matches in (([], {}, 0), ([wish], {STUDY_FIND: b"\x01\x00\x01"}, 1)):
+        association = entity.associate("127.0.0.1", running.server.port, ae_title="HUTONG", ext_neg=wishes)
+        assert association.acceptor.sop_class_extended == agreed
+        found = [answer for _, answer in association.send_c_find(query, STUDY_FIND) if answer]
+        association.release()
+        assert len(found) == matches
 
 
 def test_ten_thousand_matches_stream_and_a_cancel_stops_them(running: Serving, make_instance: Make) -> None:

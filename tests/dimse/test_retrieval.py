@@ -1,6 +1,6 @@
 """C-GET and C-MOVE as functions: what is selected, sent, counted and answered."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC
 from io import BytesIO
@@ -162,6 +162,16 @@ def test_a_retrieval_leaves_one_audit_row(getting: Getting, database: Database) 
     assert rows == [("system", "read", "Study", "1.2.3")]
 
 
+class Destination:
+    """An association that takes its data in pieces."""
+
+    def __init__(self, association: Association) -> None:
+        self.takes, self._association = association.takes, association
+
+    def store(self, sop_class: str, sop_instance: str, transfer_syntax: str, data: Iterable[bytes]) -> int:
+        return self._association.store(sop_class, sop_instance, transfer_syntax, b"".join(data))
+
+
 class Opened:
     """Stands for the associations that C-MOVE opens."""
 
@@ -172,11 +182,11 @@ class Opened:
     @contextmanager
     def __call__(
         self, peer: Peer, wanted: Sequence[tuple[str, str]], originator: tuple[str, int]
-    ) -> Iterator[Association]:
+    ) -> Iterator[Destination]:
         self.asked.append((peer.name, list(wanted), originator))
         if self.destination is None:
             raise Unavailable("The peer pacs could not be reached.")
-        yield self.destination
+        yield Destination(self.destination)
 
 
 def moving(database: Database, retrieve: Retrieve, opens: Opened) -> Moving:
