@@ -18,6 +18,7 @@ import typer
 from server.app import database, processes
 from server.cli.output import AsJson, err, print_json
 from server.cli.supervise import Supervisor
+from server.dimse import tls
 from server.errors import HutongError, Unavailable
 from server.settings import Settings, load
 from server.store.embedded import EmbeddedPostgres
@@ -102,7 +103,11 @@ def _only_one(settings: Settings) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise Unavailable(f"A server already runs on {settings.data}; end it, or name another --data.") from error
-        for name, port in (("http_port", settings.http_port), ("dimse_port", settings.dimse_port)):
+        ports = {"http_port": settings.http_port, "dimse_port": settings.dimse_port}
+        if settings.dimse_tls_certificate:
+            ports["dimse_tls_port"] = settings.dimse_tls_port
+            tls.server_context(settings)
+        for name, port in ports.items():
             _refuse_taken_port(settings.host, port, name)
         yield
 

@@ -1,16 +1,15 @@
 """Command sets (PS3.7 6.3, annex E): read by a small strict reader of implicit little endian, and written."""
 
-import io
 import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydicom import Dataset
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom import DataElement, Dataset
+from pydicom.config import IGNORE
+from pydicom.datadict import DicomDictionary, dictionary_VR, tag_for_keyword
 from pydicom.filebase import DicomBytesIO
-from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 from pydicom.uid import UID
 
@@ -44,6 +43,7 @@ _SOP_INSTANCE, _REQUESTED_INSTANCE, _EVENT_TYPE, _ACTION_TYPE = 0x1000, 0x1001, 
 _NO_DATA_SET, _DATA_SET = 0x0101, 0x0001
 
 _ELEMENT = struct.Struct("<HHI")
+_NUMBERS = {"US": struct.Struct("<H"), "UL": struct.Struct("<I"), "AT": struct.Struct("<HH")}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +51,6 @@ class Command:
     """A command set: the values by element number, as they came."""
 
     values: Mapping[int, bytes]
-    encoded: bytes
 
     @property
     def field(self) -> int:
@@ -102,14 +101,25 @@ class Command:
         return self.values.get(element, b"").decode("ascii", "replace").strip("\0 ")
 
     def dataset(self) -> Dataset:
-        """The command set for a service; raises ProtocolError where a value can't be read."""
-        try:
-            found = read_dataset(io.BytesIO(self.encoded), is_implicit_VR=True, is_little_endian=True)
-            for _element in found:
-                pass
-        except (ValueError, TypeError, KeyError, NotImplementedError, OSError, struct.error) as error:
-            raise ProtocolError("An element of the command set has an odd value.", 0, source=SERVICE_USER) from error
-        return Dataset(found)
+        """The elements of the dictionary for a service; raises ProtocolError where a value can't be read."""
+        found = Dataset()
+        for number, raw in self.values.items():
+            entry = DicomDictionary.get(number)
+            if entry is not None:
+                found.add(DataElement(number, entry[0], _value(entry[0], raw), validation_mode=IGNORE))
+        return found
+
+
+def _value(vr: str, raw: bytes) -> Any:
+    """A command element's value: one, or a list; pydicom's own conversion warns of what a peer sends."""
+    if vr in _NUMBERS:
+        kind = _NUMBERS[vr]
+        if len(raw) % kind.size:
+            raise ProtocolError("A number of the command set has an odd length.", 0, source=SERVICE_USER)
+        values = [parts[0] << 16 | parts[1] if vr == "AT" else parts[0] for parts in kind.iter_unpack(raw)]
+    else:
+        values = [part.strip("\0 ") for part in raw.decode("latin-1").split("\\")]
+    return values[0] if len(values) == 1 else values
 
 
 def read_command(encoded: bytes) -> Command:
@@ -127,7 +137,7 @@ def read_command(encoded: bytes) -> Command:
             )
         values[number] = encoded[at : at + length]
         at += length
-    return Command(values=values, encoded=encoded)
+    return Command(values=values)
 
 
 def _encoded(values: Mapping[int, bytes]) -> bytes:

@@ -1,6 +1,7 @@
 """C-STORE (PS3.4 annex B): one instance in; the answer leaves only after the instance is durable."""
 
 import re
+import threading
 from collections.abc import Iterator
 
 from pydicom.uid import AllTransferSyntaxes
@@ -12,7 +13,7 @@ from server.dimse.negotiation import Acceptable, Context
 from server.dimse.pdu import NOT_SPECIFIED, Ended, ProtocolError
 from server.dimse.service import Response
 from server.errors import HutongError
-from server.imaging.ingest import Ingest
+from server.imaging.ingest import Ingest, Session
 from server.imaging.part10 import EXPLICIT_LITTLE, IMPLICIT_LITTLE, write_meta
 from server.security.access import Access
 
@@ -28,12 +29,33 @@ TRANSFER_SYNTAXES = (
     IMPLICIT_LITTLE,
     *(str(uid) for uid in AllTransferSyntaxes if uid not in (EXPLICIT_LITTLE, IMPLICIT_LITTLE)),
 )
+#: Bytes that are held in memory while they come: of one instance, and of all together.
+HELD_OF_ONE, HELD_TOGETHER = 2 << 20, 64 << 20
 _UID = re.compile(r"[0-9.]{1,64}", re.ASCII)
 
 
 def acceptable() -> Acceptable:
     """What a storage SOP class is accepted with; the requestor may be its SCP, as C-GET needs it."""
     return Acceptable(transfer_syntaxes=TRANSFER_SYNTAXES, roles=True, services={"store"})
+
+
+class Budget:
+    """Bytes that all associations together may hold of instances on their way in."""
+
+    def __init__(self, total: int = HELD_TOGETHER) -> None:
+        self._left = total
+        self._lock = threading.Lock()
+
+    def take(self, size: int) -> bool:
+        """Takes ``size`` bytes, which are to be given back; whether there was room for them."""
+        with self._lock:
+            self._left -= size
+            return self._left >= 0
+
+    def give(self, size: int) -> None:
+        """Gives bytes back."""
+        with self._lock:
+            self._left += size
 
 
 class InstanceStore:
@@ -43,6 +65,7 @@ class InstanceStore:
         """``largest`` is the size limit of an instance in bytes."""
         self._ingest = ingest
         self._largest = largest
+        self._budget = Budget()
 
     def store(self, access: Access, context: Context, command: Command, data: Iterator[memoryview]) -> Response:
         """Takes the instance in and ``data`` to its end; raises what ``data`` raises."""
@@ -68,13 +91,29 @@ class InstanceStore:
         with self._ingest.session(access) as session:
             session.begin(command.sop_class, command.sop_instance)
             session.data(meta)
-            for piece in data:
-                session.data(bytes(piece))
+            self._pass_on(session, data)
             session.end()
             outcome = session.finish()
         if outcome.refused:
             return Response(status=outcome.refused[0].reason, comment=outcome.refused[0].details)
         return Response(status=SUCCESS)
+
+    def _pass_on(self, session: Session, data: Iterator[memoryview]) -> None:
+        """The data set into the session; where many come at once, into the pack at once instead of into memory."""
+        held = 0
+        try:
+            for piece in data:
+                session.data(bytes(piece))
+                held += len(piece)
+                if not self._budget.take(len(piece)) or held > HELD_OF_ONE:
+                    session.spill()
+                    self._budget.give(held)
+                    held = 0
+        except (Ended, ProtocolError):
+            session.abandon()
+            raise
+        finally:
+            self._budget.give(held)
 
     def _bounded(self, data: Iterator[memoryview]) -> Iterator[memoryview]:
         """The data set's pieces; nobody waits for the end of one that is far beyond the limit and refused anyhow."""

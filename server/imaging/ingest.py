@@ -142,7 +142,7 @@ class Session:
         if current.length > self._means.limits.instance_bytes:
             self._refuse(guard.too_large(self._means.limits))
         elif current.length - current.written > _HELD:
-            self._spill()
+            self.spill()
 
     def end(self) -> Accepted | Refused:
         """The instance is whole: it is checked, and waits in the pack for its transaction.
@@ -193,8 +193,10 @@ class Session:
             self._pack = self._means.packs.take(self._access.tenant)
         return self._pack
 
-    def _spill(self) -> None:
-        """Puts what is held of a long instance into the pack."""
+    def spill(self) -> None:
+        """Puts what is held of the instance into the pack: long ones of themselves, others where memory is short."""
+        if self._current.error is not None:
+            return
         current, pack = self._current, self._open_pack()
         for piece in current.pieces:
             current.digest.update(piece)
@@ -221,7 +223,7 @@ class Session:
             raise BadInstance("The instance is empty; send a DICOM Part 10 file.")
         pack = self._open_pack()
         if current.written:
-            self._spill()
+            self.spill()
             start = pack.position - current.length
             view, at = pack.view(start)
             with view:

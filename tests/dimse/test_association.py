@@ -19,6 +19,7 @@ from server.dimse import association as core
 from server.dimse import pdu
 from server.dimse.server import DimseServer
 from server.dimse.service import Caller, Offer, Request, Response
+from server.dimse.store import Budget
 from server.errors import BadRequest, Unavailable
 from server.imaging.guard import GuardLimits
 from server.imaging.ingest import Ingest
@@ -295,6 +296,22 @@ def test_a_large_instance_goes_straight_into_a_pack(
         assert caller.status() == 0
     with database.reading() as uow:
         assert studies.locate(uow, 1)[0].length > 6 << 20
+
+
+def test_where_memory_is_short_instances_go_into_the_pack_as_they_come(
+    server: DimseServer, database: Database, make_instance: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server._store, "_budget", Budget(100_000))
+    with Wire(server.port) as caller:
+        caller.associate()
+        for number in (1, 2):
+            file = make_instance(number, PixelData=bytes(300_000))
+            caller.send(data(pdv(3, 3, wire.store(f"1.2.3.1.{number}"))))
+            _send_body(caller, file[file.index(b"\x08\x00\x16\x00") :])
+            assert caller.status() == 0
+    with database.reading() as uow:
+        assert [found.length > 300_000 for found in studies.locate(uow, 1)] == [True, True]
+    assert server._store._budget.take(100_000) and not server._store._budget.take(1)
 
 
 def test_a_transfer_that_ends_early_leaves_nothing(
