@@ -1,5 +1,6 @@
 """The archive's own parts, without the rest of the house: for the commands that import, export, check and clear up."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -9,6 +10,7 @@ from server.imaging.compact import Compactor
 from server.imaging.guard import GuardLimits
 from server.imaging.ingest import Ingest
 from server.imaging.keeper import Keeper
+from server.imaging.pixel_pool import PixelPool
 from server.imaging.remove import Remover
 from server.imaging.retrieve import Retrieve
 from server.imaging.throttle import Throttle
@@ -70,6 +72,12 @@ def admission(settings: Settings) -> Admission:
         quotas=settings.quotas,
         shown=settings.show_rejected,
     )
+
+
+def pixel_pool(settings: Settings) -> PixelPool:
+    """The processes that decode pixels; none is started before it is needed."""
+    workers = settings.pixel_workers or min(os.cpu_count() or 1, 4)
+    return PixelPool(workers, settings.pixel_memory, timeout=settings.pixel_timeout)
 
 
 def keeper(settings: Settings, database: Database, *, rate: int = 0) -> Keeper:

@@ -1,11 +1,10 @@
 """What every process shares: the doors and what is behind them."""
 
-import os
 from dataclasses import dataclass
 from ipaddress import ip_network
 from zoneinfo import ZoneInfo
 
-from server.app.archive import admission, guard_limits
+from server.app.archive import admission, guard_limits, pixel_pool
 from server.events import subscriptions, topics
 from server.events.topics import Topic
 from server.fhir import definitions
@@ -72,12 +71,6 @@ def compose(settings: Settings) -> Parts:
         pool=pool,
         pixels=PixelData(retrieve, pool, TranscodeCache(settings.transcode_cache, settings.transcode_cache_bytes)),
     )
-
-
-def pixel_pool(settings: Settings) -> PixelPool:
-    """The processes that decode pixels; none is started before it is needed."""
-    workers = settings.pixel_workers or min(os.cpu_count() or 1, 4)
-    return PixelPool(workers, settings.pixel_memory, timeout=settings.pixel_timeout)
 
 
 def publisher(parts: Parts) -> Publisher:

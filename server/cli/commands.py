@@ -6,6 +6,7 @@ from server.cli import (
     adapters,
     demo,
     doctor,
+    export,
     gc,
     import_,
     peers,
@@ -33,6 +34,7 @@ app.command("worker")(worker.worker)
 app.command("demo")(demo.demo)
 app.command("phantom")(phantom.phantom)
 app.command("import")(import_.import_)
+app.command("export")(export.export)
 app.command("verify")(verify.verify)
 app.command("gc")(gc.gc)
 app.add_typer(adapters.app, name="adapters")
