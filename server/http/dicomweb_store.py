@@ -1,12 +1,13 @@
 """STOW-RS (PS3.18 10.5): instances in, taken through the door as they arrive.
 
-The event loop divides the body into its parts; a thread of the pool checks and stores what has come while more is
-coming. Not more than a few blocks of a request are held at any moment.
+A thread of the pool divides the body into its parts, checks them and stores them while more is coming. Not more than a
+few blocks of a request are held at any moment.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from fastapi import APIRouter, Request, Response
 from starlette.background import BackgroundTask
@@ -17,17 +18,15 @@ from server.http import dicomweb_store_answer
 from server.http.dicomweb_services import DicomWeb
 from server.http.media_type import parse
 from server.http.multipart import PartParser
+from server.http.socket_body import EXTENSION, SocketBody
 from server.imaging.ingest import Outcome, Session
 from server.telemetry import kill_points
 
-#: Bytes gathered before the storing thread is handed a block.
+#: Bytes gathered before the storing thread is handed them.
 _BLOCK = 1 << 20
 #: Uploads that are taken in at once; more wait, and no other route waits with them.
 _UPLOADS = 64
 _DICOM = "application/dicom"
-#: The start and the end of an instance, between its pieces.
-_BEGIN, _END = "begin", "end"
-_Steps = list[bytes | str]
 
 
 def add_routes(api: APIRouter, services: DicomWeb) -> None:
@@ -46,122 +45,163 @@ def add_routes(api: APIRouter, services: DicomWeb) -> None:
 
 
 async def _store(services: DicomWeb, pool: ThreadPoolExecutor, request: Request, study: str) -> Response:
-    upload = _Upload(pool, lambda: services.ingest.session(services.access(request), study=study))
-    body = _body(request.headers.get("content-type", ""), upload)
+    def start() -> Session:
+        return services.ingest.session(services.access(request), study=study)
+
+    intake = _Intake(start, request.headers.get("content-type", ""))
+    own: SocketBody | None = request.scope.get("extensions", {}).get(EXTENSION)
     try:
-        async for block in request.stream():
-            body.feed(block)
-            if upload.size >= _BLOCK:
-                await upload.pass_on()
-        body.close()
-        outcome = await upload.finish()
-    except ClientDisconnect:
+        outcome = await (_from_socket(pool, intake, own) if own else _from_loop(pool, intake, request))
+    except (ClientDisconnect, ConnectionError, TimeoutError):
         return Response(status_code=400)
-    finally:
-        await upload.close()
     answer = dicomweb_store_answer.of(outcome, services.url(request))
-    answer.background = BackgroundTask(kill_points.at, "after-ack")
+    answer.background = BackgroundTask(_left)
     return answer
 
 
-class _Upload:
-    """One request's way from the event loop into a session of the ingest door, which runs in the pool."""
+async def _left() -> None:
+    """The answer has left."""
+    kill_points.at("after-ack")
 
-    def __init__(self, pool: ThreadPoolExecutor, start: Callable[[], Session]) -> None:
-        self._pool = pool
+
+async def _from_socket(pool: ThreadPoolExecutor, intake: "_Intake", body: SocketBody) -> Outcome:
+    """Lets a thread read for itself; between stalls it belongs to others."""
+    loop = asyncio.get_running_loop()
+    body.begin()
+    try:
+        while (outcome := await loop.run_in_executor(pool, intake.run, body)) is None:
+            await body.wait()
+        return outcome
+    except BaseException:
+        await loop.run_in_executor(pool, intake.close)
+        raise
+    finally:
+        body.end()
+
+
+async def _from_loop(pool: ThreadPoolExecutor, intake: "_Intake", request: Request) -> Outcome:
+    """Reads here, and hands a thread what has come while more is coming."""
+    loop = asyncio.get_running_loop()
+    blocks: list[bytes] = []
+    running: asyncio.Future[None] | None = None
+    try:
+        size = 0
+        async for block in request.stream():
+            blocks.append(block)
+            size += len(block)
+            if size >= _BLOCK:
+                if running is not None:
+                    await running
+                running = loop.run_in_executor(pool, intake.take, blocks)
+                blocks, size = [], 0
+        if running is not None:
+            await running
+        return await loop.run_in_executor(pool, partial(intake.finish, blocks))
+    finally:
+        if running is not None and not running.done():
+            await asyncio.wait([running])
+        if intake.is_open:
+            await loop.run_in_executor(pool, intake.close)
+
+
+class _Intake:
+    """One request's body on its way into a session of the ingest door; used by one thread at a time."""
+
+    def __init__(self, start: Callable[[], Session], content_type: str) -> None:
         self._start = start
+        self._body = _body(content_type, self)
         self._session: Session | None = None
-        self._steps: _Steps = []
-        #: Bytes that the thread was not handed yet.
-        self.size = 0
-        self._running: asyncio.Future[Session] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the session holds anything that must be given back."""
+        return self._session is not None
+
+    def run(self, body: SocketBody) -> Outcome | None:
+        """Takes what comes; the outcome at the body's end, None when it stalls."""
+        try:
+            self.take(body)
+            return None if body.stalled else self.finish(())
+        except OSError:
+            raise
+        except Exception:  # an edge: whatever is wrong, the client must have room to hear of it; raised again
+            body.drain()
+            raise
+
+    def take(self, blocks: Iterable[bytes]) -> None:
+        """Stores what these blocks complete."""
+        if self._session is None:
+            self._session = self._start()
+        for block in blocks:
+            self._body.feed(block)
+
+    def finish(self, blocks: Iterable[bytes]) -> Outcome:
+        """Takes the last blocks and commits."""
+        self.take(blocks)
+        self._body.close()
+        try:
+            return self._open.finish()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Gives back what the session holds; what was not committed is forgotten."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
 
     def begin(self, headers: dict[str, str]) -> None:
         """A part starts."""
         kind = parse(headers.get("content-type", _DICOM)).type
         if kind != _DICOM:
             raise UnsupportedMedia(f"A part of type '{kind}' is not taken; send application/dicom.")
-        self._steps.append(_BEGIN)
+        self._open.begin()
 
     def data(self, piece: bytes) -> None:
         """More of its body."""
-        self._steps.append(piece)
-        self.size += len(piece)
+        self._open.data(piece)
 
     def end(self) -> None:
         """The part is whole."""
-        self._steps.append(_END)
+        self._open.end()
 
-    async def pass_on(self) -> None:
-        """Hands the thread what has come, once it is done with what came before."""
-        await self._idle()
-        steps, self._steps, self.size = self._steps, [], 0
-        self._running = asyncio.get_running_loop().run_in_executor(self._pool, self._take, steps)
-
-    async def finish(self) -> Outcome:
-        """Stores the rest and commits."""
-        await self._idle()
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._finish)
-
-    async def close(self) -> None:
-        """Ends the session, whatever became of it."""
-        running, self._running = self._running, None
-        if running is not None:
-            await asyncio.wait([running])
-            running.exception()
-        if self._session is not None:
-            await asyncio.get_running_loop().run_in_executor(self._pool, self._session.close)
-
-    async def _idle(self) -> None:
-        running, self._running = self._running, None
-        if running is not None:
-            await running
-
-    def _take(self, steps: _Steps) -> Session:
-        session = self._session
-        if session is None:
-            session = self._session = self._start()
-        for step in steps:
-            if isinstance(step, bytes):
-                session.data(step)
-            elif step is _BEGIN:
-                session.begin()
-            else:
-                session.end()
-        return session
-
-    def _finish(self) -> Outcome:
-        with self._take(self._steps) as session:
-            self._session = None
-            return session.finish()
+    @property
+    def _open(self) -> Session:
+        if self._session is None:
+            raise RuntimeError("The session was not started.")
+        return self._session
 
 
 class _Single:
     """One instance that is the whole body."""
 
-    def __init__(self, upload: _Upload) -> None:
-        self._upload = upload
-        upload.begin({})
+    def __init__(self, intake: _Intake) -> None:
+        self._intake = intake
+        self._begun = False
 
     def feed(self, block: bytes) -> None:
         """More of the file."""
-        self._upload.data(block)
+        if not self._begun:
+            self._begun = True
+            self._intake.begin({})
+        self._intake.data(block)
 
     def close(self) -> None:
         """The file is whole."""
-        self._upload.end()
+        self.feed(b"")
+        self._intake.end()
 
 
-def _body(content_type: str, upload: _Upload) -> _Single | PartParser:
+def _body(content_type: str, intake: _Intake) -> _Single | PartParser:
     """What reads the body, by its Content-Type; raises UnsupportedMedia."""
     if not content_type:
         raise UnsupportedMedia('Send a Content-Type: multipart/related; type="application/dicom"; boundary=...')
     media = parse(content_type)
     if media.type == _DICOM:
-        return _Single(upload)
+        return _Single(intake)
     if media.type != "multipart/related" or media.related not in ("", _DICOM):
         raise UnsupportedMedia("Instances are taken as application/dicom, alone or in multipart/related.")
     boundary = media.parameters.get("boundary", "")
     if not boundary:
         raise BadRequest("The Content-Type names no boundary.", expression="Content-Type")
-    return PartParser(boundary, upload)
+    return PartParser(boundary, intake)

@@ -112,7 +112,7 @@ class PartParser:
 
     def _read_body(self) -> bool:
         found = self._buffer.find(self._delimiter, self._at)
-        stop = found if found >= 0 else len(self._buffer) - len(self._delimiter) + 1
+        stop = found if found >= 0 else self._no_delimiter_before()
         if stop > self._at:
             self._sink.data(self._buffer[self._at : stop])
             self._at = stop
@@ -122,6 +122,12 @@ class PartParser:
         self._at = found + len(self._delimiter)
         self._step = self._end_delimiter
         return True
+
+    def _no_delimiter_before(self) -> int:
+        """Where a delimiter may start that the next block completes."""
+        earliest = max(len(self._buffer) - len(self._delimiter) + 1, self._at)
+        start = self._buffer.find(b"\r", earliest)
+        return start if start >= 0 else len(self._buffer)
 
     def _skip_rest(self) -> bool:
         """What follows the closing boundary means nothing."""

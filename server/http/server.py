@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server import __version__
 from server.errors import HutongError
 from server.http.dicomweb_route import response_of
+from server.http.socket_body import SocketBodyProtocol
 
 #: How long requests may take to end after SIGTERM.
 _DRAIN_SECONDS = 15
@@ -55,6 +56,6 @@ def create(routers: Sequence[APIRouter]) -> FastAPI:
 def serve(app: FastAPI, host: str, port: int) -> None:
     """Serves until SIGTERM, then lets running requests end."""
     uvicorn.run(
-        app, host=host, port=port, log_config=None, access_log=False, server_header=False,
+        app, host=host, port=port, http=SocketBodyProtocol, log_config=None, access_log=False, server_header=False,
         timeout_graceful_shutdown=_DRAIN_SECONDS, timeout_keep_alive=30,
     )  # fmt: skip
