@@ -69,6 +69,17 @@ SOURCE_OF_MEASUREMENT = _dcm("121112", "Source of Measurement")
 CAD_SUMMARY = _dcm("111017", "CAD Processing and Findings Summary")
 NO_FINDINGS = _dcm("111241", "All algorithms succeeded; without findings")
 
+# TID 4100 to 4107 Chest CAD, CID 6034 rendering intents.
+CHEST_CAD_REPORT = _dcm("112000", "Chest CAD Report")
+COMPOSITE_FEATURE = _dcm("111015", "Composite Feature")
+SINGLE_IMAGE_FINDING = _dcm("111059", "Single Image Finding")
+RENDERING_INTENT = _dcm("111056", "Rendering Intent")
+NOT_FOR_PRESENTATION = _dcm("111152", "Not for Presentation: Rendering device expected not to present")
+SCOPE_OF_FEATURE = _dcm("111057", "Scope of Feature")
+COMPOSITE_TYPE = _dcm("111016", "Composite type")
+LOCATION_IN_CHEST = _dcm("112013", "Location in Chest")
+WITH_FINDINGS = _dcm("111242", "All algorithms succeeded; with findings")
+
 # Measurements: CID 7470 linear, CID 7472 volumetric, CID 6048 certainty.
 LONG_AXIS = _sct("103339001", "Long Axis")
 SHORT_AXIS = _sct("103340004", "Short Axis")

@@ -176,6 +176,21 @@ def root(dataset: Dataset) -> Node:
     )
 
 
+def referred(document: Node, node: Node) -> Node:
+    """The item that a by-reference relationship names (PS3.3 C.17.3.2.5), in its place; any other item itself."""
+    path = value(node.dataset, "ReferencedContentItemIdentifier", node.place)
+    if path is None:
+        return node
+    steps = [path] if isinstance(path, int) else list(path)
+    found = document
+    for step in steps[1:]:
+        below = found.children()
+        if not isinstance(step, int) or not 1 <= step <= len(below):
+            raise UnreadableReport("no such item", place=f"{node.place}ReferencedContentItemIdentifier")
+        found = below[step - 1]
+    return found
+
+
 def first_text(nodes: Iterator[Node]) -> str:
     """The first text that is not empty."""
     return next((found for node in nodes if (found := node.text())), "")

@@ -1,4 +1,4 @@
-"""An SR by TID 1500, ours or anybody's, as Findings.
+"""An SR by TID 1500, ours or anybody's, or by TID 4100 (Chest CAD), as Findings.
 
 What we wrote comes back equal, the masks apart (they are in the SEG: read_seg). Of what others wrote everything that a
 Findings can hold is taken and the rest left; what can't be understood raises UnreadableReport with its place.
@@ -16,6 +16,7 @@ from dicom_sr.errors import UnreadableReport
 from dicom_sr.findings import Algorithm, Findings, ImageReference
 from dicom_sr.identity import sr_uid
 from dicom_sr.measurement_report import ANALYSIS_KEY, MODEL_DIGEST
+from dicom_sr.read_chest_cad import algorithm_holders, chest_cad_findings, is_chest_cad
 from dicom_sr.read_group import Surroundings, finding_of, image_references
 from terminology.codings import Coding
 
@@ -37,20 +38,22 @@ def read(dataset: Dataset, *, images: Iterable[Dataset] = (), uid_root: str = "2
     document = root(dataset)
     containers = {codes.IMAGING_MEASUREMENTS, codes.QUALITATIVE_EVALUATIONS}
     sections = [node for node in document.children() if node.concept in containers]
-    if not sections:
-        raise UnreadableReport("no imaging measurements: not a report by TID 1500", place="ContentSequence")
+    chest_cad = is_chest_cad(document)
+    if not sections and not chest_cad:
+        raise UnreadableReport("no imaging measurements: not a report by TID 1500 or 4100", place="ContentSequence")
     headers = {str(image.SOPInstanceUID): image for image in images}
     instance = text(dataset, "SOPInstanceUID", "")
-    around = Surroundings(report=instance, series=_series(dataset), images=headers)
+    around = Surroundings(report=instance, series=_series(dataset), images=headers, document=document)
     groups = [group for section in sections for group in section.named(codes.MEASUREMENT_GROUP)]
-    written = _Written.of(document, sections, groups)
+    written = _Written.of(document, sections, algorithm_holders(document) if chest_cad else groups)
+    found = [finding_of(group, index, around) for index, group in enumerate(groups)]
     library = list(_library(document, around.series))
     return Findings(
         key=_key(written, instance, uid_root),
         study_instance_uid=text(dataset, "StudyInstanceUID", ""),
         frame_of_reference_uid=_frame_of_reference(document, groups, headers),
         sources=tuple(library or _evidence(dataset)),
-        findings=tuple(finding_of(group, index, around) for index, group in enumerate(groups)),
+        findings=tuple(chest_cad_findings(document, around) if chest_cad else found),
         timestamp=_timestamp(dataset, written, zone),
         algorithm=written.algorithm(document),
         person=_person(dataset, document),

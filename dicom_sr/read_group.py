@@ -8,7 +8,7 @@ from typing import TypeVar
 from pydicom import Dataset
 
 from dicom_sr import codes
-from dicom_sr.content_tree import Node, coding, first_code, first_text, items, number, numbers, text
+from dicom_sr.content_tree import Node, coding, first_code, first_text, items, number, numbers, referred, text
 from dicom_sr.errors import UnreadableReport
 from dicom_sr.findings import Finding, ImageReference, Measurement, Point, Quality, Region
 from dicom_sr.geometry import plane
@@ -18,6 +18,8 @@ from terminology.codings import Coding
 
 #: Graphics that stand for the finding as a whole; under a number, any other graphic is the number's own.
 _OF_FINDING = (codes.OUTLINE, codes.IMAGE_REGION)
+#: How a group relates to its descriptions: in TID 1501, in TID 4104.
+_DESCRIBES = ("CONTAINS", "HAS PROPERTIES", "")
 _P = TypeVar("_P")
 _NO_UNIT = Coding(value="1", scheme="UCUM", meaning="no units")
 
@@ -32,6 +34,12 @@ class Surroundings:
     series: Mapping[str, str]
     #: Headers of the images reported on, by SOPInstanceUID, where somebody has them.
     images: Mapping[str, Dataset]
+    #: The document, for relationships by reference.
+    document: Node | None = None
+
+    def resolved(self, node: Node) -> Node:
+        """The item, or the one that it refers to."""
+        return node if self.document is None else referred(self.document, node)
 
 
 def finding_of(group: Node, index: int, around: Surroundings) -> Finding:
@@ -76,7 +84,7 @@ def _share(measurement: Measurement) -> float | None:
 
 def _qualities(group: Node) -> Iterator[Quality]:
     for node in group.children():
-        if node.value_type != "CODE" or node.concept is None or node.relationship not in ("CONTAINS", ""):
+        if node.value_type != "CODE" or node.concept is None or node.relationship not in _DESCRIBES:
             continue
         answer = node.code()
         if node.concept != codes.FINDING and answer is not None:
@@ -124,7 +132,8 @@ def _graphics(parent: Node, around: Surroundings) -> Iterator[tuple[Coding | Non
 
 
 def _images(parent: Node, around: Surroundings) -> Iterator[ImageReference]:
-    for node in parent.children():
+    for child in parent.children():
+        node = around.resolved(child)
         if node.value_type == "IMAGE":
             yield from image_references(node, around.series)
 
@@ -163,7 +172,12 @@ def _centre(group: Node, region: Region | None, around: Surroundings) -> Point |
         for node in holder.children():
             if node.value_type == "SCOORD3D":
                 return _middle_in_space(node)
-    if region is None or region.image.sop_instance_uid not in around.images:
+    return None if region is None else center_of(region, around)
+
+
+def center_of(region: Region, around: Surroundings) -> Point | None:
+    """The middle of a graphic in the patient; None where the image is not at hand or does not say where it lies."""
+    if region.image.sop_instance_uid not in around.images:
         return None
     at = plane(around.images[region.image.sop_instance_uid], region.image.frame_number)
     if at is None:
@@ -171,6 +185,11 @@ def _centre(group: Node, region: Region | None, around: Surroundings) -> Point |
     points = region.points[:1] if region.graphic_type == "CIRCLE" else _open(region.points)
     column, row = (sum(point[axis] for point in points) / len(points) for axis in range(2))
     return at.to_patient(column, row)
+
+
+def marked_center(group: Node, around: Surroundings) -> Region | None:
+    """The graphic that marks the finding's centre, if there is one."""
+    return next((region for concept, region in _graphics(group, around) if concept == codes.CENTER), None)
 
 
 def _middle_in_space(node: Node) -> Point:
