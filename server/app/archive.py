@@ -12,6 +12,7 @@ from server.imaging.ingest import Ingest
 from server.imaging.keeper import Keeper
 from server.imaging.pixel_pool import PixelPool
 from server.imaging.remove import Remover
+from server.imaging.retention import Retainer
 from server.imaging.retrieve import Retrieve
 from server.imaging.throttle import Throttle
 from server.settings import Settings
@@ -93,3 +94,8 @@ def keeper(settings: Settings, database: Database, *, rate: int = 0) -> Keeper:
         rejected_days=settings.rejected_days,
         tombstone_days=settings.tombstone_days,
     )
+
+
+def retainer(settings: Settings, database: Database) -> Retainer:
+    """The rules of the setting ``retention``."""
+    return Retainer(database, Remover(database), settings.retention, settings.peers)

@@ -7,11 +7,14 @@ from server.cli import (
     demo,
     doctor,
     export,
+    fetch,
     gc,
     import_,
+    lock,
     peers,
     phantom,
     queue,
+    retention,
     serve,
     settings,
     tags,
@@ -37,12 +40,15 @@ app.command("import")(import_.import_)
 app.command("export")(export.export)
 app.command("verify")(verify.verify)
 app.command("gc")(gc.gc)
+app.command("retention")(retention.retention)
+app.add_typer(lock.app, name="lock")
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(viewer.app, name="viewer")
 app.add_typer(token.app, name="token")
 app.add_typer(tags.app, name="tags")
 app.add_typer(peers.app, name="peers")
 app.add_typer(queue.app, name="queue")
+app.command("fetch")(fetch.fetch)
 app.command("settings")(settings.settings)
 app.command("doctor")(doctor.doctor)
 app.command("version")(version.version)
