@@ -14,6 +14,9 @@ _ESCAPED = re.compile(rb"(^[^\x1b]+|\x1b[^\x1b]*)")
 _KEEP_ESCAPE = ("iso2022_jp", "iso2022_jp_2")
 #: Python has no codec under pydicom's name: G1 of ISO-IR 58 is GB 2312 (EUC-CN).
 _PYTHON_NAME = {"iso_ir_58": "gb2312", "iso8859": "latin_1"}
+_ASCII_TERMS = ("", "ISO_IR 6", "ISO 2022 IR 6")
+#: Codecs of sets that an escape sequence puts below 80.
+_SEVEN_BIT = ("ascii", "shift_jis", "iso2022_jp", "iso2022_jp_2")
 #: Defined terms written in ways that senders are known for.
 _NORMAL = re.compile(r"^ISO[-_ ]?(?:(2022)[-_ ])?IR[-_ ]?(\d+)$", re.IGNORECASE)
 
@@ -25,6 +28,9 @@ class Charset:
 
     def __init__(self, terms: tuple[str, ...]) -> None:
         self._first = _codec(terms[0]) if terms else _DEFAULT
+        if len(terms) > 1 and terms[0] in _ASCII_TERMS:
+            # ISO-IR 6 has no byte above 7F: what some writers put there without its escape is of the next set that has.
+            self._first = next((codec for codec in map(_codec, terms[1:]) if codec not in _SEVEN_BIT), _DEFAULT)
         #: Whether ASCII bytes without escape mean ASCII.
         self._plain = self._first != "shift_jis"
 

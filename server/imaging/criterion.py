@@ -220,10 +220,15 @@ def combined(date: str, time: str) -> Criterion | None:
 
 def matches(criterion: Criterion, vr: str, values: Sequence[Any]) -> bool:
     """Whether any of an element's values (DICOM JSON) is what the criterion asks for."""
-    found = [value for value in values if value is not None and value != ""]
+    found = [value for value in values if _says(vr, value)]
     if criterion.operator == "empty":
         return not found
     return any(_match(criterion, vr, value) for value in found)
+
+
+def _says(vr: str, value: Any) -> bool:
+    """Whether a value says anything."""
+    return value is not None and (fold_name(name_text(value)) if vr == "PN" else index_text(vr, value)) != ""
 
 
 def _match(criterion: Criterion, vr: str, value: Any) -> bool:
@@ -250,7 +255,7 @@ def index_text(vr: str, value: Any) -> str:
     text = str(value).replace("\0", "").strip()[:KEPT]
     if vr == "DA":
         return text.replace(".", "")
-    if vr == "TM":
+    if vr == "TM" and text:
         return text.replace(":", "").replace(".", "").ljust(12, "0")[:12]
     if vr == "DT":
         return (moment_of(text) or (text, ""))[0]

@@ -18,6 +18,8 @@ NAMES = [
     ),
     (("", "ISO 2022 IR 149"), b"Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7", "Hong^Gildong=洪^吉洞"),
     (("", "ISO 2022 IR 58"), b"Zhang^XiaoDong=\x1b$)A\xd5\xc5^\x1b$)A\xd0\xa1\xb6\xab", "Zhang^XiaoDong=张^小东"),
+    # As pydicom writes it: without the escapes.
+    (("", "ISO 2022 IR 58"), b"Zhang^XiaoDong=\xd5\xc5^\xd0\xa1\xb6\xab", "Zhang^XiaoDong=张^小东"),
     (("ISO_IR 166",), "นามสกุล".encode("iso8859_11"), "นามสกุล"),
     ((), b"Hu^Tong", "Hu^Tong"),
     (("ISO-IR 100",), b"J\xe9", "Jé"),
