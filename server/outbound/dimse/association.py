@@ -16,7 +16,9 @@ from typing import Any
 
 from pydicom import Dataset
 from pydicom.errors import BytesLengthException
-from pynetdicom.dsutils import decode, encode
+from pydicom.filebase import DicomBytesIO
+from pydicom.filereader import read_dataset
+from pydicom.filewriter import write_dataset
 
 from server.errors import NotAcceptable, Unavailable, Unreachable
 from server.outbound.dimse import pdu
@@ -26,6 +28,7 @@ from server.settings import Peer
 
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
+_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 #: Seconds to connect and to negotiate.
 _CONNECT = 10.0
 #: Bytes put together for one write.
@@ -120,7 +123,7 @@ class Association:
     def send(self, context: int, command: Dataset, data: Iterable[bytes | memoryview] | None = None) -> None:
         """Sends a message; the group length and the data set type are set here."""
         command.CommandDataSetType = _NO_DATA if data is None else 1
-        encoded = encode(command, True, True) or b""
+        encoded = encode_dataset(command, IMPLICIT_LITTLE)
         head = struct.pack("<HHII", 0, 0, 4, len(encoded))
         longest = self._accepted.maximum_length or pdu.MAXIMUM_LENGTH
         longest = min(longest, pdu.MAXIMUM_LENGTH)
@@ -201,6 +204,10 @@ class Association:
                 if not got:
                     raise ConnectionResetError
                 at += got
+                if _QUICKACK is not None:
+                    # Linux forgets the option: a peer that writes an answer in two parts waits for the first one's
+                    # acknowledgement, else 40 ms for each message.
+                    self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
         except OSError as error:
             self._is_open = False
             why = "did not answer in time" if isinstance(error, TimeoutError) else f"broke off ({_kind(error)})"
@@ -245,7 +252,7 @@ _UNREADABLE = (
 def decode_dataset(data: bytes, transfer_syntax: str) -> Dataset:
     """A data set as it came in a message, implicit or explicit VR little endian; ValueError where it is none."""
     try:
-        found: Any = decode(BytesIO(data), transfer_syntax == IMPLICIT_LITTLE, True)
+        found: Any = read_dataset(BytesIO(data), transfer_syntax == IMPLICIT_LITTLE, True)
         # pydicom reads values late; what can't be read shall show here.
         for _ in found.iterall():
             pass
@@ -258,10 +265,13 @@ def decode_dataset(data: bytes, transfer_syntax: str) -> Dataset:
 
 def encode_dataset(dataset: Dataset, transfer_syntax: str) -> bytes:
     """A data set for a message; raises ValueError where it can't be written."""
-    data = encode(dataset, transfer_syntax == IMPLICIT_LITTLE, True)
-    if data is None:
-        raise ValueError("the data set can't be encoded")
-    return bytes(data)
+    buffer = DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, transfer_syntax == IMPLICIT_LITTLE
+    try:
+        write_dataset(buffer, dataset)
+    except _UNREADABLE as error:
+        raise ValueError("the data set can't be encoded") from error
+    return buffer.getvalue()
 
 
 @contextmanager
