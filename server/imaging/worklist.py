@@ -27,16 +27,17 @@ STUDY = "0020000D"
 STEPS = "00400100"
 #: Task states in which a step is still to be done, or being done.
 _OPEN = frozenset({"requested", "received", "accepted", "ready", "in-progress"})
-_PAGE = 200
-_JOINED = (
-    ("_include", "ServiceRequest:subject"),
-    ("_include", "ServiceRequest:encounter"),
-    ("_include", "ServiceRequest:requester"),
-    ("_include", "ServiceRequest:performer"),
-    ("_revinclude", "Task:based-on"),
-    ("_revinclude", "Appointment:based-on"),
-    ("_include:iterate", "Task:owner"),
-)
+_PAGE, _CHUNK = 500, 100
+_STEPS = (("_revinclude", "Task:based-on"), ("_revinclude", "Appointment:based-on"))
+_STATIONS = (("_include", "ServiceRequest:performer"), ("_include:iterate", "Task:owner"))
+#: How each role of the mapping is joined; the steps themselves always are.
+_JOINS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "Patient": (("_include", "ServiceRequest:subject"),),
+    "Encounter": (("_include", "ServiceRequest:encounter"),),
+    "Requester": (("_include", "ServiceRequest:requester"),),
+    "Device": _STATIONS,
+    "Performer": _STATIONS,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +55,26 @@ class Worklist:
         with self.repository.database.unit_of_work() as uow:
             audit.note_read(uow, access.tenant, access.who, "search", "ServiceRequest")
         asking = matching.asking(keys)
-        for order in self.orders(access, _narrowing(asking)):
-            if matching.matches(asking, self.entry(order, asking)):
-                yield matching.picked(keys, self.entry(order, keys))
+        roles = worklist_mapping.roles(asking)
+        found = dict.fromkeys(
+            order["ServiceRequest"]["id"]
+            for order in self.orders(access, _narrowing(asking), roles=roles)
+            if matching.matches(asking, self.entry(order, asking))
+        )
+        # What the answers say is joined for those only that matched.
+        for at in range(0, len(found), _CHUNK):
+            chunk = ",".join(list(found)[at : at + _CHUNK])
+            for order in self.orders(access, [("_id", chunk)]):
+                if matching.matches(asking, self.entry(order, asking)):
+                    yield matching.picked(keys, self.entry(order, keys))
 
-    def orders(self, access: Access, narrowing: Sequence[tuple[str, str]] = ()) -> Iterator[Mapping[str, Resource]]:
-        """The resources of each step, by their role: ServiceRequest, Patient, Task ..."""
-        query = [("status", "active"), ("category", IMAGING), ("_count", str(_PAGE)), *narrowing, *_JOINED]
+    def orders(
+        self, access: Access, narrowing: Sequence[tuple[str, str]] = (), *, roles: frozenset[str] | None = None
+    ) -> Iterator[Mapping[str, Resource]]:
+        """The resources of each step, by their role: ServiceRequest, Patient, Task ...; ``roles`` leaves others out."""
+        wanted = _JOINS.keys() if roles is None else _JOINS.keys() & roles
+        joins = dict.fromkeys(join for role in _JOINS if role in wanted for join in _JOINS[role])
+        query = [("status", "active"), ("category", IMAGING), ("_count", str(_PAGE)), *narrowing, *_STEPS, *joins]
         page = ""
         while True:
             with self.repository.reading(access) as tx:
@@ -80,10 +94,12 @@ class Worklist:
 
 def _narrowing(asking: Attributes) -> list[tuple[str, str]]:
     """What the database can say by itself."""
-    accession = read.text(asking, "00080050")
-    if accession and not set("*?|,$\\") & set(accession):
-        return [("identifier", accession)]
-    return []
+    keys = (("00080050", "identifier"), ("00100020", "subject:Patient.identifier"))
+    return [
+        (parameter, value)
+        for tag, parameter in keys
+        if (value := read.text(asking, tag)) and len(read.values(asking, tag)) == 1 and not set("*?|,$\\") & set(value)
+    ]
 
 
 def _steps(found: SearchResult) -> Iterator[Mapping[str, Resource]]:

@@ -72,6 +72,11 @@ def step(order: Mapping[str, Resource], asked: Attributes, zone: tzinfo) -> Attr
     return out | {tag: {"vr": "SQ", "Value": [item]} for tag, item in inner.items()}
 
 
+def roles(asked: Attributes) -> frozenset[str]:
+    """The roles of the resources that the attributes ``asked`` for come from."""
+    return frozenset(role for row in _wanted(asked) for role, _ in row.sources)
+
+
 def _wanted(asked: Attributes) -> Iterator[Row]:
     """The rows whose attribute is asked for; an empty sequence asks for all that is in it."""
     for row in rows():
