@@ -26,6 +26,7 @@ TRANSLATED = [
     ROOT / "README.md",
     DOCS / "index.md",
     DOCS / "architecture.md",
+    DOCS / "operation.md",
     *sorted(page for page in (DOCS / "quickstart").glob("*.md") if not page.name.endswith(".zh.md")),
 ]
 
