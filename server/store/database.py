@@ -118,11 +118,13 @@ class Database:
         """
         with _translated(), nullcontext() if durable else self._readers:
             connection = self._alive(durable) or self._connect(durable)
+            whole = False
             try:
                 yield connection
-            except BaseException:
-                connection.close()
-                raise
+                whole = True
+            finally:
+                if not whole:
+                    connection.close()
             with self._lock:
                 self._idle[durable].append(connection)
 
@@ -143,6 +145,12 @@ class Database:
             if not connection.closed and not select.select([connection], [], [], 0)[0]:
                 return connection
             connection.close()
+
+    def reach(self) -> None:
+        """Raises Unavailable when the database is known to be away; asks only where no connection is at hand."""
+        if not self._idle[True]:
+            with self.statement():
+                pass
 
     def check(self) -> None:
         """Raises when the database does not answer."""
