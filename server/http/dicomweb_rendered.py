@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 from fastapi import APIRouter, Request, Response
@@ -13,6 +14,7 @@ from server.http.dicomweb_route import add_get
 from server.http.dicomweb_services import DicomWeb
 from server.http.media_type import MediaType, asked
 from server.imaging import pixels, rendering
+from server.imaging.dataset import Attributes
 from server.imaging.rendering import FILM, PICTURES, THUMBNAIL
 from server.security.access import Access
 from server.store.studies import Located
@@ -39,17 +41,32 @@ def add_routes(api: APIRouter, services: DicomWeb) -> None:
         add_get(api, f"{path}/thumbnail", _Thumbnail(services), f"thumbnail {path}", gives=PICTURES, takes=PARAMETERS)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Found:
+    """What a request is about."""
+
+    access: Access
+    located: list[Located]
+    numbers: list[int]
+    #: Of one instance alone.
+    header: Attributes | None = None
+
+
 class _Route:
     def __init__(self, services: DicomWeb) -> None:
         self._services = services
         self._pixels = services.pixels
 
-    def _found(self, request: Request) -> tuple[Access, list[Located], list[int]]:
+    def _found(self, request: Request) -> "_Found":
         """Who asks, the instances under the path, and the frames that it names, if it names any."""
         access = self._services.access(request)
         parameters = dict(request.path_params)
         named = parameters.pop("frames", "")
-        return access, self._services.retrieve.locate(access, **parameters), _numbers(named) if named else []
+        numbers = _numbers(named) if named else []
+        if "instance" in parameters:
+            located, header = self._services.retrieve.locate_with_header(access, **parameters)
+            return _Found(access=access, located=[located], numbers=numbers, header=header)
+        return _Found(access=access, located=self._services.retrieve.locate(access, **parameters), numbers=numbers)
 
 
 def _numbers(text: str) -> list[int]:
@@ -63,7 +80,8 @@ def _numbers(text: str) -> list[int]:
 class _Rendered(_Route):
     def __call__(self, request: Request) -> Response:
         """What people look at: frames as pictures or as a film, a report as a page, a document as it is."""
-        access, found, numbers = self._found(request)
+        what = self._found(request)
+        access, found, numbers = what.access, what.located, what.numbers
         ranges = asked(request)
         images = [located for located in found if pixels.has_pixels(located)]
         if len(found) == 1 and not (images and _media_type(ranges, (*PICTURES, FILM))):
@@ -78,7 +96,7 @@ class _Rendered(_Route):
         tag = entity_tag(*(place.sha256 for place in images), media_type, repr(wanted), repr(numbers))
         if is_known(request, tag):
             return Response(None, 304, {"ETag": tag})
-        pictures = (self._pixels.picture(access, located, some, wanted) for located, some in jobs)
+        pictures = (self._pixels.picture(access, located, some, wanted, what.header) for located, some in jobs)
         return _answer(request, pictures, len(jobs), media_type, tag)
 
     def _other(self, request: Request, access: Access, located: Located, ranges: list[MediaType]) -> Response:
@@ -113,8 +131,8 @@ _HARMLESS = {"Content-Security-Policy": "default-src 'none'; sandbox"}
 class _Thumbnail(_Route):
     def __call__(self, request: Request) -> Response:
         """A small picture of the middle image under the path."""
-        access, found, numbers = self._found(request)
-        images = [located for located in found if pixels.has_pixels(located)]
+        what = self._found(request)
+        images = [located for located in what.located if pixels.has_pixels(located)]
         if not images:
             raise NotAcceptable("There is no image here to make a thumbnail of.", expression="Accept")
         media_type = _media_type(asked(request), PICTURES)
@@ -123,11 +141,11 @@ class _Thumbnail(_Route):
         parameters = {"viewport": f"{THUMBNAIL},{THUMBNAIL}"} | dict(request.query_params)
         wanted = rendering.parse(parameters, media_type)
         middle = images[len(images) // 2]
-        frame = numbers[:1] or [(middle.frames + 1) // 2]
+        frame = what.numbers[:1] or [(middle.frames + 1) // 2]
         tag = entity_tag(middle.sha256, media_type, repr(wanted), repr(frame))
         if is_known(request, tag):
             return Response(None, 304, {"ETag": tag})
-        picture = self._pixels.picture(access, middle, frame, wanted)
+        picture = self._pixels.picture(what.access, middle, frame, wanted, what.header)
         return _answer(request, iter([picture]), 1, media_type, tag)
 
 

@@ -135,8 +135,8 @@ def eight_bits(pixels: Pixels, pipeline: Pipeline) -> NDArray[np.uint8]:
         return _shown(pixels.astype(np.float64), pipeline, pixels)
     domain = np.arange(int(low), int(high) + 1, dtype=np.float64)
     table = _shown(domain, pipeline, pixels)
-    index = pixels if low == 0 else pixels.astype(np.int32) - int(low)
-    return np.asarray(np.take(table, index), np.uint8)
+    # Indexes of the machine's own width: numpy would turn any other into these, more slowly.
+    return np.asarray(table[np.subtract(pixels, low, dtype=np.intp, casting="unsafe")], np.uint8)
 
 
 def _shown(values: Values, pipeline: Pipeline, pixels: Pixels) -> NDArray[np.uint8]:

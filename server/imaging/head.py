@@ -1,8 +1,8 @@
 """The header of an instance as the pixel workers read it: values, tables, and the functional groups of a frame."""
 
 import base64
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -63,15 +63,14 @@ class Head:
         return np.frombuffer(raw[: len(raw) & ~1], "<u2")
 
 
+@lru_cache(maxsize=2)
 def read_head(file: bytes) -> Head:
-    """The header of a Part 10 file, which may end before its pixel data; raises Unprocessable."""
+    """The header of a Part 10 file, which may end before its pixel data; raises Unprocessable.
+
+    Kept for the next frame of the same instance: the functional groups of a large one take long to read.
+    """
     try:
         meta, reader, found = guard.read(file, 0, len(file), _LIMITS)
     except BadInstance as error:
         raise Unprocessable(error.details, expression=error.issues[0].expression) from error
     return Head(attributes=found, reader=reader, transfer_syntax=meta.transfer_syntax)
-
-
-def single(layout: PixelFormat) -> PixelFormat:
-    """The same for one frame alone."""
-    return replace(layout, frames=1)

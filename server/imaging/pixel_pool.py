@@ -211,7 +211,7 @@ class PixelPool:
                 process = subprocess.Popen(
                     [sys.executable, "-m", "server.imaging.pixel_worker", str(self._memory)],
                     stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                    env=os.environ | _QUIET,
+                    env=os.environ | _QUIET | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 )  # fmt: skip
             except OSError as error:
                 ours.close()

@@ -48,9 +48,16 @@ class PixelData:
             self._cache.put(access.tenant, located.sha256, target, made)
         return made
 
-    def picture(self, access: Access, located: Located, numbers: Sequence[int], wanted: Rendering) -> bytes:
-        """Frames as an image file: the first, or all of them where the media type moves."""
-        header = self._retrieve.header(access, located)
+    def picture(
+        self,
+        access: Access,
+        located: Located,
+        numbers: Sequence[int],
+        wanted: Rendering,
+        header: Attributes | None = None,
+    ) -> bytes:
+        """Frames as an image file: the first, or all of them where the media type moves; ``header`` where at hand."""
+        header = self._retrieve.header(access, located) if header is None else header
         layout = frames.pixel_format(header)
         if layout.size * len(numbers) > _MOST_MOVING:
             raise Unprocessable("These frames are too many for one film; name fewer of them.", expression="frames")

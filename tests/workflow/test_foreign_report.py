@@ -12,6 +12,7 @@ from dicom_sr.findings import Algorithm, Findings
 from dicom_sr.write_sr import write_sr
 from server.fhir import instants
 from tests.ai_adapters.series import STUDY
+from tests.dicom_sr.test_chest_cad import FOUND, nodule, report
 from tests.workflow.conftest import ACCESS, House, ct, part10
 
 
@@ -77,3 +78,21 @@ def test_reports_of_other_writers(house: House, shared: Path, name: str) -> None
     assert len(groups) == len(report["result"]) > 0
     assert house.search("Task") == []
     assert part10(dataset)
+
+
+def test_a_chest_cad_report_goes_the_same_way(house: House) -> None:
+    images = ct(slices=slice(0, 2))
+    cad = report(FOUND, nodule(1), images=[str(image.SOPInstanceUID) for image in images])
+    cad.StudyInstanceUID = STUDY
+    cad.PatientID, cad.PatientName = images[0].PatientID, images[0].PatientName
+    if "IssuerOfPatientID" in images[0]:
+        cad.IssuerOfPatientID = images[0].IssuerOfPatientID
+    cad.Modality = "SR"
+    cad.file_meta = pydicom.dataset.FileMetaDataset()
+    cad.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    house.receive([*images, cad])
+    jobs = Counter(house.settle())
+    assert jobs["sr-received"] == 1
+    found = house.search("DiagnosticReport")
+    assert "1 finding by Lung Eye 4.2. Not verified by a person." in [one["conclusion"].split("\n")[0] for one in found]
+    assert any("27925004" in str(one) for one in house.search("Observation"))
