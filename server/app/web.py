@@ -3,8 +3,9 @@
 from fastapi import FastAPI
 
 from ai_adapters.registry import registry
+from server.app.outbound import fetcher
 from server.app.parts import Parts, compose
-from server.http import dicomweb, fhir, health, page, queue, server, viewer
+from server.http import dicomweb, dicomweb_store, fetch, fhir, health, page, queue, server, viewer
 from server.http.access import AccessOfRequest
 from server.http.dicomweb_services import DicomWeb
 from server.operations.served import served
@@ -46,7 +47,9 @@ def web(parts: Parts) -> FastAPI:
             page.router(_results(parts), access, parts.settings),
             viewer.router(parts.settings),
             queue.router(DeliveryQueue(database=parts.database, peers=parts.settings.peers), access),
-        ]
+            fetch.router(fetcher(parts), access),
+        ],
+        uploads=dicomweb_store.Stores(services),
     )
 
 

@@ -65,8 +65,8 @@ class Entry:
     def commit(self, access: Access, pack: PackWriter, candidates: dict[str, Candidate], outcome: Outcome) -> None:
         start = min(c.row.pack_offset for c in candidates.values())
         # Nothing becomes durable that nobody could enter.
-        self._arrivals.reach()
-        pack.sync()
+        with self._arrivals.coming():
+            pack.sync()
         arrivals = self._arriving(access.tenant, candidates.values())
         new = self._arrivals.add(access.tenant, arrivals)
         outcome.stored += [candidates[uid].accepted for uid in candidates if uid in new]
