@@ -1,6 +1,7 @@
 """The process that moves events: quiet studies, plans, notifications, sending."""
 
-from server.app.outbound import announcer, commitments, deliverer
+from server.app.archive import keeper, retainer
+from server.app.outbound import announcer, commitments, deliverer, fetcher
 from server.app.parts import Parts, address, compose, publisher
 from server.events.dispatch import Dispatcher
 from server.events.notify import Notifier
@@ -20,6 +21,9 @@ from server.workflow.forward import Forwarder
 from server.workflow.pathway import Planner
 from server.workflow.study import StudyKeeper
 
+#: Bytes a second that clearing up reads at most: those who wait for an image come first.
+_KEEP_RATE = 50 << 20
+
 
 def run(settings: Settings) -> None:
     """The process that moves events: quiet studies, plans, notifications, sending."""
@@ -29,9 +33,11 @@ def run(settings: Settings) -> None:
     planner = Planner(repository=repository, pathways=pathway.load())
     studies = ImagingStudies(repository, wado_url=f"{address(settings)}/dicomweb")
     forwarder = Forwarder(database, settings.peers, settings.forward)
-    telling = announcer(parts)
+    telling, fetching = announcer(parts), fetcher(parts)
     jobs = EventJobs(
-        studies=StudyKeeper(database=database, studies=studies, forwarder=forwarder, announcer=telling),
+        studies=StudyKeeper(
+            database=database, studies=studies, forwarder=forwarder, announcer=telling, fetcher=fetching
+        ),
         reports=ReportReader(
             database=database,
             repository=repository,
@@ -43,11 +49,14 @@ def run(settings: Settings) -> None:
         notifier=_notifier(parts),
         forwarder=forwarder,
         deliverer=deliverer(parts),
+        fetcher=fetching,
         announcer=telling,
         commitments=commitments(parts),
         dispatcher=_dispatcher(parts, planner),
         sweep=lambda: sweep(database, settings.study_quiet),
         forget=lambda: forget(database, settings.event_retention_days),
+        keep=keeper(settings, database, rate=_KEEP_RATE).run,
+        retain=retainer(settings, database).run,
         index=lambda: extended_tags.index_next(database),
     )
     run_worker(jobs.worker(settings.database_url))

@@ -19,6 +19,8 @@ from server.store.studies import Located
 from server.workflow.availability import Announcer
 from server.workflow.commitment import CommitmentReporter
 from server.workflow.deliver import Deliverer
+from server.workflow.fetch import Fetcher
+from server.workflow.peer_archive import PeerArchive
 from server.workflow.send import Carrier
 
 
@@ -73,4 +75,15 @@ def deliverer(parts: Parts) -> Deliverer:
         zone=ZoneInfo(settings.tenant_zone),
         carry=Carrier(retrieve=parts.retrieve, entity=us, transcode=parts.pool.transcode).carry,
         commit=commit,
+    )
+
+
+def fetcher(parts: Parts) -> Fetcher:
+    """What fetches from peers."""
+    settings = parts.settings
+    return Fetcher(
+        database=parts.database,
+        archive=PeerArchive(entity=entity(settings), ingest=parts.ingest),
+        peers=settings.peers,
+        rules=settings.priors,
     )

@@ -25,6 +25,8 @@ Resource = dict[str, Any]
 _DCM = SYSTEMS["DCM"]
 _ACCESSION = {"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "ACSN", "display": "Accession ID"}
 _WADO = "http://terminology.hl7.org/CodeSystem/endpoint-connection-type"
+#: Marks a study that is here only because it was fetched as a prior of another: it wakes no adapter.
+PRIOR = {"system": "urn:hutong:study", "code": "prior"}
 #: CID 244 by Laterality (0020,0060).
 _LATERALITY = {
     "L": Coding(value="7771000", scheme="SCT", meaning="Left"),
@@ -99,6 +101,8 @@ def build(found: Summary, resource_id: str, wado_url: str) -> Resource:
         "numberOfInstances": sum(len(series.instances) for series in found.series),
         "series": [_series(series) for series in found.series],
     }
+    if found.prior:
+        resource["meta"] = {"tag": [PRIOR]}
     if wado_url:
         resource["contained"] = [_endpoint(wado_url)]
         resource["endpoint"] = [{"reference": "#wado"}]

@@ -7,6 +7,7 @@ from pathlib import Path
 from server.settings.archive import Quota, Retention
 from server.settings.forward import Forward
 from server.settings.peer import Peer
+from server.settings.priors import Priors
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,6 +28,8 @@ class Settings:
     blob_url: str = ""
     #: The address clients see, e.g. behind a proxy; empty to derive it from the request.
     base_url: str = ""
+    #: Addresses and networks of proxies whose Forwarded and X-Forwarded-* are believed.
+    trusted_proxies: tuple[str, ...] = ()
     #: Seconds without a new instance after which a study counts as complete.
     study_quiet: float = 10.0
     #: Prefix of UIDs that we make.
@@ -94,6 +97,8 @@ class Settings:
     dimse_tls_ca: str = ""
     #: What is sent on to which peer: rules, the first that fits an instance sends it.
     forward: tuple[Forward, ...] = ()
+    #: Which prior studies are fetched for new ones.
+    priors: tuple[Priors, ...] = ()
     #: DICOM neighbours.
     peers: tuple[Peer, ...] = field(default=())
 

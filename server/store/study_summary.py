@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from server.store import fetches
 from server.store.database import UnitOfWork
 
 
@@ -38,6 +39,8 @@ class Summary:
     patient_attributes: bytes
     attributes: bytes
     series: tuple[SummarySeries, ...]
+    #: Whether it is here only because it was fetched as a prior of another study.
+    prior: bool = False
 
 
 def summary(uow: UnitOfWork, tenant: int, study: str) -> Summary | None:
@@ -58,6 +61,7 @@ def summary(uow: UnitOfWork, tenant: int, study: str) -> Summary | None:
         patient_attributes=row[4],
         attributes=row[5],
         series=_series_of(uow, tenant, study),
+        prior=fetches.is_prior(uow, tenant, study),
     )
 
 

@@ -10,6 +10,8 @@ from server.worker.loops import (
     DISPATCH_INTERVAL,
     FORGET_INTERVAL,
     INDEX_INTERVAL,
+    KEEP_INTERVAL,
+    RETAIN_INTERVAL,
     SWEEP_INTERVAL,
     Loop,
     every,
@@ -22,6 +24,7 @@ from server.workflow.analysis import Analyst
 from server.workflow.availability import ANNOUNCE, Announcer
 from server.workflow.commitment import CommitmentReporter
 from server.workflow.deliver import Deliverer
+from server.workflow.fetch import FIND_PRIORS, Fetcher
 from server.workflow.foreign_report import SR_RECEIVED, ReportReader
 from server.workflow.forward import Forwarder
 from server.workflow.pathway import Planner
@@ -47,6 +50,7 @@ class EventJobs:
     notifier: Notifier
     forwarder: Forwarder
     deliverer: Deliverer
+    fetcher: Fetcher
     announcer: Announcer
     commitments: CommitmentReporter
     dispatcher: Dispatcher
@@ -54,6 +58,9 @@ class EventJobs:
     sweep: Callable[[], int]
     #: Deletes events that were kept long enough; gives how many.
     forget: Callable[[], int]
+    #: Clears up behind deletions, and lets go what the rules of retention let go.
+    keep: Callable[[], object]
+    retain: Callable[[], object]
     #: Indexes a batch of stored instances by declared attributes; gives how many, 0 when all are.
     index: Callable[[], int]
 
@@ -66,10 +73,11 @@ class EventJobs:
                 Task(name=SR_RECEIVED, queue="events", run=self.reports.run),
                 Task(name="plan", queue="events", run=self.planner.run),
                 Task(name="notify", queue="notify", run=self.notifier.run_job, attempts=None),
+                Task(name=FIND_PRIORS, queue="fetch", run=self.fetcher.find_priors, attempts=None),
                 Task(name=ANNOUNCE, queue="notify", run=self.announcer.run, attempts=availability.ATTEMPTS),
                 Task(name=COMMITMENT_REPORT, queue="notify", run=self.commitments.run, attempts=commitment.ATTEMPTS),
             ),
-            queues=("events", "notify"),
+            queues=("events", "notify", "fetch"),
             loops=self._loops(),
         )
 
@@ -78,9 +86,12 @@ class EventJobs:
             until_empty("dispatch", DISPATCH_INTERVAL, self.dispatcher.run),
             every("sweep", SWEEP_INTERVAL, self.sweep),
             every("forget", FORGET_INTERVAL, self.forget),
+            every("keep", KEEP_INTERVAL, self.keep),
+            every("retain", RETAIN_INTERVAL, self.retain),
             until_empty("index", INDEX_INTERVAL, self.index),
             until_empty("forward", SWEEP_INTERVAL, self.forwarder.arrived),
             Loop(name="deliver", run=self.deliverer.run),
+            Loop(name="fetch", run=self.fetcher.run),
         )
 
 

@@ -5,11 +5,9 @@ refused likewise; both are tried again without end. Done twice after a crash, a 
 tells instances by their UIDs.
 """
 
-import random
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -22,14 +20,13 @@ from server.security.access import Access, system
 from server.settings import Forward, Peer
 from server.store import audit
 from server.store import deliveries as store
-from server.store.database import Database, UnitOfWork
+from server.store.database import Database
 from server.store.deliveries import Delivery
 from server.store.studies import Located
 from server.telemetry import metrics
+from server.workflow.peer_threads import PeerThreads, pause
 from server.workflow.send import Fate
 
-#: Seconds between two looks for what is due.
-_INTERVAL = 0.2
 #: Instances of a delivery that are sent before something more urgent gets its turn.
 _TURN = 100
 #: Longest pauses: before a peer is tried again, and a delivery that it refused; seconds.
@@ -47,11 +44,6 @@ class Commit(Protocol):
         """Raises a HutongError where the peer can't be asked or refuses."""
 
 
-def pause(tries: int, longest: float) -> float:
-    """Seconds before the next try: 1, doubled each time, at most ``longest``; a quarter up or down by chance."""
-    return float(min(longest, 2.0 ** min(tries, 20)) * random.uniform(0.75, 1.25))
-
-
 @dataclass(frozen=True, kw_only=True)
 class Deliverer:
     """Everything that working on the queue needs."""
@@ -63,53 +55,19 @@ class Deliverer:
     zone: ZoneInfo
     carry: Carry
     commit: Commit
-    #: (peer, slot) -> the thread that is at it.
-    _running: dict[tuple[str, int], Future[None]] = field(default_factory=dict)
     _ending: threading.Event = field(default_factory=threading.Event)
 
     def run(self, stopping: threading.Event) -> None:
         """Works until the event is set; waits where another process is at it. Raises what a thread raised."""
-        while not stopping.is_set():
-            with self.database.unit_of_work() as uow:
-                if store.only_one(uow):
-                    self._watch(uow, stopping)
-            stopping.wait(1.0)
-
-    def _watch(self, uow: UnitOfWork, stopping: threading.Event) -> None:
-        """Gives every peer with something due its threads. ``uow`` holds the lock, and writes nothing."""
-        with self.database.unit_of_work() as other:
-            store.free_all(other)
-        slots = sum(peer.concurrency for peer in self.peers)
-        with ThreadPoolExecutor(max_workers=max(slots, 1), thread_name_prefix="deliver") as threads:
-            try:
-                while not stopping.is_set():
-                    due = store.due(uow, self._closed())
-                    for peer in self.peers:
-                        for slot in range(peer.concurrency if peer.name in due else 0):
-                            self._start(threads, peer, slot)
-                    stopping.wait(_INTERVAL)
-                    self._check()
-            finally:
-                self._ending.set()
-
-    def _start(self, threads: ThreadPoolExecutor, peer: Peer, slot: int) -> None:
-        if (peer.name, slot) not in self._running:
-            self._running[(peer.name, slot)] = threads.submit(self._work, peer, slot)
-
-    def _check(self) -> None:
-        for key, future in list(self._running.items()):
-            if future.done():
-                del self._running[key]
-                future.result()
+        PeerThreads(
+            database=self.database, peers=self.peers, only_one=store.only_one, free_all=store.free_all,
+            due=lambda uow: store.due(uow, self._closed()), step=self.step, ending=self._ending,
+        ).run(stopping)  # fmt: skip
 
     def _closed(self) -> list[str]:
         """The rules outside their hours."""
         now = datetime.now(self.zone)
         return [rule.name for rule in self.rules if not rule.is_open(now.hour * 60 + now.minute)]
-
-    def _work(self, peer: Peer, slot: int) -> None:
-        while not self._ending.is_set() and self.step(peer, slot):
-            pass
 
     def step(self, peer: Peer, slot: int = 0) -> bool:
         """Works on the delivery that comes first, for one turn; False where nothing is due."""

@@ -4,28 +4,24 @@ What came from a peer never goes back to it. What was fetched from a peer goes t
 sender.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import orjson
-from pydicom.datadict import dictionary_has_tag, dictionary_VR, tag_for_keyword
 
 from server.errors import BadRequest
 from server.imaging import attributes as read
-from server.imaging import criterion
 from server.imaging.dataset import Attributes
 from server.imaging.imaging_study import is_result
 from server.settings import Forward, Peer
+from server.store import fetches
 from server.store import forward as store
 from server.store.database import Database, UnitOfWork
 from server.store.forward import Candidate
+from server.workflow.conditions import Test, tests
 
 #: Who is named as the sender of what was fetched.
 FETCHED = "peer:"
-#: Attributes that only queries answer with; no instance has them.
-_NEVER = ("ModalitiesInStudy", "SOPClassesInStudy", "NumberOf")
-Test = Callable[[Attributes], bool]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,9 +99,13 @@ class Forwarder:
         self, uow: UnitOfWork, tenant: int, study: str, peer: Peer, rules: Sequence[_Rule]
     ) -> Iterator[tuple[Candidate, Forward]]:
         """Each instance that is new to the peer, with the first rule that sends it."""
-        for candidate in store.candidates(uow, tenant, study, peer.name):
-            if candidate.sender in senders_of(peer):
+        fetched = fetches.senders_of(uow, tenant, study)
+        for stored in store.candidates(uow, tenant, study, peer.name):
+            if stored.sender in senders_of(peer):
                 continue
+            # What a peer sent because we had asked for it came by a C-MOVE.
+            origin = f"{FETCHED}{fetched[stored.sender]}" if stored.sender in fetched else stored.sender
+            candidate = replace(stored, sender=origin)
             attributes: Attributes = orjson.loads(candidate.metadata)
             rule = next((rule for rule in rules if rule.fits(candidate, attributes)), None)
             if rule is not None:
@@ -118,54 +118,8 @@ def senders_of(peer: Peer) -> frozenset[str]:
 
 
 def _ready(rule: Forward) -> _Rule:
-    return _Rule(settings=rule, matches=_tests(rule, rule.match), unless=_tests(rule, rule.unless))
-
-
-def _tests(rule: Forward, wanted: Mapping[str, Any]) -> tuple[Test, ...]:
-    return tuple(_test(rule, name, value) for name, value in wanted.items())
-
-
-def _test(rule: Forward, name: str, value: Any) -> Test:
-    """A condition on one attribute; several values are alternatives."""
-    path = [_tag(rule, step) for step in name.split(".")]
-    vr = dictionary_VR(int(path[-1], 16)) if dictionary_has_tag(int(path[-1], 16)) else "LO"
-    vr = vr.split(" ")[0]
-    texts = [str(one) for one in (value if isinstance(value, list | tuple) else [value])]
-    if vr not in criterion.SEARCHABLE:
-        raise _wrong(rule, f"{name} can't be matched: it is {vr}")
-    parsed = [criterion.parse(vr, text, f"forward.{rule.name}.{name}") for text in texts]
-    asked = [one for one in parsed if one is not None]
-
-    def test(attributes: Attributes) -> bool:
-        found = list(_elements(attributes, path))
-        if not asked:
-            return bool(found)
-        return any(criterion.matches(one, vr, values) for one in asked for values in found)
-
-    return test
-
-
-def _elements(attributes: Attributes, path: Sequence[str]) -> Iterator[list[Any]]:
-    """The values of every element at the path, through all items of the sequences on it."""
-    tag, *rest = path
-    if not rest:
-        if values := read.values(attributes, tag):
-            yield values
-        return
-    for item in read.items(attributes, tag):
-        yield from _elements(item, rest)
-
-
-def _tag(rule: Forward, name: str) -> str:
-    if name.startswith(_NEVER):
-        raise _wrong(rule, f"{name} is an answer to queries; match an attribute of instances, e.g. Modality")
-    if len(name) == 8 and all(digit in "0123456789abcdefABCDEF" for digit in name):
-        return name.upper()
-    number = tag_for_keyword(name)
-    if number is None:
-        raise _wrong(rule, f"'{name}' is no attribute; give a keyword or tag of the data dictionary")
-    return f"{number:08X}"
-
-
-def _wrong(rule: Forward, what: str) -> BadRequest:
-    return BadRequest(f"The rule '{rule.name}': {what}.", expression="forward")
+    return _Rule(
+        settings=rule,
+        matches=tests(rule.match, setting="forward", rule=rule.name),
+        unless=tests(rule.unless, setting="forward", rule=rule.name),
+    )

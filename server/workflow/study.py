@@ -8,6 +8,7 @@ from server.security.access import system
 from server.store import analyses
 from server.store.database import Database
 from server.workflow.availability import Announcer
+from server.workflow.fetch import Fetcher
 from server.workflow.foreign_report import SR_RECEIVED
 from server.workflow.forward import Forwarder
 from server.workflow.images import STRUCTURED_REPORT
@@ -21,6 +22,7 @@ class StudyKeeper:
     studies: ImagingStudies
     forwarder: Forwarder
     announcer: Announcer
+    fetcher: Fetcher
 
     def run(self, tenant: int, study: str) -> None:
         """Writes the ImagingStudy, or deletes it with the last instance.
@@ -34,6 +36,7 @@ class StudyKeeper:
             return
         self.forwarder.quiet(tenant, study)
         self.announcer.quiet(tenant, study)
+        self.fetcher.quiet(tenant, study)
         reports = [
             instance["uid"]
             for series in resource.get("series", ())

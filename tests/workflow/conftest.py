@@ -21,6 +21,7 @@ from server.imaging.imaging_study import ImagingStudies
 from server.imaging.ingest import Ingest, Outcome, Received
 from server.imaging.retrieve import Retrieve
 from server.imaging.sweep import sweep
+from server.outbound.dimse.entity import Entity
 from server.outbound.http import Guard
 from server.repository import Repository
 from server.search.find import Search
@@ -34,9 +35,11 @@ from server.workflow import pathway
 from server.workflow.analysis import Analyst
 from server.workflow.availability import Announcer
 from server.workflow.deliver import Deliverer
+from server.workflow.fetch import Fetcher
 from server.workflow.foreign_report import ReportReader
 from server.workflow.forward import Forwarder
 from server.workflow.pathway import Planner
+from server.workflow.peer_archive import PeerArchive
 from server.workflow.publish import Publisher
 from server.workflow.send import Fate
 from server.workflow.study import StudyKeeper
@@ -160,6 +163,9 @@ def house(database: Database, settings: Settings) -> House:
     keeper = StudyKeeper(
         database=database, studies=ImagingStudies(repository), forwarder=Forwarder(database, (PEER,), ()),
         announcer=Announcer(database=database, peers=(PEER,), title="HUTONG", tell=lambda peer, notification: None),
+        fetcher=Fetcher(
+            database=database, archive=PeerArchive(entity=Entity(title="HUTONG"), ingest=ingest), peers=(PEER,)
+        ),
     )  # fmt: skip
     tasks = {
         "study-changed": keeper.run, "sr-received": reader.run, "plan": planner.run, "run-task": analyst.run,

@@ -271,24 +271,23 @@ def encode_dataset(dataset: Dataset, transfer_syntax: str) -> bytes:
         write_dataset(buffer, dataset)
     except _UNREADABLE as error:
         raise ValueError("the data set can't be encoded") from error
-    return buffer.getvalue()
+    return bytes(buffer.getvalue())
 
 
 @contextmanager
 def associate(entity: Entity, peer: Peer, contexts: Sequence[Context]) -> Iterator[Association]:
     """An association for the block; released at its end, aborted when it raises. Raises Unavailable."""
-    connection = _connect(entity, peer)
-    try:
-        association = Association(peer, connection, contexts)
+    with contextlib.closing(_connect(entity, peer)) as connection:
+        association, went_well = Association(peer, connection, contexts), False
         try:
             _negotiated(association, entity)
             yield association
-        except BaseException:
-            association.abort()
-            raise
-        association.release()
-    finally:
-        connection.close()
+            went_well = True
+        finally:
+            if went_well:
+                association.release()
+            else:
+                association.abort()
 
 
 def _negotiated(association: Association, entity: Entity) -> None:
@@ -311,16 +310,12 @@ def _connect(entity: Entity, peer: Peer) -> socket.socket:
 
 
 def _secured(entity: Entity, peer: Peer, connection: socket.socket) -> socket.socket:
-    try:
+    with contextlib.ExitStack() as undone:
+        undone.callback(connection.close)
         secured = entity.context(peer).wrap_socket(connection, server_hostname=peer.host)
-    except BaseException:
-        connection.close()
-        raise
-    try:
+        undone.callback(secured.close)
         check_certificate(peer, secured.getpeercert(binary_form=True))
-    except BaseException:
-        secured.close()
-        raise
+        undone.pop_all()
     return secured
 
 

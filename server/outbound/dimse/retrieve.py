@@ -1,9 +1,10 @@
 """C-MOVE and C-GET (PS3.4 C.4.2 and C.4.3, PS3.7 9.1.3 and 9.1.4): what a peer has, brought here."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pydicom import Dataset
+from pydicom import uid as uids
 
 from server.errors import Unprocessable
 from server.outbound.dimse.association import (
@@ -23,6 +24,21 @@ STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
 _C_STORE_RQ, _C_STORE_RSP, _C_GET_RQ, _C_MOVE_RQ = 0x0001, 0x8001, 0x0010, 0x0021
 _PENDING = 0xFF00
+#: Seconds without a word after which a C-MOVE has died: a peer need not tell how far it is.
+_PATIENCE = 600.0
+#: What we take, the preferred first.
+_SYNTAXES: tuple[str, ...] = (
+    EXPLICIT_LITTLE,
+    IMPLICIT_LITTLE,
+    uids.JPEGLSLossless,
+    uids.JPEG2000Lossless,
+    uids.JPEGLosslessSV1,
+    uids.RLELossless,
+    uids.JPEGBaseline8Bit,
+    uids.JPEG2000,
+    uids.JPEGExtended12Bit,
+    uids.HTJ2KLossless,
+)
 #: Sub-operations ended, some with failures or warnings.
 _WARNING = 0xB000
 
@@ -65,23 +81,44 @@ def move(entity: Entity, peer: Peer, identifier: Dataset) -> Iterator[Progress]:
         command.MoveDestination = entity.title
         _request(association, STUDY_ROOT_MOVE, command, identifier)
         while True:
-            answer = association.receive()
+            answer = association.receive(max(peer.timeout, _PATIENCE))
             yield _progress(answer.command)
             if int(answer.command.get("Status", 0xC000)) != _PENDING:
                 break
     _check(peer, answer.command)
 
 
-def get(
-    entity: Entity, peer: Peer, identifier: Dataset, offers: Iterable[tuple[str, tuple[str, ...]]], take: Take
-) -> Iterator[Progress]:
-    """Has the peer send what the identifier names on this very association.
+def _storage(sop_classes: Sequence[str]) -> list[Context]:
+    """Contexts in which instances may come, for the SOP classes that are known to; without any for the usual ones.
 
-    ``offers`` are the SOP classes that may come, each with the transfer syntaxes we take, the preferred first.
+    Few classes get a context for each transfer syntax, so that what is compressed comes as it is.
     """
-    storage = [Context(abstract_syntax=name, transfer_syntaxes=syntaxes, as_scp=True) for name, syntaxes in offers]
+    room = MOST_CONTEXTS - 1
+    known = sop_classes or _usual_classes()
+    pairs: list[tuple[str, tuple[str, ...]]]
+    if len(known) * len(_SYNTAXES) <= room:
+        pairs = [(name, (syntax,)) for name in known for syntax in _SYNTAXES]
+    else:
+        pairs = [(name, _SYNTAXES) for name in known[:room]]
+    return [Context(abstract_syntax=name, transfer_syntaxes=syntaxes, as_scp=True) for name, syntaxes in pairs]
+
+
+def _usual_classes() -> list[str]:
+    # Loaded only where it is needed: it is large.
+    from pynetdicom.presentation import StoragePresentationContexts
+
+    return [str(context.abstract_syntax) for context in StoragePresentationContexts]
+
+
+def get(
+    entity: Entity, peer: Peer, identifier: Dataset, take: Take, *, sop_classes: Sequence[str] = ()
+) -> Iterator[Progress]:
+    """Has the peer send what the identifier names on this very association; ``sop_classes`` are those that will come.
+
+    Raises as ``move`` does.
+    """
     own = Context(abstract_syntax=STUDY_ROOT_GET, transfer_syntaxes=(EXPLICIT_LITTLE, IMPLICIT_LITTLE))
-    with associate(entity, peer, [own, *storage[: MOST_CONTEXTS - 1]]) as association:
+    with associate(entity, peer, [own, *_storage(sop_classes)]) as association:
         command = Dataset()
         command.AffectedSOPClassUID = STUDY_ROOT_GET
         command.CommandField = _C_GET_RQ
