@@ -22,6 +22,8 @@ NUMBERS = INTEGERS | {"DS", "FD", "FL"}
 SEARCHABLE = WILDCARDS | NUMBERS | {"AS", "AT", "DA", "DT", "TM", "UI"}
 #: Characters of a declared value that are kept and compared; LO, the longest of the short ones, has 64.
 KEPT = 256
+#: Patterns, or words of a name, of one key.
+_PATTERNS = 64
 _CLOCK = re.compile(r"([01]\d|2[0-3])(?:([0-5]\d)(?:([0-5]\d|60)(?:\.(\d{1,6}))?)?)?", re.ASCII)
 _UID = re.compile(r"[0-9.]{1,64}", re.ASCII)
 _TAG = re.compile(r"[0-9A-Fa-f]{8}", re.ASCII)
@@ -54,26 +56,35 @@ def _list(text: str, pattern: str = r"[,\\]") -> tuple[str, ...]:
     return tuple(part.strip() for part in re.split(pattern, text) if part.strip())
 
 
-def _text(text: str, _key: str, _fuzzy: bool) -> Criterion:
-    parts = tuple(part.strip()[:KEPT] for part in text.split("\\"))
-    return Criterion(operator="like" if "*" in text or "?" in text else "one", values=parts)
+def _one_or_like(name: str, parts: tuple[str, ...]) -> Criterion:
+    if not any("*" in part or "?" in part for part in parts):
+        return Criterion(operator="one", values=parts)
+    return Criterion(operator="like", values=_few(name, parts))
 
 
-def _codes(text: str, _key: str, _fuzzy: bool) -> Criterion:
+def _few(name: str, patterns: tuple[str, ...]) -> tuple[str, ...]:
+    if len(patterns) > _PATTERNS:
+        raise bad(name, f"{_PATTERNS} patterns at most")
+    return patterns
+
+
+def _text(text: str, name: str, _fuzzy: bool) -> Criterion:
+    return _one_or_like(name, tuple(part.strip()[:KEPT] for part in text.split("\\")))
+
+
+def _codes(text: str, name: str, _fuzzy: bool) -> Criterion:
     """CS: no comma is ever in a value, and clients divide a list of them by commas."""
-    return Criterion(operator="like" if "*" in text or "?" in text else "one", values=_list(text))
+    return _one_or_like(name, _list(text))
 
 
 def _plain(text: str, _key: str, _fuzzy: bool) -> Criterion:
     return Criterion(operator="one", values=_list(text, r"\\"))
 
 
-def _name(text: str, _key: str, fuzzy: bool) -> Criterion:
-    if fuzzy:
-        found = query_words(text)
-        if found:
-            return Criterion(operator="words", values=found)
-    return Criterion(operator="name", values=tuple(fold_name(part) for part in text.split("\\")))
+def _name(text: str, name: str, fuzzy: bool) -> Criterion:
+    if fuzzy and (found := query_words(text)):
+        return Criterion(operator="words", values=_few(name, found))
+    return Criterion(operator="name", values=_few(name, tuple(fold_name(part) for part in text.split("\\"))))
 
 
 def _uids(text: str, name: str, _fuzzy: bool) -> Criterion:

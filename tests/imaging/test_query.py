@@ -129,21 +129,35 @@ def test_studies_are_found_as_worked_out(database: Database, access: Access, ask
     assert found == sorted(expected)
 
 
+FLAGS = ["limit", "offset", "includefield", "fuzzymatching", "emptyvaluematching", "00080201"]
+odd_texts = st.one_of(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=12),
+    st.text('*?\\\\=^%_- "0123456789.,+', max_size=14),
+    st.sampled_from(["true", "9" * 18, "-" + "9" * 18, "1e399", "0" * 300, "*a" * 40, "20240131", "240000", "+1400"]),
+)
+
+
 @given(
     st.sampled_from(["study", "series", "instance"]),
-    st.lists(
-        st.tuples(
-            st.one_of(
-                st.sampled_from(["limit", "offset", "includefield", "fuzzymatching", *KEYWORDS]),
-                st.text(max_size=9),
-            ),
-            st.text(max_size=12),
-        ),
-        max_size=4,
-    ),
+    st.lists(st.tuples(st.sampled_from([*FLAGS, *KEYWORDS]) | st.text(max_size=9), odd_texts), max_size=4),
 )
-def test_any_parameters_are_a_query_or_a_typed_refusal(level: Level, parameters: list[tuple[str, str]]) -> None:
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.usefixtures("stored")
+def test_any_parameters_are_answered_or_refused_with_a_reason(
+    database: Database, access: Access, level: Level, parameters: list[tuple[str, str]]
+) -> None:
     try:
-        assert query.parse(level, parameters, {}).limit >= 0
+        answer = query.search(database, access, query.parse(level, parameters, {}), "http://x")
     except BadRequest as error:
         assert error.details
+        return
+    assert all(orjson.loads(result) for result in answer.results)
+
+
+def test_more_patterns_than_anybody_needs_are_refused(database: Database, access: Access) -> None:
+    for key in ("PatientID", "PatientName", "Modality"):
+        asked = query.parse("series", [(key, "\\".join(f"*{n}" for n in range(1000)))], {})
+        with pytest.raises(BadRequest, match="at most"):
+            query.search(database, access, asked, "http://x")
+    uids = query.parse("series", [("SeriesInstanceUID", ",".join(f"1.2.{n}" for n in range(5000)))], {})
+    assert query.search(database, access, uids, "http://x").results == []
