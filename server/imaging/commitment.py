@@ -57,7 +57,7 @@ class Commitments:
                 if known is None or (known.requester, known.instances) != (requester, asked.instances):
                     raise Conflict("This Transaction UID was used before for something else; make a new one.")
                 store.again(uow, access.tenant, transaction)
-            audit.note_read(uow, access.tenant, access.who, "commit", "StorageCommitment", transaction)
+            audit.note(uow, access.tenant, access.who, "commit", "StorageCommitment", transaction)
             uow.defer(
                 COMMITMENT_REPORT,
                 queue="notify",

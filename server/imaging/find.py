@@ -109,8 +109,10 @@ def _results(
 ) -> Iterator[Attributes]:
     keys = {tag: element for tag, element in identifier.items() if tag not in _STEERING}
     metadata = needs_header(level, frozenset(keys))
-    kept, seen, offset = Kept(level, "patient"), set[str](), 0
+    seen, offset = set[str](), 0
     while True:
+        # What a page's results share is parsed once, and forgotten with it.
+        kept = Kept(level, "patient")
         # A transaction for each page: a caller that takes its time holds no connection meanwhile.
         with database.reading() as uow:
             found = store.search(

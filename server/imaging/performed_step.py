@@ -75,7 +75,7 @@ class PerformedSteps:
         with self.repository.transaction(access) as tx:
             if not store.add(tx.uow, access.tenant, step):
                 raise DuplicateInstance("A step with this SOP Instance UID was created before.")
-            audit.note_read(tx.uow, access.tenant, access.who, "create", "PerformedProcedureStep", uid)
+            audit.note(tx.uow, access.tenant, access.who, "create", "PerformedProcedureStep", uid)
             self._tell(tx, step, attributes)
 
     def set(self, access: Access, uid: str, changes: Attributes) -> None:
@@ -97,7 +97,7 @@ class PerformedSteps:
             if status != IN_PROGRESS:
                 _need(attributes, _NEEDED_AT_END)
             store.change(tx.uow, access.tenant, uid, status, orjson.dumps(attributes))
-            audit.note_read(tx.uow, access.tenant, access.who, "update", "PerformedProcedureStep", uid)
+            audit.note(tx.uow, access.tenant, access.who, "update", "PerformedProcedureStep", uid)
             if status == COMPLETED:
                 store.close_study(tx.uow, access.tenant, step.study, _made(attributes))
             self._tell(tx, step, attributes)

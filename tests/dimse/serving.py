@@ -5,7 +5,9 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
+import psycopg
 import pytest
 
 from server.app.dimse import offers
@@ -53,3 +55,14 @@ def serving(settings: Settings, database_url: str, peers: Sequence[Peer] = (), *
         server.stop()
         pool.close()
         parts.database.close()
+
+
+def copy_study(driver: psycopg.Connection[Any], count: int) -> None:
+    """More rows of the one study, without instances."""
+    driver.execute(
+        "insert into study (tenant, study, patient, study_date, study_time, attributes, series_count, instance_count) "
+        "select tenant, '1.2.99.' || n, patient, study_date, study_time, "
+        "convert_to(replace(convert_from(attributes, 'UTF8'), '\"1.2.3\"', '\"1.2.99.' || n || '\"'), 'UTF8'), 1, 1 "
+        "from study, generate_series(1, %s) as n where study = '1.2.3'",
+        (count,),
+    )

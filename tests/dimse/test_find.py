@@ -1,5 +1,7 @@
 """C-FIND as a function: what is answered, in which character set, and what is refused."""
 
+import itertools
+import tracemalloc
 from collections.abc import Callable
 from datetime import UTC
 
@@ -15,6 +17,7 @@ from server.settings import Settings
 from server.store.database import Database
 from server.store.packs import Packs
 from tests.dimse.association import EXPLICIT, IMPLICIT, Association, answers, keys, read, request
+from tests.dimse.serving import copy_study
 
 Make = Callable[..., bytes]
 PATIENT_ROOT, STUDY_ROOT = list(LEVELS)[:2]
@@ -150,3 +153,19 @@ def test_a_query_leaves_one_audit_row(finding: Finding, database: Database) -> N
     with database.reading() as uow:
         rows = uow.driver.execute("select who, type from audit where action = 'search'").fetchall()
     assert rows == [("system", "Study")]
+
+
+def test_ten_thousand_matches_take_no_more_memory_than_a_thousand(finding: Finding, database: Database) -> None:
+    with database.unit_of_work() as uow:
+        copy_study(uow.driver, 10_000)
+    asked = request(STUDY_ROOT, keys(QueryRetrieveLevel="STUDY", StudyInstanceUID="", PatientName="", StudyDate=""))
+    peaks, counts = [], []
+    for most in (1_000, 100_000):
+        tracemalloc.start()
+        responses = finding.serve(Association(), asked)
+        counts.append(sum(1 for _ in itertools.islice(responses, most)))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert counts == [1_000, 10_004]
+    # The UIDs that were told are remembered, since pages may shift while they are read.
+    assert peaks[1] - peaks[0] < 10_000 * 400

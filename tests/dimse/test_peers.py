@@ -13,7 +13,7 @@ from pynetdicom import AE, build_role, evt
 from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 
 from server.settings import Peer, Settings
-from tests.dimse.serving import Serving, run, serving, tool
+from tests.dimse.serving import Serving, copy_study, run, serving, tool
 from tests.orthanc import free_port
 
 Make = Callable[..., bytes]
@@ -178,14 +178,3 @@ def test_ten_thousand_matches_stream_and_a_cancel_stops_them(running: Serving, m
             association.send_c_cancel(99, query_model=STUDY_FIND)
     association.release()
     assert statuses[-1] == 0xFE00 and len(statuses) < 10_000
-
-
-def copy_study(driver: object, count: int) -> None:
-    """More rows of the one study, without instances."""
-    driver.execute(  # type: ignore[attr-defined]
-        "insert into study (tenant, study, patient, study_date, study_time, attributes, series_count, instance_count) "
-        "select tenant, '1.2.99.' || n, patient, study_date, study_time, "
-        "convert_to(replace(convert_from(attributes, 'UTF8'), '\"1.2.3\"', '\"1.2.99.' || n || '\"'), 'UTF8'), 1, 1 "
-        "from study, generate_series(1, %s) as n where study = '1.2.3'",
-        (count,),
-    )
