@@ -77,7 +77,11 @@ def recount(uow: UnitOfWork, tenant: int, study: str) -> None:
         "and i.series = s.series) where s.tenant = %(tenant)s and s.study = %(study)s",
         key,
     )
-    uow.driver.execute("delete from series where tenant = %(tenant)s and study = %(study)s and instance_count = 0", key)
+    empty = uow.driver.execute(
+        "delete from series where tenant = %(tenant)s and study = %(study)s and instance_count = 0 returning series",
+        key,
+    ).fetchall()
+    _forget_values(uow, tenant, [row[0] for row in empty])
     gone = uow.driver.execute(
         "delete from study s where s.tenant = %(tenant)s and s.study = %(study)s and not exists "
         "(select from series e where e.tenant = s.tenant and e.study = s.study) returning patient",

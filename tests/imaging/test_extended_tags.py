@@ -200,7 +200,9 @@ def test_withdrawn_and_removed_values_are_gone(
     database: Database, ingest: Ingest, access: Access, make_instance: Make
 ) -> None:
     extended_tags.declare(database, access, "InstitutionName", level="study")
-    _store(ingest, access, make_instance(1, InstitutionName="H"))
+    extended_tags.declare(database, access, "DeviceSerialNumber", level="series")
+    extended_tags.declare(database, access, "SliceThickness")
+    _store(ingest, access, make_instance(1, InstitutionName="H", DeviceSerialNumber="D", SliceThickness=1))
     _index(database)
     assert _ask(database, access, "study", "InstitutionName=H")[0] == ["1.2.3"]
     Remover(database).remove(access, "1.2.3")
