@@ -4,6 +4,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 
 import pydicom
@@ -12,12 +13,14 @@ from pydicom import Dataset
 from pynetdicom import AE, build_role, evt
 from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 
+from server.imaging.transcode import transcode
 from server.settings import Peer, Settings
 from tests.dimse.serving import Serving, copy_study, run, serving, tool
 from tests.orthanc import free_port
 
 Make = Callable[..., bytes]
 CT = "1.2.840.10008.5.1.4.1.1.2"
+JPEG_LS = "1.2.840.10008.1.2.4.80"
 EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
 STUDY_FIND, STUDY_GET = "1.2.840.10008.5.1.4.1.2.2.1", "1.2.840.10008.5.1.4.1.2.2.3"
 pytestmark = pytest.mark.peer
@@ -73,7 +76,8 @@ def test_findscu_by_a_chinese_name(running: Serving, tmp_path: Path, make_instan
 
 
 def test_movescu_brings_a_study_to_storescp(running: Serving, tmp_path: Path, make_instance: Make) -> None:
-    running.put(*(make_instance(n) for n in range(1, 11)))
+    compressed = transcode(make_instance(10), JPEG_LS)
+    running.put(*(make_instance(n) for n in range(1, 10)), compressed)
     folder = tmp_path / "moved"
     folder.mkdir()
     receiver = subprocess.Popen([tool("storescp"), "-aet", "STORESCP", "-od", str(folder), str(STORESCP.port)])
@@ -88,6 +92,9 @@ def test_movescu_brings_a_study_to_storescp(running: Serving, tmp_path: Path, ma
     moved = [pydicom.dcmread(file) for file in folder.iterdir()]
     assert sorted(one.InstanceNumber for one in moved) == list(range(1, 11))
     assert all(one.file_meta.TransferSyntaxUID == EXPLICIT for one in moved)
+    # storescp takes no JPEG-LS by itself.
+    (last,) = [one for one in moved if one.InstanceNumber == 10]
+    assert last.PixelData == pydicom.dcmread(BytesIO(make_instance(10))).PixelData
 
 
 def test_movescu_hears_why_nothing_came(running: Serving, make_instance: Make) -> None:
