@@ -12,9 +12,10 @@ from fastapi import FastAPI
 
 from server.fhir.definitions import load
 from server.fhir.validate import validate
-from server.http import dicomweb
+from server.http import dicomweb, dicomweb_store
 from server.http.dicomweb_services import DicomWeb
 from server.http.fhir import FhirServices, router
+from server.http.uploads import UploadProtocol
 from server.imaging.guard import GuardLimits
 from server.imaging.ingest import Ingest
 from server.imaging.pixel_pool import PixelPool
@@ -73,7 +74,8 @@ def dicomweb_url(settings: Settings, database: Database) -> Iterator[str]:
     )
     app = FastAPI()
     app.include_router(dicomweb.router(services))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
+    app.state.uploads = dicomweb_store.Stores(services)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, http=UploadProtocol, log_config=None, lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
