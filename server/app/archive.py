@@ -93,6 +93,8 @@ def keeper(settings: Settings, database: Database, *, rate: int = 0) -> Keeper:
         shown=settings.show_rejected,
         rejected_days=settings.rejected_days,
         tombstone_days=settings.tombstone_days,
+        ingest=Ingest(database, packs, guard_limits(settings), ZoneInfo(settings.tenant_zone), admission(settings)),
+        packs=packs,
     )
 
 

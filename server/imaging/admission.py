@@ -9,7 +9,7 @@ from pathlib import Path
 
 from server.errors import BadInstance
 from server.imaging import quota, rejection
-from server.imaging.rejection import EXPIRED, FINAL
+from server.imaging.rejection import EXPIRED, FINAL, TAKEN_BACK
 from server.security.access import Access
 from server.settings.archive import Quota
 from server.store import admission, locks, removal
@@ -52,7 +52,7 @@ class Admission:
         rejected = {one.instance: one.reason for one in found if one.rejected}
         deleted = {one.instance: one.reason for one in found if not one.rejected}
         removal.unbury(uow, access.tenant, [uid for uid, reason in deleted.items() if reason not in FINAL])
-        self._renew(uow, access, [row for row in rows if rejected.get(row.instance) == EXPIRED])
+        self._renew(uow, access, [row for row in rows if rejected.get(row.instance) in (EXPIRED, TAKEN_BACK)])
         return Looked(
             refused={uid: _REJECTED for uid, reason in deleted.items() if reason in FINAL},
             late=frozenset(uid for uid, reason in rejected.items() if reason in FINAL - {*self.shown}),

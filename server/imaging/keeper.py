@@ -6,10 +6,12 @@ from itertools import groupby
 
 from server.imaging import rejection
 from server.imaging.compact import Collected, Compactor
+from server.imaging.ingest import Ingest, Received
 from server.imaging.remove import Remover
 from server.security.access import system
 from server.store import admission, removal
 from server.store.database import Database
+from server.store.packs import Packs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,6 +21,8 @@ class Kept:
     collected: Collected
     #: Rejected instances hidden that had been overlooked.
     hidden: int
+    #: Instances seen again, since their rejection note was deleted.
+    shown_again: int
     #: Rejected instances deleted, since their time was over.
     expired: int
     #: Tombstones forgotten.
@@ -37,11 +41,15 @@ class Keeper:
     shown: tuple[str, ...]
     rejected_days: int
     tombstone_days: int
+    #: By which instances are stored anew whose rejection was taken back.
+    ingest: Ingest
+    packs: Packs
 
     def run(self, *, whole: bool = False, tell: Callable[[str], None] = lambda _text: None) -> Kept:
         """One run; ``whole`` looks into every pack."""
         tell("rejected instances")
         hidden = rejection.hide_overlooked(self.database, self.shown)
+        shown_again = self._show_again()
         expired = self._expire()
         tell("tombstones")
         with self.database.unit_of_work() as uow:
@@ -50,10 +58,21 @@ class Keeper:
         return Kept(
             collected=self.compactor.run(whole=whole, tell=tell),
             hidden=hidden,
+            shown_again=shown_again,
             expired=expired,
             tombstones=tombstones,
             folded=folded,
         )
+
+    def _show_again(self) -> int:
+        """Stores anew, by the one door, what is rejected no more; the door takes the hidden copy away."""
+        with self.database.reading() as uow:
+            due = admission.taken_back(uow)
+        shown = 0
+        for tenant, group in groupby(due, key=lambda row: row[0]):
+            again = [Received(chunks=self.packs.stream(tenant, *row[1:])) for row in group]
+            shown += len(self.ingest.receive(system(tenant), again).stored)
+        return shown
 
     def _expire(self) -> int:
         """Deletes hidden instances whose retention is over by their note, or by the setting ``rejected_days``."""

@@ -13,6 +13,8 @@ from server.store.database import Database
 
 #: Refused: Out of Resources (PS3.4 B.2.3, PS3.18 10.5.3).
 OUT_OF_RESOURCES = 0xA700
+#: The reserve is at most this part of the disk: a twentieth.
+_SHARE = 20
 #: Seconds for which figures of use are good enough.
 _FRESH = 1.0
 
@@ -28,6 +30,8 @@ def refuse_full_disk(folder: Path, reserve: int) -> None:
         folder = folder.parent
     state = os.statvfs(folder)
     free = state.f_bavail * state.f_frsize
+    # Of a small disk not most is kept in reserve.
+    reserve = min(reserve, state.f_blocks * state.f_frsize // _SHARE)
     if free < reserve:
         raise Unavailable(
             f"Only {free >> 20} MiB are free and {reserve >> 20} MiB are kept in reserve (disk_reserve); "

@@ -21,6 +21,8 @@ QUALITY = codes.DCM.RejectedForQualityReasons.value
 SAFETY = codes.DCM.RejectedForPatientSafetyReasons.value
 WORKLIST = codes.DCM.IncorrectModalityWorklistEntry.value
 EXPIRED = codes.DCM.DataRetentionPolicyExpired.value
+#: In the place of a reason: the note was deleted, and its instances are to be seen again.
+TAKEN_BACK = ""
 #: Titles (PS3.16 CID 7011) that make a Key Object Selection a rejection note.
 REASONS = (QUALITY, SAFETY, WORKLIST, EXPIRED)
 #: What was rejected for one of these is not taken again; expired data that come anew are kept anew.

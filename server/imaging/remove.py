@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from server.errors import Conflict, Gone, HutongError, NotFound
+from server.imaging.rejection import KEY_OBJECT_SELECTION
 from server.security.access import Access
 from server.store import admission, locks, removal
 from server.store.database import Database, UnitOfWork
@@ -80,6 +81,10 @@ def _remove(
         group = [one for one in hidden if rejected.get(one.instance, reason) == code]
         removal.bury(uow, tenant, group, who=access.who, reason=code)
     admission.forget_rejections(uow, tenant, [one.instance for one in hidden])
+    # Who deletes a rejection note takes the rejection back.
+    notes = [one.instance for one in seen if one.sop_class == KEY_OBJECT_SELECTION]
+    if notes:
+        admission.take_back(uow, tenant, notes)
     removal.recount(uow, tenant, study)
     touch(uow, tenant, [study])
     return [*seen, *hidden]

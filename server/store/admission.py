@@ -81,6 +81,22 @@ def reject(uow: UnitOfWork, tenant: int, note: str, reason: str, who: str, named
     )
 
 
+def take_back(uow: UnitOfWork, tenant: int, notes: Iterable[str]) -> None:
+    """The notes hold no more: their rejections lose their reason, till the instances are stored anew."""
+    uow.driver.execute("update rejection set reason = '' where tenant = %s and note = any(%s)", (tenant, list(notes)))
+
+
+def taken_back(uow: UnitOfWork, most: int = 1000) -> list[tuple[int, str, int, int]]:
+    """Hidden instances whose rejection holds no more: tenant, pack, offset and length."""
+    rows = uow.driver.execute(
+        "select h.tenant, h.pack, h.pack_offset, h.length from hidden_instance h join rejection r "
+        "on r.tenant = h.tenant and r.instance = h.instance where r.reason = '' "
+        "order by h.tenant, h.pack, h.pack_offset limit %s",
+        (most,),
+    )
+    return rows.fetchall()
+
+
 def forget_rejections(uow: UnitOfWork, tenant: int, instances: Iterable[str]) -> None:
     """The instances are rejected no more."""
     uow.driver.execute("delete from rejection where tenant = %s and instance = any(%s)", (tenant, list(instances)))
@@ -90,7 +106,7 @@ def overlooked(uow: UnitOfWork, shown: Sequence[str]) -> list[tuple[int, str, li
     """Rejected instances that are still seen: tenant, study and UIDs; ``shown`` are the reasons that hide nothing."""
     rows = uow.driver.execute(
         "select i.tenant, i.study, array_agg(i.instance) from rejection r join instance i on i.tenant = r.tenant "
-        "and i.instance = r.instance where r.reason <> all(%s) group by i.tenant, i.study",
+        "and i.instance = r.instance where r.reason <> '' and r.reason <> all(%s) group by i.tenant, i.study",
         (list(shown),),
     )
     return rows.fetchall()
@@ -104,7 +120,7 @@ def expired_hidden(uow: UnitOfWork, at_once: str, days: int, most: int = 1000) -
     rows = uow.driver.execute(
         "select h.tenant, h.study, h.instance, r.reason from hidden_instance h join rejection r "
         "on r.tenant = h.tenant and r.instance = h.instance where not exists (select from study_lock l "
-        "where l.tenant = h.tenant and l.study = h.study) and (r.reason = %s or (%s > 0 "
+        "where l.tenant = h.tenant and l.study = h.study) and (r.reason = %s or (r.reason <> '' and %s > 0 "
         "and r.at < clock_timestamp() - make_interval(days => %s))) limit %s",
         (at_once, days, days, most),
     )

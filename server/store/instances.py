@@ -174,9 +174,9 @@ def known(uow: UnitOfWork, tenant: int, uids: Iterable[str]) -> dict[str, Known]
     rows = uow.driver.execute(
         f"{wanted} instance where tenant = %(tenant)s and instance = any(%(uids)s) union all "
         f"{wanted} hidden_instance h where tenant = %(tenant)s and instance = any(%(uids)s) "
-        # Data whose retention had expired are kept anew when they come anew (server/imaging/rejection.py).
+        # Expired data that come anew are kept anew, and so is what was rejected no more (server/imaging/rejection.py).
         "and not exists (select from rejection r where r.tenant = h.tenant and r.instance = h.instance "
-        "and r.reason = '113039')",
+        "and r.reason in ('113039', ''))",
         {"tenant": tenant, "uids": list(uids)},
     )
     return {

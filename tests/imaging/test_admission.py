@@ -81,14 +81,16 @@ def test_use_is_the_same_by_either_way_in_and_after_folding(
 
 
 def test_a_disk_that_is_nearly_full_takes_nothing_and_says_so(
-    database: Database, packs: Packs, make_instance: Make
+    database: Database, packs: Packs, make_instance: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(quota, "_SHARE", 1)
     with pytest.raises(Unavailable, match="disk_reserve"):
         send(ingest(database, packs, reserve=1 << 60), CT, make_instance(1))
     assert len(send(ingest(database, packs, reserve=1), CT, make_instance(1)).stored) == 1
 
 
-def test_the_folder_of_packs_need_not_be_there_yet(tmp_path: Path) -> None:
+def test_the_folder_of_packs_need_not_be_there_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quota.refuse_full_disk(tmp_path / "a" / "b", 1)
+    monkeypatch.setattr(quota, "_SHARE", 1)
     with pytest.raises(Unavailable):
         quota.refuse_full_disk(tmp_path / "a" / "b", 1 << 60)

@@ -213,3 +213,34 @@ def test_a_refused_instance_alone_opens_no_study(
     Remover(database).remove(access, "1.2.3")
     assert send(ingest, access, make_instance(1)).refused
     assert rows(database, "select count(*) from study") == [(0,)]
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_who_deletes_the_note_takes_the_rejection_back(
+    ingest: Ingest,
+    access: Access,
+    database: Database,
+    packs: Packs,
+    settings: Settings,
+    make_instance: Make,
+    reason: str,
+) -> None:
+    files = [make_instance(n) for n in (1, 2)]
+    send(ingest, access, *files, note(make_instance, reason, ["1.2.3.1.1", "1.2.3.1.2", "1.2.3.1.3"]))
+    assert seen(database) == ["1.2.3.9.1"]
+    Remover(database).remove(access, "1.2.3", "1.2.3.9", "1.2.3.9.1")
+    assert keeper(settings, database).run().shown_again == 2
+    assert seen(database) == ["1.2.3.1.1", "1.2.3.1.2"] and hidden(database) == []
+    assert rows(database, "select instance_count, series_count, modalities from study") == [(2, 1, ["CT"])]
+    stored = rows(database, "select pack, pack_offset, length from instance order by instance")
+    assert [packs.read(1, *place) for place in stored] == files
+    assert len(send(ingest, access, make_instance(3)).stored) == 1
+    assert keeper(settings, database).run().shown_again == 0
+    assert len(seen(database)) == 3
+
+
+def test_the_hidden_have_every_column_of_the_seen(database: Database) -> None:
+    columns = (
+        "select column_name, data_type, is_nullable from information_schema.columns where table_name = '{}' order by 1"
+    )
+    assert rows(database, columns.format("hidden_instance")) == rows(database, columns.format("instance"))
