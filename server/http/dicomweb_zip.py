@@ -68,6 +68,6 @@ def _archive(
             yield writer.header(name, located.length, checksum)
             yield from services.retrieve.stream(access, located)
         else:
-            file = services.pixels.transcoded(access, located, syntax)
+            file = services.pixels.transcoded(access, located, syntax, among_others=True)
             yield writer.header(name, len(file), zlib.crc32(file)) + file
     yield writer.end()

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from server.errors import NotFound, Unprocessable
+from server.errors import NotAcceptable, NotFound, Unprocessable
 from server.imaging import attributes as read
 from server.imaging import frames
 from server.imaging.bulk import Bulk
 from server.imaging.dataset import Attributes
-from server.imaging.part10 import DEFLATED, IMPLICIT_LITTLE
+from server.imaging.part10 import DEFLATED, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from server.imaging.pixel_pool import PixelPool
 from server.imaging.rendering import Rendering
 from server.imaging.retrieve import Retrieve
@@ -34,16 +34,24 @@ class PixelData:
         self._pool = pool
         self._cache = cache
 
-    def transcoded(self, access: Access, located: Located, target: str) -> bytes:
-        """The instance as a Part 10 file in the transfer syntax ``target``; see ``PixelPool.transcode``."""
+    def transcoded(self, access: Access, located: Located, target: str, *, among_others: bool = False) -> bytes:
+        """The instance as a Part 10 file in the transfer syntax ``target``; see ``PixelPool.transcode``.
+
+        ``among_others``: what has no place in ``target``, e.g. a mask of single bits in JPEG, comes in Explicit VR
+        Little Endian rather than not at all, so that it does not keep a whole study from coming.
+        """
         if located.transfer_syntax == target:
             return self._retrieve.file(access, located)
-        if self._cache is not None:
-            kept = self._cache.get(access.tenant, located.sha256, target)
-            if kept is not None:
-                access.require("read")
-                return kept
-        made = self._pool.transcode(self._retrieve.file(access, located), target)
+        kept = self._cache.get(access.tenant, located.sha256, target) if self._cache is not None else None
+        if kept is not None:
+            access.require("read")
+            return kept
+        try:
+            made = self._pool.transcode(self._retrieve.file(access, located), target)
+        except NotAcceptable:
+            if not among_others or target == EXPLICIT_LITTLE:
+                raise
+            return self.transcoded(access, located, EXPLICIT_LITTLE)
         if self._cache is not None:
             self._cache.put(access.tenant, located.sha256, target, made)
         return made

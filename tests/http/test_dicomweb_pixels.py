@@ -169,3 +169,17 @@ def test_implicit_vr_is_given_as_explicit_where_asked(url: str, make_instance: M
     assert given.pixel_array.tobytes() == pydicom.dcmread(BytesIO(make_instance())).PixelData
     other = {"Accept": "application/dicom; transfer-syntax=1.2.840.10008.1.2.4.100"}
     assert httpx.get(f"{url}{INSTANCE}", headers=other).status_code == 406
+
+
+def test_a_mask_does_not_keep_its_study_from_coming_compressed(url: str, make_instance: Make) -> None:
+    """Single bits have no place in JPEG-LS: among others they come in Explicit VR Little Endian, alone not at all."""
+    stow(url, make_instance())
+    bits = {"Rows": 8, "Columns": 8, "BitsAllocated": 1, "BitsStored": 1, "HighBit": 0, "PixelData": bytes(8)}
+    stow(url, make_instance(SOPInstanceUID="1.2.3.1.2", InstanceNumber=2, **bits))
+    accept = {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=1.2.840.10008.1.2.4.80'}
+    answer = httpx.get(f"{url}/studies/1.2.3", headers=accept)
+    assert answer.status_code == 200
+    assert answer.content.count(b"transfer-syntax=1.2.840.10008.1.2.4.80\r\n") == 1
+    assert answer.content.count(b"transfer-syntax=1.2.840.10008.1.2.1\r\n") == 1
+    alone = f"{url}/studies/1.2.3/series/1.2.3.1/instances/1.2.3.1.2"
+    assert httpx.get(alone, headers=accept).status_code == 406
