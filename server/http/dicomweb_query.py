@@ -31,6 +31,8 @@ PATHS: dict[str, Level] = {
 _NAMES = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID"}
 #: RFC 7240: what a client that wants unknown keys to be errors says.
 _STRICT = re.compile(r"(?:^|[,;])\s*handling\s*=\s*\"?strict\"?\s*(?:$|[,;])", re.IGNORECASE)
+#: Warnings of one answer: headers have an end.
+_WARNINGS = 24
 _BOUNDARY = "hutong-search-results"
 
 
@@ -61,7 +63,9 @@ class _Search:
         answer = query.search(services.database, access, prepared, services.url(request), form)
         response = _xml(answer.results) if form == "xml" else _json(request, answer.results, media_type)
         if answer.warnings:
-            response.headers["Warning"] = ", ".join(f'299 hutong "{_quoted(text)}"' for text in answer.warnings)
+            response.headers["Warning"] = ", ".join(
+                f'299 hutong "{_quoted(text)}"' for text in answer.warnings[:_WARNINGS]
+            )
         if preferred:
             response.headers["Preference-Applied"] = "handling=strict"
         return response

@@ -25,8 +25,8 @@ _LEVELS: dict[QueryLevel, Level] = {"PATIENT": "patient", "STUDY": "study", "SER
 _STEERING = frozenset({"00080005", "00080052", "00080053"})
 #: PS3.4 C.6.1.1: the unique key of each level.
 UNIQUE: dict[Level, str] = {"patient": "00100020", "study": "0020000D", "series": "0020000E", "instance": "00080018"}
-#: Results of one look into the index.
-_PAGE = 500
+#: Results of one look into the index, with stored headers and without.
+_PAGES = {True: 200, False: 2000}
 
 
 def find(
@@ -109,7 +109,7 @@ def _results(
 ) -> Iterator[Attributes]:
     keys = {tag: element for tag, element in identifier.items() if tag not in _STEERING}
     metadata = needs_header(level, frozenset(keys))
-    seen, offset = set[str](), 0
+    seen, offset, page = set[str](), 0, _PAGES[metadata]
     while True:
         # What a page's results share is parsed once, and forgotten with it.
         kept = Kept(level, "patient")
@@ -120,7 +120,7 @@ def _results(
                 access.tenant,
                 level,
                 understood.conditions,
-                limit=_PAGE,
+                limit=page,
                 offset=offset,
                 metadata=metadata,
             )
@@ -131,9 +131,9 @@ def _results(
                 seen.add(unique)
                 have = header_part(level, item.metadata, frozenset(keys)) | kept.attributes(item)
                 yield {tag: _answer(tag, asked, have | counts.get(unique, {})) for tag, asked in keys.items()}
-        if len(found) < _PAGE:
+        if len(found) < page:
             return
-        offset += _PAGE
+        offset += page
 
 
 _UNIQUE_FIELD: dict[Level, int] = {

@@ -24,10 +24,13 @@ from server.security.access import Access
 from server.store import studies as store
 from server.store.conditions import AnyCondition, Condition, Criterion
 from server.store.database import Database
-from server.store.studies import Found, Level
+from server.store.studies import Connection, Found, Level
 
 #: Results of one answer at most; a client pages with offset.
 MOST = 5000
+#: Bytes of results after which an answer with stored headers ends.
+MOST_BYTES = 32 << 20
+_PAGE = 50
 _FLAGS = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
 _TAG_OF = {"StudyInstanceUID": "0020000D", "SeriesInstanceUID": "0020000E"}
 
@@ -143,36 +146,88 @@ def search(
     understood = understand(query.level, query.asked, declared, query.ways)
     warnings = _warnings(query, understood)
     include = None if query.include is None else frozenset(tags[0] for tags in query.include)
-    # The note of who searched is in the statement; it does not wait for the disk.
-    with database.statement(durable=False) as connection:
-        found = store.search(
+    run = _Run(
+        database=database,
+        access=access,
+        query=query,
+        conditions=(*query.within, *understood.conditions),
+        include=include,
+        base_url=base_url,
+        form=form,
+    )
+    found, more = run.whole() if needs_header(query.level, include) else run.ready()
+    if more:
+        warnings = (*warnings, "There are additional results that can be requested; ask for them by offset.")
+    return Answer(results=found, warnings=warnings)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Run:
+    """One search on its way to the index and back."""
+
+    database: Database
+    access: Access
+    query: Query
+    conditions: tuple[AnyCondition, ...]
+    #: The outermost tags to be included; None for all.
+    include: frozenset[str] | None
+    base_url: str
+    form: str
+
+    def ready(self) -> tuple[list[bytes], bool]:
+        """Results of what the index keeps ready, in one statement with its audit row, which does not wait for the disk.
+
+        And whether there are more than an answer may have.
+        """
+        query = self.query
+        with self.database.statement(durable=False) as connection:
+            found = self._look(connection, query.limit + 1, query.offset, who=self.access.who)
+        more = len(found) > query.limit == MOST
+        return self._written(found[: query.limit]), more
+
+    def whole(self) -> tuple[list[bytes], bool]:
+        """Results that need stored headers, page by page: memory grows with the answer alone, and that has an end."""
+        query, out, size = self.query, list[bytes](), 0
+        with self.database.statement(durable=False) as connection:
+            store.note_search(connection, self.access.tenant, self.access.who, query.level, query.place)
+        with self.database.reading() as uow:
+            while len(out) < query.limit and size < MOST_BYTES:
+                wanted = min(_PAGE, query.limit - len(out))
+                page = self._look(uow.driver, wanted, query.offset + len(out), metadata=True)
+                written = self._written(page)
+                out += written
+                size += sum(map(len, written))
+                if len(page) < wanted:
+                    return out, False
+            ended = len(out) == query.limit < MOST
+            more = not ended and bool(self._look(uow.driver, 1, query.offset + len(out)))
+        return out, more
+
+    def _look(
+        self, connection: Connection, limit: int, offset: int, *, metadata: bool = False, who: str = ""
+    ) -> list[Found]:
+        query = self.query
+        return store.search(
             connection,
-            access.tenant,
+            self.access.tenant,
             query.level,
-            (*query.within, *understood.conditions),
-            limit=query.limit + 1,
-            offset=query.offset,
-            metadata=needs_header(query.level, include),
+            self.conditions,
+            limit=limit,
+            offset=offset,
+            metadata=metadata,
             top=query.top,
-            who=access.who,
+            who=who,
             within=query.place,
         )
-    if len(found) > query.limit:
-        found = found[: query.limit]
-        if query.limit == MOST:
-            warnings = (*warnings, "There are additional results that can be requested; ask for them by offset.")
-    return Answer(results=_written(query, found, include, base_url, form), warnings=warnings)
 
-
-def _written(
-    query: Query, found: Sequence[Found], include: frozenset[str] | None, base_url: str, form: str
-) -> list[bytes]:
-    level, top = query.level, query.top
-    if form == "json" and top == "instance" and include is not None and include <= STORED["instance"]:
-        return instance_lines(found, base_url)
-    written = to_xml if form == "xml" else json_of
-    parts = parts_asked(query.include or (), STORED[level])
-    return [written(only(attributes, parts)) for attributes in results(level, top, found, include, base_url)]
+    def _written(self, found: Sequence[Found]) -> list[bytes]:
+        query, include = self.query, self.include
+        level, top = query.level, query.top
+        if self.form == "json" and top == "instance" and include is not None and include <= STORED["instance"]:
+            return instance_lines(found, self.base_url)
+        written = to_xml if self.form == "xml" else json_of
+        parts = parts_asked(query.include or (), STORED[level])
+        return [written(only(attributes, parts)) for attributes in results(level, top, found, include, self.base_url)]
 
 
 def _warnings(query: Query, understood: Understood) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """What a search answers about one patient, study, series or instance, from what the index keeps ready."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -161,18 +161,16 @@ def below_level(level: Level, paths: Iterable[tuple[str, ...]]) -> set[tuple[str
 
 def results(
     level: Level, top: Level, found: Sequence[Found], include: frozenset[str] | None, base_url: str
-) -> list[Attributes]:
+) -> Iterator[Attributes]:
     """QIDO-RS results (PS3.18 10.6.3.3) as DICOM JSON model objects."""
     kept = Kept(level, top)
     required = kept.required()
-    out = []
     for item in found:
         attributes = header_part(level, item.metadata, include) | required | kept.attributes(item)
         attributes["00080005"] = _one("CS", "ISO_IR 192")
         attributes["00080056"] = _one("CS", "ONLINE")
         attributes["00081190"] = _one("UR", url_of(level, item, base_url))
-        out.append(attributes)
-    return out
+        yield attributes
 
 
 def url_of(level: Level, found: Found, base_url: str) -> str:

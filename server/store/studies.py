@@ -9,6 +9,7 @@ import psycopg
 from server.store.conditions import ALIAS, AnyCondition, alias_of, clause
 from server.store.database import UnitOfWork
 
+Connection = psycopg.Connection[Any]
 Level = Literal["patient", "study", "series", "instance"]
 
 
@@ -96,9 +97,8 @@ _JOINS = {
     "s": ("p", "join patient p on p.tenant = s.tenant and p.patient = s.patient"),
 }
 _AUDITED = {"patient": "Patient", "study": "Study", "series": "Series", "instance": "SOPInstance"}
-_NOTED = (
-    "with noted as (insert into audit (tenant, who, action, type, id, version) values (%s, %s, 'search', %s, %s, 0)) "
-)
+_NOTE = "insert into audit (tenant, who, action, type, id, version) values (%s, %s, 'search', %s, %s, 0)"
+_NOTED = f"with noted as ({_NOTE}) "
 _FIRST_METADATA = {
     "patient": "(select m.metadata from instance m join study t on t.tenant = m.tenant and t.study = m.study "
     "where t.tenant = p.tenant and t.patient = p.patient limit 1)",
@@ -109,7 +109,7 @@ _FIRST_METADATA = {
 
 
 def search(
-    connection: psycopg.Connection[Any],
+    connection: Connection,
     tenant: int,
     level: Level,
     conditions: Sequence[AnyCondition],
@@ -141,6 +141,11 @@ def search(
     if metadata:
         return [Found(*row[:-1])._replace(metadata=row[-1]) for row in rows]
     return [Found(*row) for row in rows]
+
+
+def note_search(connection: Connection, tenant: int, who: str, level: Level, within: str) -> None:
+    """The audit row of a search that takes several statements."""
+    connection.execute(_NOTE.encode(), (tenant, who, _AUDITED[level], within))
 
 
 def _cheap_first(conditions: Sequence[AnyCondition]) -> list[AnyCondition]:

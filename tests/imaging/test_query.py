@@ -161,3 +161,23 @@ def test_more_patterns_than_anybody_needs_are_refused(database: Database, access
             query.search(database, access, asked, "http://x")
     uids = query.parse("series", [("SeriesInstanceUID", ",".join(f"1.2.{n}" for n in range(5000)))], {})
     assert query.search(database, access, uids, "http://x").results == []
+
+
+@pytest.mark.usefixtures("stored")
+def test_an_answer_with_headers_ends_and_is_gone_on_with_by_offset(
+    database: Database, access: Access, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(**more: str) -> tuple[list[str], tuple[str, ...]]:
+        asked = query.parse("instance", [("includefield", "all"), *more.items()], {})
+        answer = query.search(database, access, asked, "http://x")
+        return [orjson.loads(result)["00080018"]["Value"][0] for result in answer.results], answer.warnings
+
+    every, warnings = ask()
+    assert (len(every), warnings) == (len(STUDIES), ())
+    assert ask(limit="2") == (every[:2], ())
+    monkeypatch.setattr(query, "_PAGE", 2)
+    assert ask() == (every, ())
+    monkeypatch.setattr(query, "MOST_BYTES", 1)
+    first, warnings = ask()
+    assert first == every[:2] and "offset" in warnings[0]
+    assert ask(offset="4") == (every[4:], ())
