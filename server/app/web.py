@@ -5,7 +5,7 @@ from fastapi import FastAPI
 from ai_adapters.registry import registry
 from server.app.outbound import fetcher
 from server.app.parts import Parts, compose
-from server.http import dicomweb, dicomweb_store, fetch, fhir, health, page, queue, server, viewer
+from server.http import dicomweb, dicomweb_store, fetch, fhir, health, page, queue, server, viewer, wado_uri
 from server.http.access import AccessOfRequest
 from server.http.dicomweb_services import DicomWeb
 from server.operations.served import served
@@ -35,6 +35,7 @@ def web(parts: Parts) -> FastAPI:
         [
             health.router(parts.database.check),
             dicomweb.router(services),
+            wado_uri.router(services),
             fhir.router(
                 fhir.FhirServices(
                     repository=parts.repository,

@@ -9,6 +9,7 @@ from server.http import (
     dicomweb_frames,
     dicomweb_lock,
     dicomweb_metadata,
+    dicomweb_options,
     dicomweb_query,
     dicomweb_rendered,
     dicomweb_retrieve,
@@ -31,4 +32,5 @@ def router(services: DicomWeb) -> APIRouter:
     dicomweb_delete.add_routes(api, services)
     dicomweb_lock.add_routes(api, services)
     dicomweb_extended_tags.add_routes(api, services)
+    dicomweb_options.add_routes(api, services)
     return api

@@ -34,6 +34,10 @@ class DicomWebRoute(APIRoute):
         return handle
 
 
+class PlainRoute(DicomWebRoute):
+    """A route whose endpoint takes the request and nothing else; see ``direct``."""
+
+
 def add_get(
     api: APIRouter,
     path: str,
@@ -48,5 +52,5 @@ def add_get(
     ``gives`` are the media types of its answers and ``takes`` its query parameters, for the capabilities.
     """
     more = {"x-gives": list(gives), "x-takes": list(takes)}
-    api.add_api_route(path, endpoint, methods=["GET"], name=name, openapi_extra=more)
+    api.add_api_route(path, endpoint, methods=["GET"], name=name, openapi_extra=more, route_class_override=PlainRoute)
     api.add_api_route(path, endpoint, methods=["HEAD"], name=f"{name} (head)", include_in_schema=False)

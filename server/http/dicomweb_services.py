@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
-from server.http.base_url import base_url
+from server.http.base_url import base_url, networks_of
 from server.imaging.ingest import Ingest
 from server.imaging.pixel_pool import PixelPool
 from server.imaging.pixels import PixelData
@@ -30,6 +30,9 @@ class DicomWeb:
     pixels: PixelData
     #: The caller's rights, from the request.
     access: Callable[[Request], Access]
+
+    def __post_init__(self) -> None:
+        networks_of(self.settings.trusted_proxies)
 
     def url(self, request: Request) -> str:
         """Where the client sees this service."""

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server import __version__
 from server.errors import HutongError
 from server.http.dicomweb_route import response_of
+from server.http.direct import Direct
 from server.http.uploads import HARDENED, UploadProtocol, Uploads
 
 #: How long requests may take to end after SIGTERM.
@@ -45,6 +46,7 @@ def create(routers: Sequence[APIRouter], uploads: Uploads | None = None) -> Fast
     """
     app = FastAPI(title="Hutong", version=__version__, redoc_url=None)
     app.state.uploads = uploads
+    app.add_middleware(Direct, routers=routers)
     app.add_middleware(Hardened)
 
     @app.exception_handler(HutongError)
@@ -64,5 +66,5 @@ def serve(app: FastAPI, host: str, port: int) -> None:
     gc.set_threshold(_COLLECT_AFTER, 20, 20)
     uvicorn.run(
         app, host=host, port=port, http=UploadProtocol, log_config=None, access_log=False, server_header=False,
-        timeout_graceful_shutdown=_DRAIN_SECONDS, timeout_keep_alive=30,
+        proxy_headers=False, timeout_graceful_shutdown=_DRAIN_SECONDS, timeout_keep_alive=30,
     )  # fmt: skip

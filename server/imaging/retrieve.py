@@ -50,7 +50,7 @@ class Retrieve:
     def locate(self, access: Access, study: str = "", series: str = "", instance: str = "") -> list[Located]:
         """The instances under the path, in order; raises NotFound or Gone where there are none."""
         path = _path(access, study, series, instance)
-        with self._database.statement() as connection:
+        with self._database.statement(durable=False) as connection:
             found = store.locate(connection, access.tenant, path, who=_reader(access))
         if not found:
             raise self._missing(access, path)
@@ -59,7 +59,7 @@ class Retrieve:
     def locate_with_header(self, access: Access, study: str, series: str, instance: str) -> tuple[Located, Attributes]:
         """One instance and its header as DICOM JSON, BulkDataURIs as stored; raises NotFound or Gone."""
         path = _path(access, study, series, instance)
-        with self._database.statement() as connection:
+        with self._database.statement(durable=False) as connection:
             found = store.locate_with_header(connection, access.tenant, path, who=_reader(access))
         if found is None:
             raise self._missing(access, path)
@@ -75,7 +75,7 @@ class Retrieve:
         """
         path = _path(access, study, series, instance)
         who = _reader(access)
-        with self._database.statement() as connection:
+        with self._database.statement(durable=False) as connection:
             first = store.headers(connection, access.tenant, path, limit=_HEADERS + 1, who=who)
         if not first:
             raise self._missing(access, path)
@@ -84,17 +84,17 @@ class Retrieve:
         return self._long_metadata(access, base_url, path)
 
     def _long_metadata(self, access: Access, base_url: str, path: tuple[str, ...]) -> Iterator[list[bytes]]:
-        with self._database.statement() as connection:
+        with self._database.statement(durable=False) as connection:
             uids = [place.instance for place in store.locate(connection, access.tenant, path)]
         for start in range(0, len(uids), _HEADERS):
-            with self._database.statement() as connection:
+            with self._database.statement(durable=False) as connection:
                 some = store.headers_of(connection, access.tenant, uids[start : start + _HEADERS])
             yield [_absolute(header, base_url) for header in some]
 
     def header(self, access: Access, located: Located) -> Attributes:
         """The instance's header as DICOM JSON, BulkDataURIs as stored."""
         access.require("read")
-        with self._database.statement() as connection:
+        with self._database.statement(durable=False) as connection:
             found = store.headers_of(connection, access.tenant, [located.instance])
         if not found:
             raise self._missing(access, (located.study, located.series, located.instance))
@@ -106,7 +106,7 @@ class Retrieve:
         access.require("read")
         for start in range(0, len(located), _HEADERS):
             uids = [place.instance for place in located[start : start + _HEADERS]]
-            with self._database.statement() as connection:
+            with self._database.statement(durable=False) as connection:
                 some = store.headers_of(connection, access.tenant, uids)
             yield from (orjson.loads(header.json) for header in some)
 
