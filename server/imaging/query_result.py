@@ -45,6 +45,10 @@ def _one(vr: str, *values: Any) -> dict[str, Any]:
     return {"vr": vr, "Value": list(values)} if values and values[0] is not None else {"vr": vr}
 
 
+#: Attributes of studies and patients kept parsed at a time.
+_MOST_PARSED = 500
+
+
 class Kept:
     """Attributes of results; what many of them share is parsed once."""
 
@@ -84,6 +88,9 @@ class Kept:
     def _parse(self, attributes: bytes) -> Attributes:
         parsed = self._parsed.get(attributes)
         if parsed is None:
+            if len(self._parsed) >= _MOST_PARSED:
+                # Results come in order, so that what is shared is shared with neighbours.
+                self._parsed.clear()
             parsed = self._parsed[attributes] = orjson.loads(attributes)
         return parsed
 
