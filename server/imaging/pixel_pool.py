@@ -5,6 +5,7 @@ worker that a job kills is replaced, and the job's input is what is at fault. Th
 """
 
 import contextlib
+import logging
 import os
 import queue
 import socket
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from server.imaging.frames import PixelFormat
     from server.imaging.rendering import Rendering
 
+_log = logging.getLogger(__name__)
 #: What a worker may raise across the socket.
 _ERRORS = {error.__name__: error for error in (errors.BadRequest, errors.NotFound, NotAcceptable, Unprocessable)}
 #: Jobs that wait for a worker, for each worker; whoever comes later is told to come again.
@@ -117,6 +119,7 @@ class PixelPool:
                 message, given = pixel_wire.receive(worker.channel, self._memory, deadline)
             except pixel_wire.Closed as error:
                 self._drop(worker)
+                _log.warning("a pixel worker was lost to a job: %s, exit %s", verb, worker.process.returncode)
                 raise Unprocessable(
                     "The pixels are damaged, or take too much memory or time to decode; ask for transfer-syntax=*.",
                     expression="7FE00010",

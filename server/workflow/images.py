@@ -9,7 +9,6 @@ from pydicom import Dataset
 
 from server.imaging.part10 import DEFLATED, EXPLICIT_LITTLE, NATIVE
 from server.imaging.retrieve import Retrieve
-from server.imaging.transcode import transcode
 from server.security.access import Access
 from server.store.studies import Located
 
@@ -42,6 +41,9 @@ class StudyImages:
         place = next(place for place in self.located if place.instance == wanted)
         if place.transfer_syntax in NATIVE:
             return self.whole(place)
+        # Loads codecs, which the other processes don't need.
+        from server.imaging.transcode import transcode
+
         # This process is there for heavy work on foreign pixels; when they end it, the job is tried again and given up.
         return pydicom.dcmread(BytesIO(transcode(self.retrieve.file(self.access, place), EXPLICIT_LITTLE)))
 
