@@ -23,6 +23,8 @@ from server.telemetry import kill_points
 THRESHOLD = 0.5
 #: Seconds for which a pack outlives its last instance, and a file without a row is taken for one being written.
 GRACE = 3600.0
+#: Seconds within which a file may be there and not be locked yet by who made it, whatever the grace.
+YOUNG = 5.0
 _LOOKED_UP_TOGETHER = 1000
 
 
@@ -82,7 +84,7 @@ class Compactor:
         return done
 
     def _orphans(self, done: Collected) -> None:
-        old = (file for file in self._files.all() if file.age > self._grace)
+        old = (file for file in self._files.all() if file.age > max(self._grace, YOUNG))
         for tenant, group in groupby(old, key=lambda file: file.tenant):
             while chunk := list(islice(group, _LOOKED_UP_TOGETHER)):
                 known = self._known(tenant, [file.pack for file in chunk])

@@ -48,9 +48,13 @@ class Unreadable:
 
 
 def find(paths: Sequence[Path]) -> Iterator[Source | Unreadable]:
-    """Every file under the paths, in the order of their names; links are not followed out of a folder."""
+    """Every file under the paths, in the order of their names; links are not followed.
+
+    A DICOMDIR stands for its medium: the folder that it is in.
+    """
     for path in paths:
-        yield from _walk(str(path.absolute()))
+        is_directory = path.name.upper() == "DICOMDIR" and path.is_file()
+        yield from _walk(str((path.parent if is_directory else path).absolute()))
 
 
 def _walk(path: str) -> Iterator[Source | Unreadable]:

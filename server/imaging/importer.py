@@ -25,6 +25,8 @@ from server.store.imports import SeenFile
 
 #: Where the magic word of a DICOM file ends (PS3.10 7.1).
 _MAGIC_END = 132
+#: Bytes of a DICOMDIR, or of a data set without file meta information.
+_HELD = 256 << 20
 #: A DICOMDIR names its SOP class in its first bytes.
 _HEAD = 1024
 
@@ -80,12 +82,12 @@ class Importer:
             chunks = self._reader.chunks(source)
             head = next(chunks, b"")
             if DIRECTORY.encode("ascii") in head[:_HEAD] and head[128:_MAGIC_END] == b"DICM":
-                return self._directory(source, b"".join(chain([head], chunks)))
+                return self._directory(source, _whole(source, chain([head], chunks)))
             if head[128:_MAGIC_END] == b"DICM":
                 return _pass_on(session, source, chain([head], chunks))
             bare = _syntax_of_bare(head)
             if bare:
-                return _pass_on(session, source, self._with_meta(b"".join(chain([head], chunks)), bare))
+                return _pass_on(session, source, self._with_meta(_whole(source, chain([head], chunks)), bare))
             return Imported(source=source, outcome="other")
         except BadInstance as error:
             return _refused(source, error.details, error.reason, error.issues[0].expression)
@@ -149,6 +151,13 @@ def _pass_on(session: Session, source: Source, chunks: Iterator[bytes]) -> Impor
     if isinstance(ended, Refused):
         return Imported(source=source, outcome="refused", refused=ended)
     return Imported(source=source, outcome="stored", instance=ended.sop_instance)
+
+
+def _whole(source: Source, chunks: Iterator[bytes]) -> bytes:
+    """What must be held in memory at once; raises BadInstance where that is too much."""
+    if source.size > _HELD:
+        raise BadInstance(f"Only up to {_HELD >> 20} MiB are taken without file meta information.", reason=0xA700)
+    return b"".join(chunks)
 
 
 def _refused(source: Source, details: str, reason: int, expression: str = "") -> Imported:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import groupby, islice
 
 from server.errors import NotFound
+from server.imaging.compact import YOUNG
 from server.imaging.throttle import Throttle
 from server.store import keeping
 from server.store.database import Database
@@ -119,7 +120,7 @@ class Verifier:
         return one in self._contents(tenant, pack)
 
     def _orphans(self) -> Iterator[Problem]:
-        old = (file for file in self._files.all() if file.age > self._grace)
+        old = (file for file in self._files.all() if file.age > max(self._grace, YOUNG))
         for tenant, group in groupby(old, key=lambda file: file.tenant):
             while chunk := [file.pack for file in islice(group, _LOOKED_UP_TOGETHER)]:
                 with self._database.reading() as uow:

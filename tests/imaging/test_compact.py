@@ -37,6 +37,12 @@ def files(settings: Settings) -> set[str]:
     return {path.stem for path in Path(settings.blobs).rglob("*.pack")}
 
 
+def age(settings: Settings, seconds: float = 60.0) -> None:
+    """Makes every file older."""
+    for path in Path(settings.blobs).rglob("*.pack"):
+        os.utime(path, (time.time() - seconds, time.time() - seconds))
+
+
 def sound(database: Database, packs: Packs) -> int:
     """How many instances are stored, each read back and found as it came."""
     found = rows(database, "select pack, pack_offset, length, sha256 from instance")
@@ -114,6 +120,7 @@ def test_a_pack_that_is_being_written_is_no_orphan(
     with packs.writer(access.tenant) as writer:
         writer.append(b"x" * 100)
         writer.sync()
+        age(settings)
         assert compactor.run().orphans == 0
         assert len(files(settings)) == 1
     assert compactor.run().orphans == 1
@@ -128,8 +135,7 @@ def test_a_young_file_without_a_row_is_left_alone(
         writer.sync()
     patient = Compactor(database, packs, PackFiles(settings.blobs), grace=60.0)
     assert patient.run().orphans == 0
-    for path in Path(settings.blobs).rglob("*.pack"):
-        os.utime(path, (time.time() - 61, time.time() - 61))
+    age(settings, 61)
     assert patient.run().orphans == 1
 
 
@@ -195,6 +201,7 @@ def test_killed_anywhere_nothing_is_lost(
     thin(database, access, "1.2.4", 3)
     assert _keeping(settings, database_url, point).wait(60) == -signal.SIGKILL
     assert sound(database, archive.packs) == 5
+    age(settings)
     assert _keeping(settings, database_url).wait(60) == 0
     assert sound(database, archive.packs) == 5
     assert files(settings) == {row[0] for row in rows(database, "select distinct pack from instance")}

@@ -105,6 +105,7 @@ def test_a_dicomdir_is_understood_and_what_it_misses_is_told(
     done = run(importer, access, folder)
     assert outcomes(done) == {"DICOMDIR": "directory", "im1": "stored", "unlisted": "stored"}
     assert done["DICOMDIR"].missing == ("DICOM/IM7",)
+    assert [Path(one.path).name for one in find([folder / "DICOMDIR"])] == ["DICOMDIR", "im1", "unlisted"]
 
 
 @pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1"])

@@ -1,5 +1,7 @@
 """Verification: every kind of damage is named with its cure, and a sound archive is said to be sound."""
 
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,6 +86,9 @@ def test_a_file_without_rows_is_found_unless_somebody_writes_it(
         writer.append(b"x")
         writer.sync()
         assert verifier.run().problems == []
+    assert verifier.run().problems == []
+    for path in files.path(1, writer.pack).parent.iterdir():
+        os.utime(path, (time.time() - 30, time.time() - 30))
     assert told(verifier.run()) == [("orphan", "")]
     assert Verifier(database, packs, files, grace=60.0).run().problems == []
 
