@@ -23,7 +23,6 @@ REPORT = "1.2.840.10008.5.1.4.1.1.88."
 _STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
 #: Attributes that head every listing.
 _HEADING = (
-    ("00100010", "Patient"),
     ("00100020", "Patient ID"),
     ("00080020", "Study date"),
     ("00080060", "Modality"),
@@ -60,6 +59,8 @@ def view(file: bytes, *, html: bool) -> str:
 def _headed(header: Attributes, *, html: bool) -> str:
     """Whose it is and what it is."""
     shown = [(label, read.text(header, key)) for key, label in _HEADING]
+    # Every group of the name: the reader may know the patient by any of them.
+    shown.insert(0, ("Patient", read.name(header, "00100010")))
     shown.insert(0, ("Kind", UID(read.text(header, "00080016")).name))
     rows = [(label, text) for label, text in shown if text]
     if not html:

@@ -183,3 +183,26 @@ def test_a_mask_does_not_keep_its_study_from_coming_compressed(url: str, make_in
     assert answer.content.count(b"transfer-syntax=1.2.840.10008.1.2.1\r\n") == 1
     alone = f"{url}/studies/1.2.3/series/1.2.3.1/instances/1.2.3.1.2"
     assert httpx.get(alone, headers=accept).status_code == 406
+
+
+@pytest.mark.parametrize("name", ["SC_rgb_small_odd_big_endian.dcm", "ExplVR_BigEnd.dcm", "rtdose_expb.dcm"])
+def test_big_endian_frames_are_given_in_little_endian(url: str, name: str) -> None:
+    file = sample(name)
+    stow(url, file)
+    where, dataset = place(url, file)
+    number = int(dataset.get("NumberOfFrames", 1))
+    answer = httpx.get(f"{where}/frames/{number}", headers={"Accept": "application/octet-stream"})
+    expected = dataset.pixel_array[-1] if number > 1 else dataset.pixel_array
+    if dataset.get("PlanarConfiguration", 0):
+        expected = np.moveaxis(expected, -1, 0)
+    assert answer.content[: expected.nbytes] == expected.astype(expected.dtype.newbyteorder("<")).tobytes()
+    assert httpx.get(f"{where}/frames/{number}/rendered").status_code == 200
+
+
+def test_single_bits_in_big_endian_words(url: str) -> None:
+    file = sample("liver_expb_1frame.dcm")
+    stow(url, file)
+    where, _ = place(url, file)
+    answer = httpx.get(f"{where}/frames/1", headers={"Accept": "application/octet-stream"})
+    little = pydicom.dcmread(BytesIO(sample("liver_1frame.dcm")))
+    assert answer.content == little.PixelData
