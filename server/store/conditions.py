@@ -67,12 +67,22 @@ COLUMNS = {
         *("modalities", "sop_classes", "series_count", "instance_count"),
     ),
     "series": (
-        *("series", "modality", "series_number", "description", "body_part", "laterality", "step_date", "step_time"),
+        *(
+            "study",
+            "series",
+            "modality",
+            "series_number",
+            "description",
+            "body_part",
+            "laterality",
+            "step_date",
+            "step_time",
+        ),
         *("station", "manufacturer", "instance_count"),
     ),
     "instance": (
-        *("instance", "sop_class", "transfer_syntax", "instance_number", "frames", "rows", "columns"),
-        "bits_allocated",
+        *("study", "series", "instance", "sop_class", "transfer_syntax", "instance_number", "frames", "rows"),
+        *("columns", "bits_allocated"),
     ),
 }
 ALIAS = {"patient": "p", "study": "s", "series": "e", "instance": "i"}

@@ -1,12 +1,12 @@
 """Named queries that read the imaging index: searches at each level, and where the bytes of an instance are."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import psycopg
 
-from server.store.conditions import ALIAS, AnyCondition, alias_of, clause
+from server.store.conditions import ALIAS, AnyCondition, Condition, alias_of, clause
 from server.store.database import UnitOfWork
 
 Connection = psycopg.Connection[Any]
@@ -127,16 +127,21 @@ def search(
     """
     parameters: list[Any] = [tenant, who, _AUDITED[level], within] if who else []
     parameters.append(tenant)
-    where = [f"{ALIAS[level]}.tenant = %s"]
-    where += [clause(condition, tenant, parameters) for condition in _cheap_first(conditions)]
+    alias = ALIAS[level]
+    wanted = _stable([_near(level, condition) for condition in conditions])
+    where = [f"{alias}.tenant = %s", *(clause(condition, tenant, parameters) for condition in wanted)]
     expressions = [_field(level, table, expression, top) for table, expression in _FIELDS[: _DEPTH[level]]]
     if metadata:
         expressions.append(_FIRST_METADATA[level])
-    needed = {alias_of(condition) for condition in conditions} | {ALIAS[t] for t in _ORDER[_ORDER.index(top) :]}
-    sql = (
-        f"{_NOTED if who else ''}select {', '.join(expressions)} from {_tables(level, needed)} "
-        f"where {' and '.join(where)} order by {_SORTED[level]} limit %s offset %s"
-    )
+    found = f"where {' and '.join(where)} order by {_SORTED[level]} limit %s offset %s"
+    needed = {alias_of(condition) for condition in wanted}
+    joins = _joins(level, needed | {ALIAS[t] for t in _ORDER[_ORDER.index(top) :]})
+    if offset and needed <= {alias}:
+        # What is skipped is not joined.
+        source = f"(select * from {level} {alias} {found}) {alias} {joins} order by {_SORTED[level]}"
+    else:
+        source = f"{level} {alias} {joins} {found}"
+    sql = f"{_NOTED if who else ''}select {', '.join(expressions)} from {source}"
     rows = connection.execute(sql.encode(), (*parameters, limit, offset))
     if metadata:
         return [Found(*row[:-1])._replace(metadata=row[-1]) for row in rows]
@@ -148,9 +153,21 @@ def note_search(connection: Connection, tenant: int, who: str, level: Level, wit
     connection.execute(_NOTE.encode(), (tenant, who, _AUDITED[level], within))
 
 
-def _cheap_first(conditions: Sequence[AnyCondition]) -> list[AnyCondition]:
+def _near(level: Level, condition: AnyCondition) -> AnyCondition:
+    """A condition on the UID of a level above, on the column that the row itself has."""
+    if isinstance(condition, Condition) and condition.column in ("study.study", "series.series"):
+        own = f"{level}.{condition.column.partition('.')[2]}"
+        return (
+            replace(condition, column=own)
+            if own in ("series.study", "instance.study", "instance.series")
+            else condition
+        )
+    return condition
+
+
+def _stable(conditions: Sequence[AnyCondition]) -> list[AnyCondition]:
     """In one order whatever the client's, so that the same search is the same prepared statement."""
-    return sorted(conditions, key=lambda c: (alias_of(c), repr(type(c)), getattr(c, "column", "")))
+    return sorted(conditions, key=lambda c: (alias_of(c), type(c).__name__, getattr(c, "column", "")))
 
 
 def _field(level: Level, table: str, expression: str, top: Level) -> str:
@@ -160,16 +177,15 @@ def _field(level: Level, table: str, expression: str, top: Level) -> str:
     return expression if _ORDER.index(table) >= _ORDER.index(top) or table == level else "null"
 
 
-def _tables(level: Level, needed: set[str]) -> str:
-    """The level's table, joined upwards as far as needed."""
-    alias = ALIAS[level]
-    first = f"{level} {alias}"
+def _joins(level: Level, needed: set[str]) -> str:
+    """The tables above the level, as far up as needed."""
     chain: list[tuple[str, str]] = []
+    alias = ALIAS[level]
     while alias in _JOINS:
         alias, join = _JOINS[alias]
         chain.append((alias, join))
     last = max((n for n, (alias, _) in enumerate(chain) if alias in needed), default=-1)
-    return " ".join([first, *(join for _, join in chain[: last + 1])])
+    return " ".join(join for _, join in chain[: last + 1])
 
 
 def patient_counts(uow: UnitOfWork, tenant: int, patients: Sequence[str]) -> dict[str, PatientCounts]:
