@@ -12,9 +12,10 @@ from fastapi import FastAPI
 
 from server.fhir.definitions import load
 from server.fhir.validate import validate
-from server.http import dicomweb, dicomweb_store
+from server.http import dicomweb, dicomweb_store, wado_uri
 from server.http.dicomweb_services import DicomWeb
 from server.http.fhir import FhirServices, router
+from server.http.server import create
 from server.http.uploads import UploadProtocol
 from server.imaging.guard import GuardLimits
 from server.imaging.ingest import Ingest
@@ -72,10 +73,10 @@ def dicomweb_url(settings: Settings, database: Database) -> Iterator[str]:
             who="test", scopes=frozenset(request.headers.get("scopes", "read write").split())
         ),
     )
-    app = FastAPI()
-    app.include_router(dicomweb.router(services))
-    app.state.uploads = dicomweb_store.Stores(services)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, http=UploadProtocol, log_config=None, lifespan="off"))
+    routers = [dicomweb.router(services), wado_uri.router(services)]
+    app = create(routers, uploads=dicomweb_store.Stores(services))
+    config = uvicorn.Config(app, port=0, http=UploadProtocol, proxy_headers=False, log_config=None, lifespan="off")
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
