@@ -181,3 +181,17 @@ def test_an_answer_with_headers_ends_and_is_gone_on_with_by_offset(
     first, warnings = ask()
     assert first == every[:2] and "offset" in warnings[0]
     assert ask(offset="4") == (every[4:], ())
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize(("level", "unique"), [("study", "0020000D"), ("series", "0020000E"), ("instance", "00080018")])
+@pytest.mark.parametrize("key", [("PatientID", "*"), ("PatientID", "P*"), ("StudyInstanceUID", "1.2.0,1.2.1,1.2.3")])
+def test_pages_add_up_to_the_whole(
+    database: Database, access: Access, level: Level, unique: str, key: tuple[str, str]
+) -> None:
+    def ask(*more: tuple[str, str]) -> list[str]:
+        answer = query.search(database, access, query.parse(level, [key, *more], {}), "http://x")
+        return [orjson.loads(result)[unique]["Value"][0] for result in answer.results]
+
+    pages = [ask(("limit", "2"), ("offset", str(offset))) for offset in (0, 2, 4)]
+    assert [uid for page in pages for uid in page] == ask()
