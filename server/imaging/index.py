@@ -84,7 +84,7 @@ def _patient(header: Attributes, patient: str) -> PatientRow:
         patient_id=read.text(header, "00100020"),
         name=name,
         name_folded=read.fold_name(name),
-        birth_date=read.text(header, "00100030"),
+        birth_date=read.text(header, "00100030").replace(".", ""),
         sex=read.text(header, "00100040"),
         attributes=_pick(header, PATIENT_KEYS),
     )
@@ -122,7 +122,7 @@ def _series(sound: Sound) -> SeriesRow:
         description_folded=read.fold(description),
         body_part=read.text(header, "00180015"),
         laterality=read.text(header, "00200060"),
-        step_date=read.text(header, "00400244"),
+        step_date=read.text(header, "00400244").replace(".", ""),
         step_time=read.text(header, "00400245"),
         station=read.text(header, "00081010"),
         manufacturer=read.text(header, "00080070"),
