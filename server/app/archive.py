@@ -15,6 +15,7 @@ from server.imaging.remove import Remover
 from server.imaging.retention import Retainer
 from server.imaging.retrieve import Retrieve
 from server.imaging.throttle import Throttle
+from server.imaging.transcode_cache import TranscodeCache
 from server.settings import Settings
 from server.store.database import Database
 from server.store.pack_files import PackFiles
@@ -95,6 +96,7 @@ def keeper(settings: Settings, database: Database, *, rate: int = 0) -> Keeper:
         tombstone_days=settings.tombstone_days,
         ingest=Ingest(database, packs, guard_limits(settings), ZoneInfo(settings.tenant_zone), admission(settings)),
         packs=packs,
+        cache=TranscodeCache(settings.transcode_cache, settings.transcode_cache_bytes),
     )
 
 

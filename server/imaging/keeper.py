@@ -4,14 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
 
+from pydicom.uid import AllTransferSyntaxes
+
 from server.imaging import rejection
 from server.imaging.compact import Collected, Compactor
 from server.imaging.ingest import Ingest, Received
 from server.imaging.remove import Remover
+from server.imaging.transcode_cache import TranscodeCache
 from server.security.access import system
 from server.store import admission, removal
 from server.store.database import Database
 from server.store.packs import Packs
+
+_TARGETS = frozenset(str(uid) for uid in AllTransferSyntaxes)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +49,8 @@ class Keeper:
     #: By which instances are stored anew whose rejection was taken back.
     ingest: Ingest
     packs: Packs
+    #: What was transcoded for those who asked.
+    cache: TranscodeCache
 
     def run(self, *, whole: bool = False, tell: Callable[[str], None] = lambda _text: None) -> Kept:
         """One run; ``whole`` looks into every pack."""
@@ -51,6 +58,10 @@ class Keeper:
         hidden = rejection.hide_overlooked(self.database, self.shown)
         shown_again = self._show_again()
         expired = self._expire()
+        tell("caches")
+        with self.database.unit_of_work() as uow:
+            for tenant, sha256 in removal.uncleared(uow):
+                self.cache.forget(tenant, sha256, _TARGETS)
         tell("tombstones")
         with self.database.unit_of_work() as uow:
             tombstones = removal.expire_tombstones(uow, self.tombstone_days)

@@ -11,7 +11,7 @@ from server.store.tables.imaging import instance as instance_table
 Where = Literal["instance", "hidden_instance"]
 
 _COLUMNS = ", ".join(f'"{column.name}"' for column in instance_table.columns)
-_TAKEN = "instance, series, study, sop_class, pack, length, sender"
+_TAKEN = "instance, series, study, sop_class, pack, length, sender, sha256"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +25,7 @@ class Taken:
     pack: str
     length: int
     sender: str
+    sha256: bytes
 
 
 def hold_study(uow: UnitOfWork, tenant: int, study: str) -> bool:
@@ -41,9 +42,8 @@ def take_out(
     """Deletes the rows of a study, a series or some instances of it; gives what was there."""
     narrow, values = _narrow(tenant, study, series, instances)
     rows = uow.driver.execute(f"delete from {where} where {narrow} returning {_TAKEN}".encode(), values)
-    return [
-        Taken(instance=r[0], series=r[1], study=r[2], sop_class=r[3], pack=r[4], length=r[5], sender=r[6]) for r in rows
-    ]
+    names = _TAKEN.split(", ")
+    return [Taken(**dict(zip(names, row, strict=True))) for row in rows]
 
 
 def move(uow: UnitOfWork, tenant: int, source: Where, target: Where, study: str, instances: Sequence[str]) -> list[str]:
@@ -116,12 +116,13 @@ def bury(uow: UnitOfWork, tenant: int, taken: Sequence[Taken], *, who: str, reas
     if not taken:
         return
     uow.driver.execute(
-        "insert into tombstone (tenant, instance, series, study, sop_class, who, reason) "
-        "select %s, u.*, %s, %s from unnest(%s::text[], %s::text[], %s::text[], %s::text[]) as u "
-        "on conflict (tenant, instance) do update set who = excluded.who, reason = excluded.reason, at = excluded.at",
+        "insert into tombstone (tenant, instance, series, study, sop_class, sha256, who, reason) "
+        "select %s, u.*, %s, %s from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[]) as u "
+        "on conflict (tenant, instance) do update set who = excluded.who, reason = excluded.reason, "
+        "sha256 = excluded.sha256, at = excluded.at",
         (
             *(tenant, who, reason),
-            *([getattr(t, name) for t in taken] for name in ("instance", "series", "study", "sop_class")),
+            *([getattr(t, name) for t in taken] for name in ("instance", "series", "study", "sop_class", "sha256")),
         ),
     )
     uow.driver.execute(
@@ -167,6 +168,16 @@ def is_buried(uow: UnitOfWork, tenant: int, study: str, series: str = "", instan
 def unbury(uow: UnitOfWork, tenant: int, instances: Iterable[str]) -> None:
     """Forgets the tombstones of instances that came again."""
     uow.driver.execute("delete from tombstone where tenant = %s and instance = any(%s)", (tenant, list(instances)))
+
+
+def uncleared(uow: UnitOfWork, most: int = 10_000) -> list[tuple[int, bytes]]:
+    """Tenant and SHA-256 of deleted instances of which something may be left; marked as cleared with the commit."""
+    return uow.driver.execute(
+        "with due as (select tenant, instance, sha256 from tombstone where sha256 is not null order by at limit %s "
+        "for update skip locked) update tombstone t set sha256 = null from due where t.tenant = due.tenant "
+        "and t.instance = due.instance returning t.tenant, due.sha256",
+        (most,),
+    ).fetchall()
 
 
 def expire_tombstones(uow: UnitOfWork, days: int) -> int:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
+import requests
+from dicomweb_client import DICOMwebClient
 
 Make = Callable[..., bytes]
 DELETE = {"scopes": "read delete"}
@@ -53,3 +55,11 @@ def test_a_locked_study_is_refused_with_its_reason(client: httpx.Client) -> None
     assert client.delete("/studies/1.2.3/lock", headers=ADMIN).status_code == 404
     assert client.get("/studies/1.2.3/lock").status_code == 404
     assert client.delete("/studies/1.2.3", headers=DELETE).status_code == 204
+
+
+def test_dicomweb_client_deletes_at_each_level(client: httpx.Client, dicomweb_url: str) -> None:
+    foreign = DICOMwebClient(dicomweb_url, headers=DELETE)
+    foreign.delete_instance("1.2.3", "1.2.3.1", "1.2.3.1.1")
+    foreign.delete_series("1.2.3", "1.2.3.1")
+    with pytest.raises(requests.HTTPError, match="410"):
+        foreign.delete_study("1.2.3")

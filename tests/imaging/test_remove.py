@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
+from server.app.archive import keeper
 from server.errors import Conflict, Forbidden, Gone, NotFound
 from server.imaging.ingest import Ingest, Outcome, Received
 from server.imaging.remove import Remover
+from server.imaging.transcode_cache import TranscodeCache
 from server.security.access import Access
+from server.settings import Settings
 from server.store import locks
 from server.store.database import Database
 
@@ -156,3 +159,19 @@ def test_senders_and_deleters_at_once_leave_the_counts_right(
         database, "select sum(instance_count) from study"
     )
     assert rows(database, "select sum(instances) from storage_use") == rows(database, "select count(*) from instance")
+
+
+@pytest.mark.usefixtures("stored")
+def test_what_was_made_from_a_deleted_instance_goes_too(
+    remover: Remover, access: Access, database: Database, settings: Settings
+) -> None:
+    cache = TranscodeCache(settings.transcode_cache, settings.transcode_cache_bytes)
+    ((sha256,),) = rows(database, "select sha256 from instance where instance = '1.2.3.1.1'")
+    ((other,),) = rows(database, "select sha256 from instance where instance = '1.2.3.1.2'")
+    for digest in (sha256, other):
+        cache.put(1, digest, "1.2.840.10008.1.2.4.90", b"pixels")
+    remover.remove(access, "1.2.3", "1.2.3.1", "1.2.3.1.1")
+    keeper(settings, database).run()
+    assert cache.get(1, sha256, "1.2.840.10008.1.2.4.90") is None
+    assert cache.get(1, other, "1.2.840.10008.1.2.4.90") == b"pixels"
+    assert rows(database, "select sha256 from tombstone") == [(None,)]

@@ -20,6 +20,8 @@ STATEMENTS: tuple[str, ...] = (
     "alter table pack add column if not exists verified timestamptz",
     "alter table study add column if not exists locked boolean not null default false",
     "create index if not exists ix_instance_pack on instance (tenant, pack)",
+    "insert into storage_use (tenant, sender, bytes, instances) select tenant, sender, sum(length), count(*) "
+    "from instance where not exists (select from storage_use) group by tenant, sender",
     "alter table sending add column if not exists rule text not null default ''",
     "alter table sending add column if not exists committed timestamptz",
     "alter table sending add column if not exists dropped timestamptz",
