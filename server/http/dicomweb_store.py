@@ -16,8 +16,9 @@ from starlette.requests import ClientDisconnect
 from server.errors import BadRequest, UnsupportedMedia
 from server.http import dicomweb_store_answer
 from server.http.dicomweb_services import PREFIX, DicomWeb
+from server.http.dicomweb_store_metadata import JSON, XML, Described
 from server.http.media_type import parse
-from server.http.multipart import PartParser
+from server.http.multipart import PartParser, PartSink
 from server.imaging.ingest import Session
 from server.telemetry import kill_points
 
@@ -65,12 +66,15 @@ class Store:
         self._study = study
         self._session: Session | None = None
         self._body: _Single | PartParser | None = None
+        self._described: Described | None = None
+        self._xml = False
 
     def take(self, blocks: Iterable[bytes]) -> None:
         """Stores what these blocks complete."""
         if self._body is None:
             access = self._services.access(self._request)
-            self._body = _body(self._request.headers.get("content-type", ""), self)
+            self._xml = dicomweb_store_answer.is_xml(self._request.headers.get("accept", ""))
+            self._body = _body(self._request, self)
             self._session = self._services.ingest.session(access, study=self._study)
         for block in blocks:
             self._body.feed(block)
@@ -81,16 +85,26 @@ class Store:
         try:
             if self._body is not None:
                 self._body.close()
-            outcome = self._open.finish()
+            if self._described is not None:
+                self._described.finish()
+            outcome = self.session.finish()
         finally:
             self.close()
-        return dicomweb_store_answer.of(outcome, self._services.url(self._request))
+        return dicomweb_store_answer.of(outcome, self._services.url(self._request), xml=self._xml)
 
     def close(self) -> None:
         """Gives back what the session holds; what was not committed is forgotten."""
         session, self._session = self._session, None
         if session is not None:
             session.close()
+        if self._described is not None:
+            self._described.close()
+
+    def describe(self) -> Described:
+        """Metadata and bulk data come instead of instances."""
+        base = f"{self._services.url(self._request)}/studies"
+        self._described = Described(lambda: self.session, base, self._services.settings.max_sequence_depth)
+        return self._described
 
     def left(self) -> None:
         """The answer has left."""
@@ -101,18 +115,19 @@ class Store:
         kind = parse(headers.get("content-type", _DICOM)).type
         if kind != _DICOM:
             raise UnsupportedMedia(f"A part of type '{kind}' is not taken; send application/dicom.")
-        self._open.begin()
+        self.session.begin()
 
     def data(self, piece: bytes) -> None:
         """More of its body."""
-        self._open.data(piece)
+        self.session.data(piece)
 
     def end(self) -> None:
         """The part is whole."""
-        self._open.end()
+        self.session.end()
 
     @property
-    def _open(self) -> Session:
+    def session(self) -> Session:
+        """The session that the request has opened."""
         if self._session is None:
             raise RuntimeError("The session was not started.")
         return self._session
@@ -149,35 +164,43 @@ async def _left(store: Store) -> None:
 
 
 class _Single:
-    """One instance that is the whole body."""
+    """One instance, or its metadata, that is the whole body."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, sink: PartSink, content_type: str) -> None:
+        self._sink = sink
+        self._headers = {"content-type": content_type}
         self._begun = False
 
     def feed(self, block: bytes) -> None:
         """More of the file."""
         if not self._begun:
             self._begun = True
-            self._store.begin({})
-        self._store.data(block)
+            self._sink.begin(self._headers)
+        self._sink.data(block)
 
     def close(self) -> None:
         """The file is whole."""
         self.feed(b"")
-        self._store.end()
+        self._sink.end()
 
 
-def _body(content_type: str, store: Store) -> _Single | PartParser:
+def _body(request: Request, store: Store) -> _Single | PartParser:
     """What reads the body, by its Content-Type; raises UnsupportedMedia."""
+    content_type = request.headers.get("content-type", "")
     if not content_type:
         raise UnsupportedMedia('Send a Content-Type: multipart/related; type="application/dicom"; boundary=...')
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMedia("Bodies are taken as they are; send this one without Content-Encoding.")
     media = parse(content_type)
     if media.type == _DICOM:
-        return _Single(store)
-    if media.type != "multipart/related" or media.related not in ("", _DICOM):
-        raise UnsupportedMedia("Instances are taken as application/dicom, alone or in multipart/related.")
+        return _Single(store, content_type)
+    if media.type in (JSON, XML):
+        return _Single(store.describe(), content_type)
+    if media.type != "multipart/related" or media.related not in ("", _DICOM, JSON, XML):
+        raise UnsupportedMedia(
+            "Instances are taken as application/dicom, application/dicom+json or application/dicom+xml."
+        )
     boundary = media.parameters.get("boundary", "")
     if not boundary:
         raise BadRequest("The Content-Type names no boundary.", expression="Content-Type")
-    return PartParser(boundary, store)
+    return PartParser(boundary, store.describe() if media.related in (JSON, XML) else store)

@@ -5,11 +5,25 @@ from typing import Any
 import orjson
 from fastapi import Response
 
-from server.errors import BadRequest
+from server.errors import BadRequest, NotAcceptable
+from server.http.media_type import accepted
 from server.imaging.ingest import Accepted, Outcome, Refused
+from server.imaging.native_xml import to_xml
+
+_JSON, _XML = "application/dicom+json", "application/dicom+xml"
 
 
-def of(outcome: Outcome, url: str) -> Response:
+def is_xml(accept: str) -> bool:
+    """Whether the response is wanted in XML; raises NotAcceptable, before anything is stored."""
+    for media in accepted(accept):
+        if media.type in (_JSON, "application/json", "application/*", "*/*"):
+            return False
+        if media.type == _XML or (media.type == "multipart/related" and media.related == _XML):
+            return True
+    raise NotAcceptable(f"The response is given as {_JSON} or {_XML}.", expression="Accept")
+
+
+def of(outcome: Outcome, url: str, *, xml: bool = False) -> Response:
     """The response, with the status that PS3.18 table 10.5.3-1 has for it."""
     accepted = outcome.stored + outcome.already
     body: dict[str, Any] = {}
@@ -28,7 +42,9 @@ def of(outcome: Outcome, url: str) -> Response:
         raise BadRequest("The request holds no instance.")
     status = 200 if not outcome.refused else 202 if accepted else 409
     headers = {"Warning": f'299 hutong "{_ascii(outcome.refused[0])}"'} if outcome.refused else {}
-    return Response(orjson.dumps(body), status, headers, "application/dicom+json")
+    if xml:
+        return Response(to_xml(body), status, headers, _XML)
+    return Response(orjson.dumps(body), status, headers, _JSON)
 
 
 def _referenced(instance: Accepted, url: str) -> dict[str, Any]:

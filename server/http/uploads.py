@@ -140,6 +140,7 @@ class _Line:
                     return False
                 answer = upload.finish()
             except HutongError as error:
+                upload.close()
                 answer = response_of(error)
                 self._drain()
             self._send(answer)

@@ -171,6 +171,10 @@ class Session:
             self._commit()
         return ended
 
+    def refuse(self, error: BadInstance, sop_class: str = "", sop_instance: str = "") -> None:
+        """Notes an instance that could not even be received."""
+        self._outcome.refused.append(refusal(error, sop_class, sop_instance))
+
     def abandon(self) -> None:
         """The instance does not come to its end: nothing of it is kept, and nobody is told."""
         if self._current.error is None:

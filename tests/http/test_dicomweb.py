@@ -88,7 +88,7 @@ CONTENT_TYPES = [
     ("multipart/related; type=application/dicom; boundary=other", 400),
     ("text/plain", 415),
     ("nonsense", 400),
-    ("multipart/related; type=application/dicom+json; boundary=b", 415),
+    ("multipart/related; type=image/jpeg; boundary=b", 415),
 ]
 
 
