@@ -142,7 +142,7 @@ class Database:
                 if not self._idle[durable]:
                     return None
                 connection = self._idle[durable].pop()
-            if not connection.closed and not select.select([connection], [], [], 0)[0]:
+            if not connection.closed and not _says_something(connection):
                 return connection
             connection.close()
 
@@ -164,6 +164,13 @@ class Database:
             idle, self._idle = self._idle, {True: [], False: []}
         for connection in (*idle[True], *idle[False]):
             connection.close()
+
+
+def _says_something(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the server has sent what nobody asked for: that it ends. By poll: select ends at descriptor 1023."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 @contextmanager

@@ -1,5 +1,10 @@
 """A unit of work commits whole or not at all, jobs included."""
 
+import contextlib
+import os
+import resource
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from sqlalchemy import text
 
@@ -31,3 +36,32 @@ def test_rollback_leaves_no_job(database: Database) -> None:
 def test_reading_refuses_to_write(database: Database) -> None:
     with pytest.raises(Exception, match="read-only"), database.reading() as uow:
         uow.execute(text("insert into tenant values (3, 'third')"))
+
+
+def test_statements_go_on_beyond_a_thousand_descriptors(database: Database) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, 4096), hard), hard))
+    with contextlib.ExitStack() as held:
+        for _ in range(1100):
+            held.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        for _ in range(3):
+            with database.statement(durable=False) as connection:
+                assert connection.execute("select 1").fetchone() == (1,)
+                assert connection.fileno() > 1024
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_searches_are_few_at_a_time_and_none_is_lost(database: Database) -> None:
+    def ask(number: int) -> tuple[int, int]:
+        with database.statement(durable=False) as connection:
+            row = connection.execute(
+                "select %s::int, (select count(*) from pg_stat_activity where state = 'active' "
+                "and datname = current_database())::int from pg_sleep(0.02)",
+                (number,),
+            ).fetchone()
+        return (0, 0) if row is None else (row[0], row[1])
+
+    with ThreadPoolExecutor(40) as pool:
+        answers = list(pool.map(ask, range(80)))
+    assert [number for number, _ in answers] == list(range(80))
+    assert 1 < max(active for _, active in answers) <= 8
