@@ -1,6 +1,5 @@
 """What leaves us: who we are when we call, and the queue to peers."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -11,12 +10,11 @@ from server.imaging.commitment import Commitments
 from server.imaging.commitment import Report as Promise
 from server.imaging.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from server.outbound.dimse import availability, commitment
-from server.outbound.dimse.commitment import Report
 from server.outbound.dimse.entity import Entity
 from server.settings import Peer, Settings
 from server.store.packs import Packs
-from server.store.studies import Located
 from server.workflow.availability import Announcer
+from server.workflow.commit import Committer
 from server.workflow.commitment import CommitmentReporter
 from server.workflow.deliver import Deliverer
 from server.workflow.fetch import Fetcher
@@ -63,10 +61,6 @@ def commitments(parts: Parts) -> CommitmentReporter:
 def deliverer(parts: Parts) -> Deliverer:
     """What works on the queue to peers."""
     settings, us = parts.settings, entity(parts.settings)
-
-    def commit(peer: Peer, transaction: str, located: Sequence[Located]) -> Report | None:
-        return commitment.request(us, peer, transaction, [(place.sop_class, place.instance) for place in located])
-
     return Deliverer(
         database=parts.database,
         retrieve=parts.retrieve,
@@ -74,7 +68,7 @@ def deliverer(parts: Parts) -> Deliverer:
         rules=settings.forward,
         zone=ZoneInfo(settings.tenant_zone),
         carry=Carrier(retrieve=parts.retrieve, entity=us, transcode=parts.pool.transcode).carry,
-        commit=commit,
+        commit=Committer(entity=us),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from server.errors import Unavailable
 
-_BOUNDARY = re.compile(r';\s*boundary=("?)([^";\s]{1,70})\1', re.IGNORECASE)
+_BOUNDARY = re.compile(r';\s*boundary=(?:"([^"]{1,70})"|([^";\s]{1,70}))', re.IGNORECASE)
 #: Longest head of a part, bytes.
 _LONGEST_HEAD = 1 << 14
 
@@ -15,7 +15,7 @@ def boundary_of(content_type: str) -> bytes | None:
     found = _BOUNDARY.search(content_type)
     if found is None or not content_type.lower().startswith("multipart/"):
         return None
-    return found[2].encode("ascii", "replace")
+    return (found[1] or found[2]).encode("ascii", "replace")
 
 
 def parts(chunks: Iterable[bytes], boundary: bytes) -> Iterator[Iterator[bytes]]:

@@ -27,6 +27,7 @@ from server.settings import Forward, Peer, Settings
 from server.store import forward as store
 from server.store.database import Database
 from server.store.packs import Packs
+from server.workflow.commit import Committer
 from server.workflow.deliver import Deliverer
 from server.workflow.forward import Forwarder
 from server.workflow.send import Carrier
@@ -60,7 +61,7 @@ class House:
         carrier = Carrier(retrieve=self.retrieve, entity=US, transcode=self.pool.transcode)
         deliverer = Deliverer(
             database=self.database, retrieve=self.retrieve, peers=peers, rules=(), zone=ZoneInfo("UTC"),
-            carry=carrier.carry, commit=lambda peer, transaction, located: None,
+            carry=carrier.carry, commit=Committer(entity=US),
         )  # fmt: skip
         stopping = threading.Event()
         thread = threading.Thread(target=deliverer.run, args=(stopping,))
@@ -106,10 +107,13 @@ def test_orthanc_gets_what_it_is_sent(orthanc: Orthanc, house: House, make_insta
     if by == "C-STORE":
         peer = Peer(name="orthanc", ae_title="ORTHANC", port=orthanc.dimse_port)
     else:
-        peer = Peer(name="orthanc", url=orthanc.url)
+        peer = Peer(name="orthanc", url=orthanc.url, commit=True)
     house.forward("1.2.3", (peer,), Forward(name="all", peer="orthanc"))
     with house.delivering(peer):
         house.drain()
+    with house.database.reading() as uow:
+        (line,) = store.lines(uow, 1, everything=True)
+    assert (line.sent, line.committed) == (3, 3 if peer.commit else 0)
     back = [orthanc.client.get(f"/instances/{i}/file").content for i in orthanc.client.get("/instances").json()]
     assert sorted(digest(file) for file in back) == sorted(digest(file) for file in files)
 
