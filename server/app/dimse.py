@@ -9,6 +9,7 @@ from server.dimse.commitment import Committing
 from server.dimse.destination import opening
 from server.dimse.find import Finding
 from server.dimse.get import Getting
+from server.dimse.identifier import CharacterSets
 from server.dimse.move import Moving
 from server.dimse.mpps import Performing
 from server.dimse.service import Offer
@@ -42,15 +43,17 @@ def offers(parts: Parts, pool: PixelPool) -> tuple[Offer, ...]:
     worklist = Worklist(repository=parts.repository, zone=zone, uid_root=settings.uid_root)
     steps = PerformedSteps(repository=parts.repository, worklist=worklist, zone=zone)
 
+    sets = CharacterSets(settings.peers)
+
     def hears(tenant: int, transaction: str, kept: list[str], failed: dict[str, str]) -> bool:
         with database.unit_of_work() as uow:
             return deliveries.commitment_result(uow, tenant, transaction, kept, failed)
 
     return (
-        Finding(database=database, title=settings.ae_title).offer(),
+        Finding(database=database, title=settings.ae_title, character_sets=sets).offer(),
         Moving(database=database, sending=sending, peers=settings.peers, opens=opening(entity(settings))).offer(),
         Getting(database=database, sending=sending).offer(),
-        WorklistFinding(find=worklist.find).offer(),
+        WorklistFinding(find=worklist.find, character_sets=sets).offer(),
         Committing(commitments=Commitments(database, Packs(settings.blobs)), hears=hears).offer(),
         *Performing(steps=steps).offers(),
     )

@@ -1,7 +1,7 @@
 """C-FIND of the Query/Retrieve service class, Patient Root and Study Root (PS3.4 C.4.1)."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from server.dimse import identifier as wire
 from server.dimse.failure import CANCELLED, DOES_NOT_MATCH, failure
@@ -48,6 +48,7 @@ class Finding:
     database: Database
     #: Our AE title, from which what is found can be retrieved.
     title: str
+    character_sets: wire.CharacterSets = field(default_factory=wire.CharacterSets)
 
     def offer(self) -> Offer:
         """Its place among the services."""
@@ -72,7 +73,7 @@ class Finding:
     def _matches(
         self, caller: Caller, request: Request, level: QueryLevel, identifier: Attributes
     ) -> Iterator[Response]:
-        asked, access = wire.character_set(identifier), caller.access
+        asked, access = self.character_sets.of(caller, identifier), caller.access
         keys = {tag: element for tag, element in identifier.items() if tag not in _ABOUT}
         ways = _ways(caller.extended(request.abstract_syntax))
         status = PENDING_WITH_WARNING if unsupported(self.database, access, level, keys, ways=ways) else PENDING

@@ -3,11 +3,16 @@
 Text of a response that does not fit the peer's set goes out in UTF-8; text in ASCII names no set at all.
 """
 
-from server.dimse.service import Request
+from collections.abc import Iterable
+
+from server.dimse.service import Caller, Request
+from server.errors import BadRequest
 from server.imaging import attributes as read
+from server.imaging.charset_writer import known
 from server.imaging.dataset import Attributes, DatasetReader, Limits
 from server.imaging.dataset_writer import write
 from server.imaging.part10 import EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from server.settings import Peer
 
 #: What identifiers and attribute lists may be encoded in.
 TRANSFER_SYNTAXES = (EXPLICIT_LITTLE, IMPLICIT_LITTLE)
@@ -26,6 +31,17 @@ def encode(request: Request, attributes: Attributes, asked: tuple[str, ...] = ()
     return write(attributes, explicit=request.transfer_syntax != IMPLICIT_LITTLE, character_set=asked)
 
 
-def character_set(identifier: Attributes) -> tuple[str, ...]:
-    """Specific Character Set of a data set; empty for the default repertoire."""
-    return tuple(str(term or "") for term in read.values(identifier, _CHARACTER_SET))
+class CharacterSets:
+    """In which Specific Character Set each caller is answered."""
+
+    def __init__(self, peers: Iterable[Peer] = ()) -> None:
+        """Raises BadRequest for a peer whose setting names a set that nobody knows."""
+        self._by_title = {peer.ae_title: peer.character_set for peer in peers if peer.ae_title and peer.character_set}
+        for title, terms in self._by_title.items():
+            if not known(terms):
+                raise BadRequest(f"The character set of the peer {title} is none of DICOM's.", expression="peers")
+
+    def of(self, caller: Caller, identifier: Attributes) -> tuple[str, ...]:
+        """The terms that the request names, else those of the peer's setting; empty for UTF-8."""
+        named = tuple(str(term or "") for term in read.values(identifier, _CHARACTER_SET))
+        return named or self._by_title.get(caller.calling, ())

@@ -12,6 +12,7 @@ from server.dimse.service import Caller, Request, Response
 from server.errors import HutongError
 from server.imaging.part10 import DEFLATED, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, read_meta
 from server.imaging.retrieve import Retrieve
+from server.outbound.dimse.store import is_stored
 from server.store.studies import Located
 
 SUCCESS, PENDING, WITH_FAILURES, ALL_FAILED = 0x0000, 0xFF00, 0xB000, 0xA702
@@ -54,11 +55,11 @@ class Progress:
         return counts if ended else {"NumberOfRemainingSuboperations": self.remaining, **counts}
 
     def note(self, uid: str, status: int) -> None:
-        """Counts one sub-operation by the status of its C-STORE (PS3.4 table B.2-1)."""
+        """Counts one sub-operation by its C-STORE's status (PS3.4 table B.2-1); what was there before is a warning."""
         self.remaining -= 1
         if status == SUCCESS:
             self.completed += 1
-        elif status & 0xF000 == 0xB000:
+        elif is_stored(status):
             self.warning += 1
         else:
             self.failed.append(uid)

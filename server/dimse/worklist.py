@@ -1,7 +1,7 @@
 """C-FIND of the Modality Worklist Information Model (PS3.4 annex K)."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from server.dimse import identifier as wire
 from server.dimse.failure import CANCELLED, failure
@@ -23,6 +23,7 @@ class WorklistFinding:
     """The service."""
 
     find: Steps
+    character_sets: wire.CharacterSets = field(default_factory=wire.CharacterSets)
 
     def offer(self) -> Offer:
         """Its place among the services."""
@@ -38,7 +39,7 @@ class WorklistFinding:
         """One pending response for each scheduled procedure step, then the end."""
         try:
             identifier = wire.decode(request)
-            asked = wire.character_set(identifier)
+            asked = self.character_sets.of(caller, identifier)
             keys = {tag: element for tag, element in identifier.items() if tag != _CHARACTER_SET}
             for step in self.find(caller.access, keys):
                 if caller.cancelled(request.message_id):

@@ -27,6 +27,8 @@ class Peer:
     services: tuple[str, ...] = SERVICES
     #: Transfer syntaxes that we offer it, the preferred first; empty for what is stored, then uncompressed.
     transfer_syntaxes: tuple[str, ...] = ()
+    #: Specific Character Set of answers to its queries where a query names none; empty for UTF-8.
+    character_set: tuple[str, ...] = ()
     #: Whether our results (SR, SEG) are sent on to it.
     send_results: bool = False
     #: Whether it is asked for storage commitment after sending.

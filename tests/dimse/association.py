@@ -70,7 +70,7 @@ def answers(service: Service, caller: Association, asked: Request) -> list[Respo
 def read(response: Response, syntax: str = EXPLICIT) -> Dataset:
     """The response's data set."""
     if isinstance(response.dataset, bytes):
-        return decode(BytesIO(response.dataset), syntax == IMPLICIT, True)  # type: ignore[no-any-return]
+        return decode(BytesIO(response.dataset), syntax == IMPLICIT, True)
     assert response.dataset is not None
     return response.dataset
 

@@ -3,17 +3,20 @@
 import itertools
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC
 
 import pytest
 from pydicom import Dataset
 
 from server.dimse.find import LEVELS, Finding
+from server.dimse.identifier import CharacterSets
 from server.dimse.service import Response
+from server.errors import BadRequest
 from server.imaging.guard import GuardLimits
 from server.imaging.ingest import Ingest, Received
 from server.security.access import Access, system
-from server.settings import Settings
+from server.settings import Peer, Settings
 from server.store.database import Database
 from server.store.packs import Packs
 from tests.dimse.association import EXPLICIT, IMPLICIT, Association, answers, keys, read, request
@@ -114,6 +117,15 @@ def test_names_come_in_the_set_that_was_asked_in(
 def test_a_chinese_name_is_matched_in_the_requests_set(finding: Finding, charset: str) -> None:
     identifier = keys(SpecificCharacterSet=charset, QueryRetrieveLevel="STUDY", StudyInstanceUID="", PatientName="王*")
     assert {study.StudyInstanceUID for study in found(finding, identifier)} == {"1.2.4", "1.2.5"}
+
+
+def test_a_peer_may_have_a_set_of_its_own(finding: Finding) -> None:
+    peer = Peer(name="ct", ae_title="TESTER", character_set=("GB18030",))
+    theirs = replace(finding, character_sets=CharacterSets([peer]))
+    (study,) = found(theirs, keys(QueryRetrieveLevel="STUDY", StudyInstanceUID="1.2.4", PatientName=""))
+    assert (study.SpecificCharacterSet, str(study.PatientName)) == ("GB18030", "Wang^XiaoDong=王^小东")
+    with pytest.raises(BadRequest):
+        CharacterSets([Peer(name="ct", ae_title="TESTER", character_set=("GB2312",))])
 
 
 def test_a_set_that_nobody_knows_is_answered_in_utf_8(finding: Finding) -> None:

@@ -137,6 +137,9 @@ def test_what_does_not_arrive_is_counted_and_named(getting: Getting) -> None:
     warned = Association(takes={CT: (EXPLICIT,)})
     warned.status = 0xB007
     assert last(answers(getting.serve, warned, request(STUDY_GET, everything))) == (0xB000, 0, 0, 5)
+    # The receiver has them already.
+    warned.status = 0x0111
+    assert last(answers(getting.serve, warned, request(STUDY_GET, everything))) == (0xB000, 0, 0, 5)
 
 
 def test_a_cancelled_retrieval_stops_and_says_what_remains(getting: Getting) -> None:
