@@ -17,28 +17,23 @@ from server.dimse.suboperations import Sending
 from server.dimse.worklist import WorklistFinding
 from server.imaging.commitment import Commitments
 from server.imaging.performed_step import PerformedSteps
-from server.imaging.pixel_pool import PixelPool
 from server.imaging.worklist import Worklist
 from server.settings import Settings
 from server.store import deliveries
 from server.store.packs import Packs
 
-#: Processes that transcode for C-MOVE and C-GET, and bytes of memory for each.
-_WORKERS, _MEMORY = 2, 1 << 30
-
 
 def run(settings: Settings) -> None:
     """Answers until SIGTERM."""
     parts = compose(settings)
-    pool = PixelPool(_WORKERS, _MEMORY)
-    server.serve(settings, parts.ingest, offers(parts, pool))
-    pool.close()
+    server.serve(settings, parts.ingest, offers(parts))
+    parts.pool.close()
 
 
-def offers(parts: Parts, pool: PixelPool) -> tuple[Offer, ...]:
+def offers(parts: Parts) -> tuple[Offer, ...]:
     """Every service besides C-ECHO and C-STORE."""
     settings, database = parts.settings, parts.database
-    sending = Sending(retrieve=parts.retrieve, transcode=pool.transcode)
+    sending = Sending(retrieve=parts.retrieve, transcode=parts.pool.transcode)
     zone = ZoneInfo(settings.tenant_zone)
     worklist = Worklist(repository=parts.repository, zone=zone, uid_root=settings.uid_root)
     steps = PerformedSteps(repository=parts.repository, worklist=worklist, zone=zone)

@@ -14,7 +14,6 @@ from server.app.dimse import offers
 from server.app.parts import Parts, compose
 from server.dimse.server import DimseServer
 from server.imaging.ingest import Received
-from server.imaging.pixel_pool import PixelPool
 from server.security.access import system
 from server.settings import Peer, Settings
 
@@ -46,14 +45,13 @@ class Serving:
 def serving(settings: Settings, database_url: str, peers: Sequence[Peer] = (), *, port: int = 0) -> Iterator[Serving]:
     """The server, running."""
     parts = compose(replace(settings, database_url=database_url, dimse_port=port, peers=tuple(peers)))
-    pool = PixelPool(1, 1 << 30)
-    server = DimseServer(parts.settings, parts.ingest, offers(parts, pool))
+    server = DimseServer(parts.settings, parts.ingest, offers(parts))
     server.start()
     try:
         yield Serving(parts, server)
     finally:
         server.stop()
-        pool.close()
+        parts.pool.close()
         parts.database.close()
 
 

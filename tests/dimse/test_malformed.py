@@ -12,7 +12,6 @@ from server.app.dimse import offers
 from server.app.parts import compose
 from server.dimse.service import Offer, Request
 from server.imaging.ingest import Received
-from server.imaging.pixel_pool import PixelPool
 from server.security.access import system
 from server.settings import Settings
 from tests.dimse.association import EXPLICIT, IMPLICIT, Association, keys, request
@@ -27,9 +26,8 @@ ROUNDS = 60
 def served(settings: Settings, database_url: str, make_instance: Make) -> Iterator[tuple[Offer, ...]]:
     parts = compose(replace(settings, database_url=database_url))
     assert not parts.ingest.receive(system(), [Received(chunks=[make_instance(1)])]).refused
-    pool = PixelPool(1, 1 << 30)
-    yield offers(parts, pool)
-    pool.close()
+    yield offers(parts)
+    parts.pool.close()
     parts.database.close()
 
 

@@ -37,7 +37,7 @@ def ours(settings: Settings, database_url: str) -> Iterator[Ours]:
     server = uvicorn.Server(uvicorn.Config(web(parts), port=0, log_config=None, lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    dimse = DimseServer(parts.settings, parts.ingest, offers(parts, parts.pool))
+    dimse = DimseServer(parts.settings, parts.ingest, offers(parts))
     dimse.start()
     while not server.started:
         time.sleep(0.01)
