@@ -32,6 +32,8 @@ _log = logging.getLogger(__name__)
 _ERRORS = {error.__name__: error for error in (errors.BadRequest, errors.NotFound, NotAcceptable, Unprocessable)}
 #: Jobs that wait for a worker, for each worker; whoever comes later is told to come again.
 _WAITING = 32
+#: Jobs after which a worker makes room for a fresh one, in case that a codec loses memory.
+_MOST_JOBS = 5000
 #: Seconds that a worker may take to start, besides its job.
 _START = 30.0
 #: Variables that keep native libraries from starting threads, and their arenas of memory, of their own.
@@ -45,6 +47,7 @@ class _Worker:
     process: subprocess.Popen[bytes]
     channel: socket.socket
     idle_since: float = 0.0
+    jobs: int = 0
 
     def end(self) -> None:
         self.channel.close()
@@ -170,6 +173,10 @@ class PixelPool:
 
     def _rest(self, worker: _Worker) -> None:
         worker.idle_since = time.monotonic()
+        worker.jobs += 1
+        if worker.jobs >= _MOST_JOBS:
+            self._drop(worker)
+            return
         with self._lock:
             if worker in self._alive:
                 self._resting.append(worker)

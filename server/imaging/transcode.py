@@ -18,7 +18,7 @@ from server.imaging.encoding import Element, Source
 from server.imaging.frames import PixelFormat
 from server.imaging.guard import GuardLimits
 from server.imaging.part10 import DEFLATED, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, NATIVE
-from server.imaging.transfer_syntax import DECODABLE, LOSSY
+from server.imaging.transfer_syntax import DECODABLE, JPEG_DCT, LOSSY
 
 #: What files can be asked for in; more of them are read.
 TARGETS = frozenset({EXPLICIT_LITTLE, IMPLICIT_LITTLE, DEFLATED}) | DECODABLE
@@ -131,19 +131,27 @@ def _pixels_anew(instance: _Instance, pixel: Span, target: str) -> dict[int, Ele
         value = b"".join(frame.tobytes() for frame in _decoded(instance, pixel, layout))
         # PS3.5 A.1 and A.2: OW beyond eight bits, and always in implicit VR.
         vr = "OB" if layout.bits_allocated <= 8 and target != IMPLICIT_LITTLE else "OW"
-        return _described(layout, now) | {
-            _PIXELS: Element(vr=vr, value=value + b"\0" * (len(value) & 1)),
-            _OFFSETS: None,
-            _LENGTHS: None,
-        }
+        return (
+            _described(layout, now)
+            | _once_lossy(instance)
+            | {
+                _PIXELS: Element(vr=vr, value=value + b"\0" * (len(value) & 1)),
+                _OFFSETS: None,
+                _LENGTHS: None,
+            }
+        )
     then = encode.encoded_format(target, now)
     parts = [encode.encode(frame, target, now) for frame in _decoded(instance, pixel, layout)]
     made = encode.encapsulate(parts)
-    changes = _described(layout, then) | {
-        _PIXELS: Element(vr="OB", value=made.value, encapsulated=True),
-        _OFFSETS: Element(vr="OV", value=made.offsets) if made.offsets else None,
-        _LENGTHS: Element(vr="OV", value=made.lengths) if made.lengths else None,
-    }
+    changes = (
+        _described(layout, then)
+        | _once_lossy(instance)
+        | {
+            _PIXELS: Element(vr="OB", value=made.value, encapsulated=True),
+            _OFFSETS: Element(vr="OV", value=made.offsets) if made.offsets else None,
+            _LENGTHS: Element(vr="OV", value=made.lengths) if made.lengths else None,
+        }
+    )
     if target in LOSSY:
         changes |= _lossy(instance, target, now.size * now.frames / max(sum(map(len, parts)), 1))
     return changes
@@ -157,6 +165,13 @@ def _described(before: PixelFormat, after: PixelFormat) -> dict[int, Element | N
         if after.photometric != before.photometric:
             changes[0x00280004] = _text("CS", after.photometric)
     return changes
+
+
+def _once_lossy(instance: _Instance) -> dict[int, Element | None]:
+    """What came by cosines has lost something, even if its header forgot to say so; only here that is still known."""
+    if instance.meta.transfer_syntax not in JPEG_DCT or read.text(instance.header, "00282110") == "01":
+        return {}
+    return {0x00282110: _text("CS", "01"), 0x00282114: _text("CS", encode.METHODS[instance.meta.transfer_syntax])}
 
 
 def _lossy(instance: _Instance, target: str, ratio: float) -> dict[int, Element | None]:

@@ -1,16 +1,22 @@
 """The pool over real processes: lazy, bounded, outliving its workers, gone with its parent."""
 
 import signal
+import struct
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
+import imagecodecs
+import numpy as np
 import psutil
+import pydicom
 import pytest
 from pydicom.data import get_testdata_file
+from pydicom.encaps import encapsulate
 
 from server.errors import HutongError, NotAcceptable, Unavailable, Unprocessable
 from server.imaging import part10
@@ -140,6 +146,34 @@ def test_memory_is_bounded(pool: PixelPool) -> None:
     with pytest.raises((NotAcceptable, Unprocessable)):
         pool.render(bytes(head[:at]), [bytes(16_000 * 16_000 * 2)[: 1 << 28]], [1], Rendering())
     assert pool.transcode(raw("CT_small.dcm"), part10.IMPLICIT_LITTLE)
+
+
+def test_a_jpeg_bomb_costs_one_worker_its_memory_and_nobody_else() -> None:
+    """Twenty thousand squared in some hundred bytes, header and codestream of one mind."""
+    pool = PixelPool(1, 200 << 20)
+    codestream = bytearray(imagecodecs.jpeg8_encode(np.zeros((64, 64), np.uint8)))
+    at = codestream.index(b"\xff\xc0")
+    codestream[at + 5 : at + 9] = struct.pack(">HH", 20_000, 20_000)
+    dataset = pydicom.dcmread(BytesIO(raw("SC_rgb_jpeg_dcmtk.dcm")))
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.Rows = dataset.Columns = 20_000
+    dataset.PixelData = encapsulate([bytes(codestream)])
+    out = BytesIO()
+    dataset.save_as(out)
+    with pytest.raises((NotAcceptable, Unprocessable)):
+        pool.transcode(out.getvalue(), part10.EXPLICIT_LITTLE)
+    assert all(worker.memory_info().rss < 400 << 20 for worker in workers())
+    assert pool.transcode(raw("CT_small.dcm"), part10.IMPLICIT_LITTLE)
+    pool.close()
+
+
+def test_a_worker_makes_room_after_many_jobs(monkeypatch: pytest.MonkeyPatch, pool: PixelPool) -> None:
+    monkeypatch.setattr("server.imaging.pixel_pool._MOST_JOBS", 2)
+    pids = set()
+    for _ in range(4):
+        pool.transcode(raw("CT_small.dcm"), part10.IMPLICIT_LITTLE)
+        pids |= {worker.pid for worker in workers()}
+    assert len(pids) == 2
 
 
 def test_who_comes_when_all_is_full_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:

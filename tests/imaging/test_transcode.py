@@ -177,6 +177,17 @@ def test_what_loses_something_is_another_instance() -> None:
     assert decoded.LossyImageCompression == "01"
 
 
+def test_jpeg_has_lost_something_even_if_its_header_forgot_to_say_so() -> None:
+    dataset = pydicom.dcmread(BytesIO(raw("SC_rgb_jpeg_dcmtk.dcm")))
+    for keyword in ("LossyImageCompression", "LossyImageCompressionMethod"):
+        dataset.pop(keyword, None)
+    for target in (EXPLICIT_LITTLE, ts.JPEG_LS_LOSSLESS):
+        made = pydicom.dcmread(BytesIO(transcode(after_bytes(dataset), target)))
+        assert (made.LossyImageCompression, made.LossyImageCompressionMethod) == ("01", "ISO_10918_1")
+        # Nothing more was lost: it is the same instance.
+        assert made.SOPInstanceUID == dataset.SOPInstanceUID
+
+
 def after_bytes(dataset: pydicom.Dataset) -> bytes:
     out = BytesIO()
     dataset.save_as(out)
