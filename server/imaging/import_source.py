@@ -124,7 +124,10 @@ class Reader:
             yield from self._member(source, size)
             return
         with Path(source.path).open("rb", buffering=0) as file:
-            while chunk := file.read(size):
+            left = source.size
+            # Never more than there is: a buffer that is much too large costs more than the reading.
+            while left > 0 and (chunk := file.read(min(size, left))):
+                left -= len(chunk)
                 yield chunk
 
     def close(self) -> None:
