@@ -33,7 +33,8 @@ def run(settings: Settings) -> None:
     planner = Planner(repository=repository, pathways=pathway.load())
     studies = ImagingStudies(repository, wado_url=f"{address(settings)}/dicomweb")
     forwarder = Forwarder(database, settings.peers, settings.forward)
-    telling, fetching = announcer(parts), fetcher(parts)
+    telling, fetching, promises = announcer(parts), fetcher(parts), commitments(parts)
+    days = settings.event_retention_days
     jobs = EventJobs(
         studies=StudyKeeper(
             database=database, studies=studies, forwarder=forwarder, announcer=telling, fetcher=fetching
@@ -51,10 +52,10 @@ def run(settings: Settings) -> None:
         deliverer=deliverer(parts),
         fetcher=fetching,
         announcer=telling,
-        commitments=commitments(parts),
+        commitments=promises,
         dispatcher=_dispatcher(parts, planner),
         sweep=lambda: sweep(database, settings.study_quiet),
-        forget=lambda: forget(database, settings.event_retention_days),
+        forget=lambda: forget(database, days) + promises.commitments.forget(days),
         keep=keeper(settings, database, rate=_KEEP_RATE).run,
         retain=retainer(settings, database).run,
         index=lambda: extended_tags.index_next(database),

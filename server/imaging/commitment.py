@@ -97,6 +97,11 @@ class Commitments:
         with self._database.unit_of_work() as uow:
             store.not_reported(uow, tenant, transaction, error)
 
+    def forget(self, days: int) -> int:
+        """Deletes transactions that are ``days`` old; how many."""
+        with self._database.unit_of_work() as uow:
+            return store.forget(uow, days)
+
     def _reason(self, tenant: int, sop_class: str, kept: Kept | None, sizes: dict[str, int]) -> int:
         """Why an instance is not committed to; 0 where it is."""
         if kept is None:

@@ -81,3 +81,11 @@ def kept(uow: UnitOfWork, tenant: int, instances: Iterable[str]) -> dict[str, Ke
         (tenant, list(instances)),
     )
     return {row[0]: Kept(sop_class=row[1], pack=row[2], end=row[3]) for row in rows}
+
+
+def forget(uow: UnitOfWork, days: int) -> int:
+    """Deletes transactions that were reported, or given up, ``days`` ago; how many."""
+    return uow.driver.execute(
+        "delete from commitment where coalesce(reported, requested) < clock_timestamp() - make_interval(days => %s)",
+        (days,),
+    ).rowcount

@@ -171,3 +171,12 @@ def test_a_peers_report_reaches_who_asked(commitments: Commitments) -> None:
     (unknown,) = answers(service.serve, Association(), request(PUSH_MODEL, event, EventTypeID=2, **command))
     (strange,) = answers(service.serve, Association(), request(PUSH_MODEL, event, EventTypeID=5, **command))
     assert (unknown.status, strange.status) == (0x0110, 0x0113)
+
+
+def test_old_transactions_are_forgotten(commitments: Commitments, database: Database) -> None:
+    service = Committing(commitments=commitments, hears=Heard())
+    answers(service.serve, Association(), action((CT, "1.2.3.1.1")))
+    assert commitments.forget(1) == 0
+    with database.unit_of_work() as uow:
+        uow.driver.execute("update commitment set reported = reported - interval '2 days'")
+    assert commitments.forget(1) == 1
