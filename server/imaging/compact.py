@@ -17,7 +17,7 @@ from server.store.database import Database
 from server.store.keeping import PackRow, Stored
 from server.store.pack_files import PackFiles
 from server.store.packs import FULL, Packs, PackWriter
-from server.telemetry import kill_points
+from server.telemetry import kill_points, metrics
 
 #: Packs of which a smaller share is alive are copied.
 THRESHOLD = 0.5
@@ -81,6 +81,8 @@ class Compactor:
             self._compact(done, whole)
             tell("retired packs")
             self._remove_retired(done)
+        metrics.freed_bytes.inc(done.freed)
+        metrics.damaged_packs.inc(len(done.damaged))
         return done
 
     def _orphans(self, done: Collected) -> None:

@@ -15,6 +15,7 @@ from server.store import admission, locks, removal
 from server.store.database import Database, UnitOfWork
 from server.store.instances import touch
 from server.store.removal import Taken
+from server.telemetry import metrics
 
 #: Tries of one transaction that others were in the way of.
 _ATTEMPTS = 5
@@ -50,6 +51,7 @@ class Remover:
             except Conflict:
                 if attempt == _ATTEMPTS:
                     raise
+        metrics.removed_instances.labels(reason=reason or "none").inc(len(taken))
         return Removed(
             study=study, instances=tuple(one.instance for one in taken), bytes=sum(one.length for one in taken)
         )

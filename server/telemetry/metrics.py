@@ -29,6 +29,9 @@ dimse_associations = Gauge(
 dimse_messages = Counter(
     "hutong_dimse_messages", "DIMSE requests answered, by operation and status.", ["operation", "status"]
 )
+removed_instances = Counter("hutong_removed_instances", "Instances deleted by reason (CID 7011).", ["reason"])
+freed_bytes = Counter("hutong_freed_bytes", "Bytes given back to the disk by clearing up packs.")
+damaged_packs = Counter("hutong_damaged_packs", "Packs that clearing up found damaged, each time it looked.")
 jobs_running = Gauge("hutong_jobs_running", "Jobs running in the workers.", ["queue"], multiprocess_mode="livesum")
 
 
