@@ -22,15 +22,7 @@ def run(settings: Settings) -> None:
 def web(parts: Parts) -> FastAPI:
     """The web application: DICOMweb, FHIR, the results page, health."""
     access = AccessOfRequest(parts.settings, parts.database)
-    services = DicomWeb(
-        settings=parts.settings,
-        database=parts.database,
-        ingest=parts.ingest,
-        retrieve=parts.retrieve,
-        pool=parts.pool,
-        pixels=parts.pixels,
-        access=access,
-    )
+    services = dicomweb_services(parts, access)
     return server.create(
         [
             health.router(parts.database.check),
@@ -51,6 +43,19 @@ def web(parts: Parts) -> FastAPI:
             fetch.router(fetcher(parts), access),
         ],
         uploads=dicomweb_store.Stores(services),
+    )
+
+
+def dicomweb_services(parts: Parts, access: AccessOfRequest) -> DicomWeb:
+    """What the DICOMweb routes work with."""
+    return DicomWeb(
+        settings=parts.settings,
+        database=parts.database,
+        ingest=parts.ingest,
+        retrieve=parts.retrieve,
+        pool=parts.pool,
+        pixels=parts.pixels,
+        access=access,
     )
 
 

@@ -17,6 +17,7 @@ from server.cli import (
     retention,
     serve,
     settings,
+    statement,
     tags,
     token,
     verify,
@@ -51,4 +52,5 @@ app.add_typer(queue.app, name="queue")
 app.command("fetch")(fetch.fetch)
 app.command("settings")(settings.settings)
 app.command("doctor")(doctor.doctor)
+app.command("statement")(statement.statement)
 app.command("version")(version.version)

@@ -9,19 +9,19 @@ from server.outbound.dimse.entity import Entity
 from server.outbound.dimse.pdu import Context
 from server.settings import Peer
 
-_NOTIFICATION = "1.2.840.10008.5.1.4.33"
+NOTIFICATION = "1.2.840.10008.5.1.4.33"
 _N_CREATE_RQ = 0x0140
 
 
 def notify(entity: Entity, peer: Peer, notification: Dataset, *, sop_instance: str = "") -> None:
     """N-CREATE (PS3.4 R.3.2) of a notification (PS3.3 table C.4.24-1); raises Unavailable or Unprocessable."""
-    contexts = [Context(abstract_syntax=_NOTIFICATION, transfer_syntaxes=(EXPLICIT_LITTLE, IMPLICIT_LITTLE))]
+    contexts = [Context(abstract_syntax=NOTIFICATION, transfer_syntaxes=(EXPLICIT_LITTLE, IMPLICIT_LITTLE))]
     command = Dataset()
-    command.AffectedSOPClassUID = _NOTIFICATION
+    command.AffectedSOPClassUID = NOTIFICATION
     command.CommandField = _N_CREATE_RQ
     command.AffectedSOPInstanceUID = sop_instance or generate_uid(prefix=None)
     with associate(entity, peer, contexts) as association:
-        context = association.context(_NOTIFICATION)
+        context = association.context(NOTIFICATION)
         association.request(context, command, [encode_dataset(notification, association.transfer_syntax(context))])
         status = int(association.receive().command.get("Status", 0xC000))
     # PS3.7 C.4: 0116, a value was out of range; the peer knows of the instances all the same.

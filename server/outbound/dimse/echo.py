@@ -8,18 +8,18 @@ from server.outbound.dimse.entity import Entity
 from server.outbound.dimse.pdu import Context
 from server.settings import Peer
 
-_VERIFICATION = "1.2.840.10008.1.1"
+VERIFICATION = "1.2.840.10008.1.1"
 _C_ECHO_RQ = 0x0030
 
 
 def echo(entity: Entity, peer: Peer) -> None:
     """Returns when the peer answered with success; raises Unavailable with its reason."""
-    contexts = [Context(abstract_syntax=_VERIFICATION, transfer_syntaxes=(IMPLICIT_LITTLE, EXPLICIT_LITTLE))]
+    contexts = [Context(abstract_syntax=VERIFICATION, transfer_syntaxes=(IMPLICIT_LITTLE, EXPLICIT_LITTLE))]
     with associate(entity, peer, contexts) as association:
         command = Dataset()
-        command.AffectedSOPClassUID = _VERIFICATION
+        command.AffectedSOPClassUID = VERIFICATION
         command.CommandField = _C_ECHO_RQ
-        association.request(association.context(_VERIFICATION), command)
+        association.request(association.context(VERIFICATION), command)
         status = int(association.receive().command.get("Status", 0xC000))
     if status:
         raise Unavailable(f"The peer {peer.name} answered C-ECHO with status {status:04X}.")
