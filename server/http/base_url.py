@@ -31,7 +31,9 @@ def base_url(request: Request, settings: Settings) -> str:
     if scheme not in ("http", "https"):
         scheme = request.url.scheme
     if not _AUTHORITY.fullmatch(authority):
-        authority = request.url.netloc
+        # Whatever that is, it goes into no answer.
+        address, port = request.scope.get("server") or ("localhost", None)
+        authority = f"{address}:{port}" if port else address
     return f"{scheme}://{authority}{prefix if _PREFIX.fullmatch(prefix) else ''}"
 
 
