@@ -1,5 +1,7 @@
 """Who calls: the Access of an HTTP request, from its bearer token (RFC 6750)."""
 
+import time
+
 from fastapi import Request
 
 from server.errors import Unauthenticated
@@ -10,6 +12,8 @@ from server.store.database import Database
 
 #: Set by the results page's sign-in; SameSite=Strict and good for reading only: no foreign page can write by it.
 COOKIE = "hutong_token"
+#: Seconds for which a token that was looked up is taken without asking again, and how many tokens.
+_REMEMBERED, _MOST_REMEMBERED = 1.0, 1024
 _EVERYTHING = frozenset({"read", "write", "delete", "admin"})
 
 
@@ -19,6 +23,8 @@ class AccessOfRequest:
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings = settings
         self._database = database
+        #: Tokens looked up a moment ago, by their text.
+        self._known: dict[str, tuple[float, Access]] = {}
 
     def __call__(self, request: Request) -> Access:
         """The caller's Access; on loopback everybody may do everything, elsewhere a token decides."""
@@ -33,5 +39,15 @@ class AccessOfRequest:
         return Access(who="loopback", scopes=_EVERYTHING)
 
     def of_token(self, text: str) -> Access:
-        """The Access of whoever carries this token; raises Unauthenticated when nobody may."""
-        return token.access_for(self._database, text)
+        """The Access of whoever carries this token; raises Unauthenticated when nobody may.
+
+        It is remembered for a second, for clients that send request after request; so long a revoked one is still good.
+        """
+        since, access = self._known.get(text, (0.0, None))
+        if access is not None and time.monotonic() - since < _REMEMBERED:
+            return access
+        access = token.access_for(self._database, text)
+        if len(self._known) >= _MOST_REMEMBERED:
+            self._known = {}
+        self._known[text] = time.monotonic(), access
+        return access

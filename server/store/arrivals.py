@@ -9,10 +9,11 @@ Selections, which may be rejection notes) is for the longer way of ``server.stor
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from operator import attrgetter
+from typing import Any
 
 import psycopg
 
@@ -20,6 +21,7 @@ from server.errors import Conflict, HutongError
 from server.store.database import Database
 from server.store.extended_tags import ARRAYS, ValueRow, arrays
 from server.store.instances import InstanceRow, column_types
+from server.store.raw_statement import RawStatement, array
 
 #: Key Object Selection Document Storage (PS3.4 B.5).
 KEY_OBJECT_SELECTION = "1.2.840.10008.5.1.4.1.1.88.59"
@@ -31,7 +33,7 @@ _PATIENCE = 0.0015
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Arrival:
-    """One instance, its bytes durable, and the patient whom its study must belong to."""
+    """One instance, its bytes in a pack, and the patient whom its study must belong to."""
 
     row: InstanceRow
     patient: str
@@ -96,6 +98,33 @@ touched as (
 select instance from fresh
 """
 
+#: The same where no values of declared attributes come, which is usual: packed here, and waited for by libpq.
+_KINDS = (*column_types(InstanceRow).values(), "text", "text")
+_NO_VALUES = [b"{}"] * (1 + ARRAYS.count("%b"))
+_BARE = RawStatement(
+    "arrivals",
+    "".join(f"{text}${number}" for number, text in enumerate(_STATEMENT.split("%b")[:-1], 1))
+    + _STATEMENT.rsplit("%b", maxsplit=1)[-1],
+    [1] * len(_KINDS) + [0] * (3 + len(_NO_VALUES)),
+)
+
+
+def _entered(
+    connection: psycopg.Connection[Any], values: Sequence[Any], pending: Sequence[Callable[[], None]]
+) -> list[Any]:
+    """Runs the statement; where bytes are not durable yet, the disk is at them meanwhile."""
+    if not pending:
+        return connection.execute(_STATEMENT, values, prepare=True).fetchall()
+    with connection.pipeline():
+        # Both in one round trip.
+        connection.execute("begin")
+        entered = connection.execute(_STATEMENT, values, prepare=True)
+    found = entered.fetchall()
+    for durable in pending:
+        durable()
+    connection.execute("commit")
+    return found
+
 
 @dataclass(kw_only=True, slots=True)
 class _Waiting:
@@ -103,6 +132,7 @@ class _Waiting:
 
     tenant: int
     arrivals: Sequence[Arrival]
+    durable: Callable[[], None] | None
     #: Set when its answer is there, or when it is its turn to lead.
     woken: threading.Event = field(default_factory=threading.Event)
     new: frozenset[str] | None = None
@@ -133,9 +163,14 @@ class Arrivals:
             with self._lock:
                 self._coming -= 1
 
-    def add(self, tenant: int, arrivals: Sequence[Arrival]) -> frozenset[str]:
-        """Commits those that it can; gives their SOP Instance UIDs. Raises Unavailable: then nothing is certain."""
-        mine = _Waiting(tenant=tenant, arrivals=arrivals)
+    def add(
+        self, tenant: int, arrivals: Sequence[Arrival], durable: Callable[[], None] | None = None
+    ) -> frozenset[str]:
+        """Commits those that it can; gives their SOP Instance UIDs. Raises Unavailable: then nothing is certain.
+
+        ``durable`` returns when the bytes are on the disk, where they are not yet; nothing is committed before.
+        """
+        mine = _Waiting(tenant=tenant, arrivals=arrivals, durable=durable)
         with self._lock:
             self._queue.append(mine)
             self._come.notify()
@@ -182,7 +217,7 @@ class Arrivals:
         new: frozenset[str] = frozenset()
         error: HutongError | None = None
         try:
-            new = self._execute(tenant, [arrival for waiting in group for arrival in waiting.arrivals])
+            new = self._execute(tenant, group)
         except Conflict:
             # The longer way tries again, each sender alone.
             pass
@@ -193,16 +228,21 @@ class Arrivals:
                 waiting.new = new.intersection(arrival.row.instance for arrival in waiting.arrivals)
                 waiting.error = error
 
-    def _execute(self, tenant: int, arrivals: Sequence[Arrival]) -> frozenset[str]:
-        columns = [list(column) for column in zip(*(_VALUES(arrival.row) for arrival in arrivals), strict=True)]
-        columns += [[arrival.patient for arrival in arrivals], [arrival.declared for arrival in arrivals]]
+    def _execute(self, tenant: int, group: Sequence[_Waiting]) -> frozenset[str]:
+        arrivals = [arrival for waiting in group for arrival in waiting.arrivals]
+        pending = [waiting.durable for waiting in group if waiting.durable is not None]
+        columns = [*zip(*(_VALUES(arrival.row) for arrival in arrivals), strict=True)]
+        columns += [tuple(arrival.patient for arrival in arrivals), tuple(arrival.declared for arrival in arrivals)]
         values = [(arrival.row.instance, value) for arrival in arrivals for value in arrival.values]
-        more = [uid for uid, _ in values], *arrays([value for _, value in values])
         with self._database.statement() as connection:
             try:
-                found = connection.execute(
-                    _STATEMENT, (*columns, tenant, tenant, tenant, *more), prepare=True
-                ).fetchall()
+                if not values:
+                    packed = [array(kind, column) for kind, column in zip(_KINDS, columns, strict=True)]
+                    number = str(tenant).encode("ascii")
+                    return frozenset(_BARE.execute(connection, [*packed, number, number, number, *_NO_VALUES]))
+                more = [uid for uid, _ in values], *arrays([value for _, value in values])
+                lists = [list(column) for column in columns]
+                found = connection.execute(_STATEMENT, (*lists, tenant, tenant, tenant, *more), prepare=True).fetchall()
             except psycopg.OperationalError:
                 raise
             except psycopg.Error:
