@@ -23,7 +23,7 @@ from server.imaging.part10 import EXPLICIT_LITTLE, write_meta
 SOP_CLASS = "1.2.840.10008.1.3.10"
 _PREFIX = "2.25."
 _LONG = frozenset({"SQ", "UT", "UN", "UC", "UR", "OB", "OW", "OD", "OF", "OL", "OV", "SV", "UV"})
-_NUMBERS = {"US": "<H", "SS": "<h", "UL": "<I", "SL": "<i", "FL": "<f", "FD": "<d"}
+_NUMBERS = {"US": "<H", "SS": "<h", "UL": "<I", "SL": "<i", "FL": "<f", "FD": "<d", "SV": "<q", "UV": "<Q"}
 #: Characters of one value: the shorter form of an element holds 65,534 bytes.
 _LONGEST = 16_000
 #: What stands in for a missing key of type 1, by its VR.
@@ -151,17 +151,26 @@ def _element(tag: str, vr: str, values: Sequence[Any]) -> bytes:
     if vr == "SQ":
         value = b"".join(_nested(item) for item in values)
     elif vr in _NUMBERS:
-        value = b"".join(struct.pack(_NUMBERS[vr], value) for value in values)
+        value = b"".join(_number(vr, value) for value in values)
     elif vr == "AT":
         value = b"".join(struct.pack("<HH", int(value[:4], 16), int(value[4:], 16)) for value in values)
     else:
         joined = "\\".join(_person(value) if vr == "PN" else str(value) for value in values)
-        value = joined[:_LONGEST].encode()
+        value = joined[:_LONGEST].encode("utf-8", "replace")
         value += (b"\0" if vr == "UI" else b" ") * (len(value) & 1)
     group, number, kind = int(tag[:4], 16), int(tag[4:], 16), vr.encode("ascii")
     if vr in _LONG:
         return struct.pack("<HH2sHI", group, number, kind, 0, len(value)) + value
     return struct.pack("<HH2sH", group, number, kind, len(value)) + value
+
+
+def _number(vr: str, value: Any) -> bytes:
+    """DICOM JSON may write a number as text (PS3.18 F.2.2): large ones, and those that are none."""
+    code = _NUMBERS[vr]
+    try:
+        return struct.pack(code, float(value) if vr in ("FL", "FD") else int(value))
+    except (struct.error, ValueError, OverflowError):
+        return struct.pack(code, 0)
 
 
 def _nested(item: Attributes) -> bytes:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pydicom
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydicom.fileset import FileSet
 
 from server.errors import BadRequest
@@ -118,3 +120,50 @@ def test_dcmtk_takes_it_as_it_is(tmp_path: Path, make_instance: Any) -> None:
     done = subprocess.run([program, "+E", str(path)], capture_output=True, text=True)
     assert done.returncode == 0 and not done.stderr
     assert done.stdout.count("DirectoryRecordType") == 5
+
+
+_TEXTS = st.text(max_size=40) | st.text(alphabet="\\^=\0 \ud800é王", max_size=12)
+_VALUES: dict[str, st.SearchStrategy[Any]] = {
+    **dict.fromkeys(("LO", "SH", "CS", "DA", "TM", "ST", "UI", "DT", "LT"), _TEXTS),
+    "PN": st.dictionaries(st.sampled_from(["Alphabetic", "Ideographic", "Phonetic"]), _TEXTS, max_size=3),
+    "IS": st.integers() | _TEXTS,
+    "US": st.integers(0, 65535),
+    "UL": st.integers(0, 2**32 - 1),
+    "FD": st.floats() | st.sampled_from(["NaN", "inf", "x"]),
+    "FL": st.floats(width=32) | st.just(1e300),
+    "UV": st.integers(0, 2**64 - 1) | st.just("18446744073709551615"),
+    "AT": st.just("00100020"),
+}
+_TAGS = sorted({key[:8] for keys in _KEYS.values() for key in keys.split()})
+
+
+def _elements(values: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.one_of(
+        [
+            st.fixed_dictionaries({"vr": st.just(vr)}, optional={"Value": st.lists(one | st.none(), max_size=3)})
+            for vr, one in values.items()
+        ]
+    )
+
+
+_ITEMS = st.dictionaries(
+    st.sampled_from(["00080100", "00080104", "0040A30A", "00400279"]), _elements(_VALUES), max_size=3
+)
+_HEADERS = st.dictionaries(st.sampled_from(_TAGS), _elements({**_VALUES, "SQ": _ITEMS}), max_size=12)
+
+
+@settings(max_examples=300)
+@given(st.lists(st.tuples(_HEADERS, st.sampled_from([*_RECORD_OF, "1.2.3"])), max_size=5))
+def test_whatever_headers_say_the_directory_can_be_read(headers: list[tuple[Attributes, str]]) -> None:
+    entries = [
+        (
+            (f"F{n}",),
+            header | {"00080016": {"vr": "UI", "Value": [uid]}, "00080018": {"vr": "UI", "Value": [f"1.2.{n}"]}},
+        )
+        for n, (header, uid) in enumerate(headers)
+    ]
+    data = dicomdir(entries)
+    guard.read(data, 0, len(data), GuardLimits())
+    records = pydicom.dcmread(BytesIO(data)).DirectoryRecordSequence
+    named = [str(r.ReferencedSOPInstanceUIDInFile) for r in records if "ReferencedFileID" in r]
+    assert sorted(named) == sorted(f"1.2.{n}" for n in range(len(headers)))
