@@ -12,12 +12,14 @@ from server.imaging.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSI
 from server.outbound.dimse import availability, commitment
 from server.outbound.dimse.entity import Entity
 from server.settings import Peer, Settings
+from server.store.database import Database
 from server.store.packs import Packs
 from server.workflow.availability import Announcer
 from server.workflow.commit import Committer
 from server.workflow.commitment import CommitmentReporter
 from server.workflow.deliver import Deliverer
-from server.workflow.fetch import Fetcher
+from server.workflow.fetch import Fetcher, check_priors
+from server.workflow.forward import Forwarder
 from server.workflow.peer_archive import PeerArchive
 from server.workflow.send import Carrier
 
@@ -35,6 +37,14 @@ def entity(settings: Settings) -> Entity:
         key=file(settings.dimse_tls_key),
         authorities=file(settings.dimse_tls_ca),
     )
+
+
+def check(settings: Settings) -> None:
+    """Raises BadRequest that names the rule which could never fit, before anything is started."""
+    database = Database(settings.database_url)
+    Forwarder(database, settings.peers, settings.forward)
+    check_priors(settings.priors, settings.peers)
+    database.close()
 
 
 def announcer(parts: Parts) -> Announcer:

@@ -15,7 +15,7 @@ from typing import Annotated
 import httpx
 import typer
 
-from server.app import database, processes
+from server.app import database, outbound, processes
 from server.cli.output import AsJson, err, print_json
 from server.cli.supervise import Supervisor
 from server.dimse import tls
@@ -43,6 +43,7 @@ def serve(
     settings.data.mkdir(parents=True, exist_ok=True)
     with _only_one(settings), _database(settings) as ready_settings:
         database.prepare(ready_settings)
+        outbound.check(ready_settings)
         _refuse_open_doors(ready_settings)
         _supervise(ready_settings, as_json=as_json)
 

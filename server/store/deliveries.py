@@ -35,25 +35,37 @@ def free_all(uow: UnitOfWork) -> None:
     uow.driver.execute("update delivery set slot = null where slot is not null")
 
 
-def due(uow: UnitOfWork, closed: Sequence[str]) -> frozenset[str]:
-    """The peers for which something is due now; ``closed`` are the rules outside their hours."""
+_DUE = """
+    d.state in ('waiting', 'committing') and d.slot is null and d.next_try <= clock_timestamp()
+    and d.rule <> all(%(closed)s)
+"""
+
+
+def due(uow: UnitOfWork, peers: Sequence[str], closed: Sequence[str]) -> frozenset[str]:
+    """Those of the peers for which something is due now; ``closed`` are the rules outside their hours."""
     rows = uow.driver.execute(
-        "select distinct d.peer from delivery d left join peer_state p on p.tenant = d.tenant and p.peer = d.peer "
-        "where d.state in ('waiting', 'committing') and d.next_try <= clock_timestamp() and d.rule <> all(%s) "
-        "and coalesce(p.next_try <= clock_timestamp(), true)",
-        (list(closed),),
+        # One look into an index for each peer, however much waits.
+        "select u.peer from unnest(%(peers)s::text[]) as u (peer) cross join lateral "
+        f"(select 1 from delivery d where d.peer = u.peer and {_DUE} order by d.next_try limit 1) found".encode(),
+        {"peers": within_reach(uow, peers), "closed": list(closed)},
     )
     return frozenset(row[0] for row in rows)
 
 
-_CLAIM = """
+def within_reach(uow: UnitOfWork, peers: Sequence[str]) -> list[str]:
+    """Those of the peers that are not to be left alone now."""
+    rows = uow.driver.execute(
+        "select u.peer from unnest(%s::text[]) as u (peer) where not exists "
+        "(select from peer_state p where p.peer = u.peer and p.next_try > clock_timestamp())",
+        (list(peers),),
+    )
+    return [row[0] for row in rows]
+
+
+_CLAIM = f"""
     update delivery c set slot = %(slot)s from (
-      select d.tenant, d.peer, d.study, d.rule from delivery d
-      left join peer_state p on p.tenant = d.tenant and p.peer = d.peer
-      where d.peer = %(peer)s and d.state in ('waiting', 'committing') and d.next_try <= clock_timestamp()
-        and d.slot is null and d.rule <> all(%(closed)s)
-        and coalesce(p.next_try <= clock_timestamp(), true)
-      order by d.rank, d.queued, d.number limit 1 for update of d skip locked
+      select d.tenant, d.peer, d.study, d.rule from delivery d where d.peer = %(peer)s and {_DUE}
+      order by d.rank, d.queued, d.number limit 1 for update skip locked
     ) n where c.tenant = n.tenant and c.peer = n.peer and c.study = n.study and c.rule = n.rule
     returning c.tenant, c.peer, c.study, c.rule, c.rank, c.state, c.attempts
 """
@@ -61,7 +73,9 @@ _CLAIM = """
 
 def claim(uow: UnitOfWork, peer: str, slot: int, closed: Sequence[str]) -> Delivery | None:
     """Marks the delivery that comes first with the slot."""
-    row = uow.driver.execute(_CLAIM, {"peer": peer, "slot": slot, "closed": list(closed)}).fetchone()
+    if not within_reach(uow, [peer]):
+        return None
+    row = uow.driver.execute(_CLAIM.encode(), {"peer": peer, "slot": slot, "closed": list(closed)}).fetchone()
     if row is None:
         return None
     return Delivery(tenant=row[0], peer=row[1], study=row[2], rule=row[3], rank=row[4], state=row[5], attempts=row[6])

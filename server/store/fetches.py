@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from server.store.database import UnitOfWork
+from server.store.deliveries import within_reach
 
 #: Fetched studies that are shown at once.
 LISTED = 500
@@ -113,21 +114,24 @@ def free_all(uow: UnitOfWork) -> None:
     uow.driver.execute("update fetching set slot = null where slot is not null")
 
 
-_DUE = """
-    f.state = 'waiting' and f.slot is null and f.next_try <= clock_timestamp()
-    and coalesce((select p.next_try <= clock_timestamp() from peer_state p where p.tenant = f.tenant
-    and p.peer = f.peer), true)
-"""
+_DUE = "f.state = 'waiting' and f.slot is null and f.next_try <= clock_timestamp()"
 
 
-def due(uow: UnitOfWork) -> frozenset[str]:
-    """The peers from which something is due now."""
-    rows = uow.driver.execute(f"select distinct f.peer from fetching f where {_DUE}".encode())
+def due(uow: UnitOfWork, peers: Sequence[str]) -> frozenset[str]:
+    """Those of the peers from which something is due now."""
+    rows = uow.driver.execute(
+        "select u.peer from unnest(%s::text[]) as u (peer) cross join lateral "
+        f"(select 1 from fetching f where f.peer = u.peer and {_DUE} order by f.attempts, f.requested limit 1) found"
+        "".encode(),
+        (within_reach(uow, peers),),
+    )
     return frozenset(row[0] for row in rows)
 
 
 def claim(uow: UnitOfWork, peer: str, slot: int) -> Fetch | None:
     """Marks the study that comes first with the slot: the least tried, in the order of requests."""
+    if not within_reach(uow, [peer]):
+        return None
     row = uow.driver.execute(
         f"update fetching c set slot = %s from (select f.tenant, f.peer, f.study from fetching f where f.peer = %s "
         f"and {_DUE} order by f.attempts, f.requested limit 1 for update skip locked) n "

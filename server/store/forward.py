@@ -72,14 +72,15 @@ def queue(
 
 _LINES = """
     select d.number, d.peer, d.rule, d.study, case when d.slot is not null and d.state = 'waiting' then 'sending'
-      else d.state end, d.rank, count(s.instance), count(s.sent), count(s.committed), d.attempts,
-      coalesce(nullif(d.last_error, ''), max(s.last_error), ''), d.queued, d.next_try, d.done
-    from delivery d left join sending s on s.tenant = d.tenant and s.peer = d.peer and s.study = d.study
-      and s.rule = d.rule
-    where d.tenant = %(tenant)s and (%(peer)s = '' or d.peer = %(peer)s)
-      and (%(all)s or d.state in ('waiting', 'committing'))
-    group by d.tenant, d.peer, d.study, d.rule
-    order by d.state = 'done', d.peer, d.rank, d.queued, d.number limit %(limit)s
+      else d.state end, d.rank, s.instances, s.sent, s.committed, d.attempts,
+      coalesce(nullif(d.last_error, ''), s.last_error, ''), d.queued, d.next_try, d.done
+    from (select * from delivery where tenant = %(tenant)s and (%(peer)s = '' or peer = %(peer)s)
+      and (%(all)s or state in ('waiting', 'committing'))
+      order by state not in ('waiting', 'committing'), peer, rank, queued, number limit %(limit)s) d
+    cross join lateral (select count(*) as instances, count(sent) as sent, count(committed) as committed,
+      max(last_error) as last_error from sending s where s.tenant = d.tenant and s.peer = d.peer
+      and s.study = d.study and s.rule = d.rule) s
+    order by d.state not in ('waiting', 'committing'), d.peer, d.rank, d.queued, d.number
 """
 
 

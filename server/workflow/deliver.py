@@ -61,7 +61,7 @@ class Deliverer:
         """Works until the event is set; waits where another process is at it. Raises what a thread raised."""
         PeerThreads(
             database=self.database, peers=self.peers, only_one=store.only_one, free_all=store.free_all,
-            due=lambda uow: store.due(uow, self._closed()), step=self.step, ending=self._ending,
+            due=lambda uow, peers: store.due(uow, peers, self._closed()), step=self.step, ending=self._ending,
         ).run(stopping)  # fmt: skip
 
     def _closed(self) -> list[str]:

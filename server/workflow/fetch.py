@@ -56,15 +56,7 @@ class Fetcher:
 
     def __post_init__(self) -> None:
         """Raises BadRequest that names a rule's mistake."""
-        for rule in self.rules:
-            _tests(rule)
-            if not self._asked_by(rule):
-                raise BadRequest(
-                    f"The rule '{rule.name}' asks '{rule.peer}', which is no peer of the settings."
-                    if rule.peer
-                    else f"The rule '{rule.name}' asks every peer with query = true, and there is none.",
-                    expression="priors",
-                )
+        check_priors(self.rules, self.peers)
 
     def request(self, access: Access, peer: str, asked: Asked) -> list[Candidate]:
         """Asks for what was chosen; gives every candidate. Raises NotFound, Unavailable, Unprocessable, BadRequest."""
@@ -102,7 +94,7 @@ class Fetcher:
             for rule in self.rules:
                 fits = _tests(rule)
                 if any(all(test(header) for test in fits) for header in headers):
-                    for peer in self._asked_by(rule):
+                    for peer in _asked_by(rule, self.peers):
                         uow.defer(FIND_PRIORS, queue="fetch", tenant=tenant, study=study, rule=rule.name, peer=peer)
 
     def find_priors(self, tenant: int, study: str, rule: str, peer: str) -> None:
@@ -206,9 +198,23 @@ class Fetcher:
             raise NotFound(f"There is no peer '{name}' in the settings.", expression="peer")
         return found
 
-    def _asked_by(self, rule: Priors) -> list[str]:
-        """The peers that a rule asks."""
-        return [peer.name for peer in self.peers if (peer.name == rule.peer if rule.peer else peer.query)]
+
+def check_priors(rules: Sequence[Priors], peers: Sequence[Peer]) -> None:
+    """Raises BadRequest that names the rule which could never fit."""
+    for rule in rules:
+        _tests(rule)
+        if not _asked_by(rule, peers):
+            raise BadRequest(
+                f"The rule '{rule.name}' asks '{rule.peer}', which is no peer of the settings."
+                if rule.peer
+                else f"The rule '{rule.name}' asks every peer with query = true, and there is none.",
+                expression="priors",
+            )
+
+
+def _asked_by(rule: Priors, peers: Sequence[Peer]) -> list[str]:
+    """The peers that a rule asks."""
+    return [peer.name for peer in peers if (peer.name == rule.peer if rule.peer else peer.query)]
 
 
 def _tests(rule: Priors) -> tuple[Test, ...]:

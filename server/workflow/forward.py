@@ -53,7 +53,12 @@ class Forwarder:
         self._database = database
         self._peers = {peer.name: peer for peer in peers}
         self._rules: dict[str, list[_Rule]] = {}
+        names = [rule.name for rule in rules]
         for rule in rules:
+            if names.count(rule.name) > 1:
+                raise BadRequest(
+                    f"Two rules are named '{rule.name}'; the queue tells them by it.", expression="forward"
+                )
             if rule.peer not in self._peers:
                 raise BadRequest(
                     f"The rule '{rule.name}' sends to '{rule.peer}', which is no peer of the settings.",

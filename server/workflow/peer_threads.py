@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -28,8 +28,8 @@ class PeerThreads:
     only_one: Callable[[UnitOfWork], bool]
     #: Takes away what the process before left marked.
     free_all: Callable[[UnitOfWork], None]
-    #: Names of peers for which something is due.
-    due: Callable[[UnitOfWork], frozenset[str]]
+    #: Those of the named peers for which something is due.
+    due: Callable[[UnitOfWork, Sequence[str]], frozenset[str]]
     #: Does one thing for a peer, by its slot; False where nothing is due.
     step: Callable[[Peer, int], bool]
     #: Set when the threads shall end.
@@ -49,11 +49,12 @@ class PeerThreads:
         """Gives every peer with something due its threads. ``uow`` holds the right, and writes nothing."""
         with self.database.unit_of_work() as other:
             self.free_all(other)
+        names = [peer.name for peer in self.peers]
         slots = sum(peer.concurrency for peer in self.peers)
         with ThreadPoolExecutor(max_workers=max(slots, 1), thread_name_prefix="peer") as threads:
             try:
                 while not stopping.is_set():
-                    due = self.due(uow)
+                    due = self.due(uow, names)
                     for peer in self.peers:
                         for slot in range(peer.concurrency if peer.name in due else 0):
                             self._start(threads, peer, slot)

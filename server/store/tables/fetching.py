@@ -30,5 +30,11 @@ fetching = Table(
     Column("instances", Integer, nullable=False, server_default=text("0")),
     Column("done", DateTime(timezone=True)),
 )
-Index("ix_fetching_open", fetching.c.tenant, fetching.c.peer, postgresql_where=text("state = 'waiting'"))
+Index(
+    "ix_fetching_open",
+    fetching.c.peer,
+    fetching.c.attempts,
+    fetching.c.requested,
+    postgresql_where=text("state = 'waiting'"),
+)
 Index("ix_fetching_study", fetching.c.tenant, fetching.c.study)

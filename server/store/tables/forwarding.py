@@ -34,13 +34,19 @@ delivery = Table(
     _text("transaction"),
     Column("done", DateTime(timezone=True)),
 )
-# What slots look for; small, since what is done leaves it.
+# What slots look for, whatever the tenant: peers are the server's. Small, since what is done leaves it.
 Index(
     "ix_delivery_open",
-    delivery.c.tenant,
     delivery.c.peer,
     delivery.c.rank,
     delivery.c.queued,
+    delivery.c.number,
+    postgresql_where=text("state in ('waiting', 'committing')"),
+)
+Index(
+    "ix_delivery_next_try",
+    delivery.c.peer,
+    delivery.c.next_try,
     postgresql_where=text("state in ('waiting', 'committing')"),
 )
 Index("ix_delivery_number", delivery.c.tenant, delivery.c.number)
