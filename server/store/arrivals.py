@@ -9,11 +9,10 @@ Selections, which may be rejection notes) is for the longer way of ``server.stor
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from operator import attrgetter
-from typing import Any
 
 import psycopg
 
@@ -33,7 +32,7 @@ _PATIENCE = 0.0015
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Arrival:
-    """One instance, its bytes in a pack, and the patient whom its study must belong to."""
+    """One instance, its bytes durable, and the patient whom its study must belong to."""
 
     row: InstanceRow
     patient: str
@@ -109,30 +108,12 @@ _BARE = RawStatement(
 )
 
 
-def _entered(
-    connection: psycopg.Connection[Any], values: Sequence[Any], pending: Sequence[Callable[[], None]]
-) -> list[Any]:
-    """Runs the statement; where bytes are not durable yet, the disk is at them meanwhile."""
-    if not pending:
-        return connection.execute(_STATEMENT, values, prepare=True).fetchall()
-    with connection.pipeline():
-        # Both in one round trip.
-        connection.execute("begin")
-        entered = connection.execute(_STATEMENT, values, prepare=True)
-    found = entered.fetchall()
-    for durable in pending:
-        durable()
-    connection.execute("commit")
-    return found
-
-
 @dataclass(kw_only=True, slots=True)
 class _Waiting:
     """One sender's instances."""
 
     tenant: int
     arrivals: Sequence[Arrival]
-    durable: Callable[[], None] | None
     #: Set when its answer is there, or when it is its turn to lead.
     woken: threading.Event = field(default_factory=threading.Event)
     new: frozenset[str] | None = None
@@ -163,14 +144,9 @@ class Arrivals:
             with self._lock:
                 self._coming -= 1
 
-    def add(
-        self, tenant: int, arrivals: Sequence[Arrival], durable: Callable[[], None] | None = None
-    ) -> frozenset[str]:
-        """Commits those that it can; gives their SOP Instance UIDs. Raises Unavailable: then nothing is certain.
-
-        ``durable`` returns when the bytes are on the disk, where they are not yet; nothing is committed before.
-        """
-        mine = _Waiting(tenant=tenant, arrivals=arrivals, durable=durable)
+    def add(self, tenant: int, arrivals: Sequence[Arrival]) -> frozenset[str]:
+        """Commits those that it can; gives their SOP Instance UIDs. Raises Unavailable: then nothing is certain."""
+        mine = _Waiting(tenant=tenant, arrivals=arrivals)
         with self._lock:
             self._queue.append(mine)
             self._come.notify()
@@ -217,7 +193,7 @@ class Arrivals:
         new: frozenset[str] = frozenset()
         error: HutongError | None = None
         try:
-            new = self._execute(tenant, group)
+            new = self._execute(tenant, [arrival for waiting in group for arrival in waiting.arrivals])
         except Conflict:
             # The longer way tries again, each sender alone.
             pass
@@ -228,9 +204,7 @@ class Arrivals:
                 waiting.new = new.intersection(arrival.row.instance for arrival in waiting.arrivals)
                 waiting.error = error
 
-    def _execute(self, tenant: int, group: Sequence[_Waiting]) -> frozenset[str]:
-        arrivals = [arrival for waiting in group for arrival in waiting.arrivals]
-        pending = [waiting.durable for waiting in group if waiting.durable is not None]
+    def _execute(self, tenant: int, arrivals: Sequence[Arrival]) -> frozenset[str]:
         columns = [*zip(*(_VALUES(arrival.row) for arrival in arrivals), strict=True)]
         columns += [tuple(arrival.patient for arrival in arrivals), tuple(arrival.declared for arrival in arrivals)]
         values = [(arrival.row.instance, value) for arrival in arrivals for value in arrival.values]
