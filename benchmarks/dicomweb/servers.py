@@ -15,6 +15,9 @@ from pathlib import Path
 import httpx
 
 from benchmarks.dicomweb.wire import Failed, Wire
+from server.security.token import create
+from server.store.database import Database
+from server.store.embedded import EmbeddedPostgres
 
 _HOST = "127.0.0.1"
 _START_SECONDS = 180.0
@@ -32,24 +35,29 @@ class Server:
     ae_title: str
     process: int
     folder: Path
+    #: What its HTTP clients authenticate with; empty for none.
+    token: str = ""
 
     def connect(self) -> Wire:
         """A connection for HTTP."""
-        return Wire(_HOST, self.http_port)
+        return Wire(_HOST, self.http_port, self.token)
 
 
 @contextmanager
 def hutong(folder: Path) -> Iterator[Server]:
-    """Hutong as shipped: fsync on, embedded PostgreSQL, audit, the full index."""
+    """Hutong as shipped: fsync on, embedded PostgreSQL, tokens, audit, the full index."""
     data = folder / "hutong"
     http_port, dimse_port = _free_port(), _free_port()
     ports = ["--http-port", str(http_port), "--dimse-port", str(dimse_port)]
     command = [sys.executable, "-m", "server", "serve", "--data", str(data), "--no-worker", *ports]
     with _process(command, folder / "hutong.log", f"http://{_HOST}:{http_port}/readyz", dict(os.environ)) as process:
         _wait_for_port(dimse_port)
+        database = Database(EmbeddedPostgres(data).url)
+        token = create(database, tenant=1, name="benchmark", scopes=frozenset({"read", "write"}))
+        database.close()
         yield Server(
             name="hutong", root="/dicomweb", http_port=http_port, dimse_port=dimse_port, ae_title="HUTONG",
-            process=process.pid, folder=data,
+            process=process.pid, folder=data, token=token,
         )  # fmt: skip
 
 

@@ -33,9 +33,11 @@ class Answer:
 class Wire:
     """One connection that is kept."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, token: str = "") -> None:
         self._address = host, port
         self._host = f"{host}:{port}".encode()
+        if token:
+            self._host += f"\r\nAuthorization: Bearer {token}".encode()
         self._connect()
         self._buffer = bytearray(_BUFFER)
         self._rest = b""
