@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +15,9 @@ import pydicom
 import pytest
 from pydicom.uid import RLELossless
 
+from server.app.dimse import offers
+from server.app.parts import compose
+from server.dimse.server import DimseServer
 from server.errors import HutongError
 from server.imaging.guard import GuardLimits
 from server.imaging.ingest import Ingest, Received
@@ -178,3 +182,25 @@ def test_a_peer_that_is_away_gets_everything_once_by_urgency(house: House, make_
     assert len(files) == len(order) == len(set(order)) == 60
     studies = [name.split("1.2.")[1][0] for name in order]
     assert studies == ["0"] * 20 + ["1"] * 20 + ["2"] * 20
+
+
+def test_orthanc_commits_itself_to_what_it_was_sent(
+    house: House, make_instance: Make, tmp_path: Path, settings: Settings, database_url: str
+) -> None:
+    parts = compose(replace(settings, database_url=database_url, data=tmp_path / "whole"))
+    dimse = DimseServer(replace(settings, dimse_port=0), parts.ingest, offers(parts))
+    dimse.start()
+    modalities = {"ours": {"AET": "HUTONG", "Host": "127.0.0.1", "Port": dimse.port}}
+    try:
+        with running(tmp_path, free_port(), free_port(), modalities, {}) as orthanc:
+            peer = Peer(name="orthanc", ae_title="ORTHANC", port=orthanc.dimse_port, commit=True)
+            house.receive(*(make_instance(n) for n in (1, 2, 3)))
+            house.forward("1.2.3", (peer,), Forward(name="all", peer="orthanc"))
+            with house.delivering(peer):
+                house.drain()
+    finally:
+        dimse.stop()
+        parts.database.close()
+    with house.database.reading() as uow:
+        (line,) = store.lines(uow, 1, everything=True)
+    assert (line.state, line.sent, line.committed) == ("done", 3, 3)
