@@ -100,6 +100,8 @@ class DatasetReader:
     digest: Content | None = None
     #: For reading many data sets.
     memo: Memo | None = None
+    #: Whether private values of unknown VR that look like sequences are read as such for ``digest``.
+    opens_private: bool = True
     bulk: dict[str, Span] = field(default_factory=dict)
     count: int = 0
     _explicit: struct.Struct = field(init=False)
@@ -202,7 +204,7 @@ class DatasetReader:
     def _is_sequence(self, tag: int, at: int) -> bool:
         """Whether a UN of known length is a public sequence that some router did not know (PS3.5 6.2.2)."""
         entry = DicomDictionary.get(tag)
-        known = entry[0] == "SQ" if entry is not None else self.digest is not None
+        known = entry[0] == "SQ" if entry is not None else self.digest is not None and self.opens_private
         return known and self.buffer[at : at + 4] == b"\xfe\xff\x00\xe0"
 
     def _value(self, key: str, vr: str, at: int, length: int, scope: _Scope) -> dict[str, Any]:

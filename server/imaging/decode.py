@@ -127,7 +127,9 @@ def _damaged() -> Unprocessable:
 
 
 def native(raw: bytes, layout: PixelFormat, *, planar: bool | None = None) -> Pixels:
-    """Native bytes as pixels, samples side by side."""
+    """Native bytes as pixels, samples side by side; raises Unprocessable where there are too few."""
+    if len(raw) < layout.size:
+        raise Unprocessable("The pixel data are shorter than Rows and Columns declare.", expression="7FE00010")
     if layout.bits_allocated == 1:
         bits = np.unpackbits(np.frombuffer(raw, np.uint8), bitorder="little")
         return bits[: layout.rows * layout.columns].reshape(layout.rows, layout.columns)

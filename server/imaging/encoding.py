@@ -110,7 +110,7 @@ class _Writer:
 def write(reader: "Source", changes: Mapping[int, Element | None], target: str) -> bytes:
     """The data set as ``target`` encodes it, with ``changes``; deflated where that is asked for."""
     writer = _Writer(explicit=target != part10.IMPLICIT_LITTLE, changes=changes)
-    dataset = DatasetReader(reader.buffer, Limits(), big_endian=reader.big_endian, digest=writer)
+    dataset = DatasetReader(reader.buffer, Limits(), big_endian=reader.big_endian, digest=writer, opens_private=False)
     dataset.read(reader.start, len(reader.buffer), explicit=reader.explicit)
     writer.insert(UNDEFINED)
     if target != part10.DEFLATED:

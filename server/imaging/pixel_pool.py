@@ -128,9 +128,9 @@ class PixelPool:
                     expression="7FE00010",
                 ) from error
             self._rest(worker)
-        kind = _ERRORS.get(message.get("error", ""))
-        if kind is not None:
-            raise kind(str(message["details"]), expression=str(message["expression"]))
+        if "error" in message:
+            kind = _ERRORS.get(str(message["error"]), Unprocessable)
+            raise kind(str(message.get("details")), expression=str(message.get("expression")))
         return [bytes(buffer) for buffer in given]
 
     @contextlib.contextmanager

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from server.errors import HutongError, NotAcceptable, Unprocessable
+from server.errors import BadInstance, HutongError, NotAcceptable, Unprocessable
 from server.imaging import pixel_wire, render, rendering, transcode
 from server.imaging.decode import decode
 from server.imaging.frames import PixelFormat
@@ -66,6 +66,8 @@ def _answer(message: Message, buffers: Sequence[bytes]) -> tuple[Message, list[b
     error: HutongError
     try:
         return {}, VERBS[message["verb"]](message, buffers)
+    except BadInstance as bad:
+        error = Unprocessable(bad.details, expression=bad.issues[0].expression)
     except HutongError as known:
         error = known
     except MemoryError:

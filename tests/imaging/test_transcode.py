@@ -291,3 +291,13 @@ def test_mutants_are_refused_or_read(name: str) -> None:
             transcode(bytes(broken), EXPLICIT_LITTLE)
         except HutongError as error:
             assert error.details
+
+
+def test_private_values_are_carried_unopened() -> None:
+    """What looks like the start of a sequence in a private value of unknown VR need not be one."""
+    dataset = pydicom.dcmread(BytesIO(raw("CT_small.dcm")))
+    odd = b"\xfe\xff\x00\xe0\xff\xff\x00\x00odd "
+    dataset.add_new(0x00991001, "UN", odd)
+    for target in (IMPLICIT_LITTLE, DEFLATED, ts.RLE):
+        made = pydicom.dcmread(BytesIO(transcode(after_bytes(dataset), target)))
+        assert made.get_item(0x00991001).value == odd  # type: ignore[union-attr]
