@@ -7,11 +7,20 @@ nothing reaches it that has not passed here. Every refusal is a BadInstance with
 import re
 from dataclasses import dataclass
 
+from pydicom.uid import UID_dictionary
+
 from server.errors import BadInstance
 from server.imaging import part10
 from server.imaging.dataset import Attributes, Buffer, DatasetReader, Limits, Span
 from server.imaging.memo import Memo
 
+#: PS3.6 table A-1: SOP Classes that are no instance's: queries, print, commitment ..., and DICOMDIR (PS3.10 8.6).
+_NOT_STORED = frozenset(
+    uid
+    for uid, entry in UID_dictionary.items()
+    if entry[1] in ("SOP Class", "Meta SOP Class")
+    and (" Storage" not in entry[0] or entry[0].startswith(("Storage Commitment", "Media Storage Directory")))
+)
 _UID = re.compile(r"[0-9.]{1,64}", re.ASCII)
 #: Ceiling for an inflated data set, which is held in memory, bytes.
 MAX_INFLATED = 512 << 20
@@ -80,7 +89,7 @@ def check(buffer: Buffer, start: int, end: int, limits: GuardLimits, memo: Memo 
         pixel = None if deflated else Span(vr=pixel.vr, offset=pixel.offset - start, length=pixel.length)
         _check_pixel_encoding(meta.transfer_syntax, reader.bulk["7FE00010"])
     return Sound(
-        sop_class=_uid(attributes, "00080016", "SOP Class UID"),
+        sop_class=_sop_class(attributes),
         sop_instance=_uid(attributes, "00080018", "SOP Instance UID"),
         series=_uid(attributes, "0020000E", "Series Instance UID"),
         study=_uid(attributes, "0020000D", "Study Instance UID"),
@@ -106,6 +115,13 @@ def too_large(limits: GuardLimits) -> BadInstance:
         f"The instance is larger than {limits.instance_bytes} bytes; raise max_instance_bytes or split it.",
         reason=0xA700,
     )
+
+
+def _sop_class(attributes: Attributes) -> str:
+    found = _uid(attributes, "00080016", "SOP Class UID")
+    if found in _NOT_STORED:
+        raise BadInstance("This SOP Class is not one of instances.", expression="00080016", reason=0x0122)
+    return found
 
 
 def _uid(attributes: Attributes, key: str, name: str) -> str:

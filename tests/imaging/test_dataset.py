@@ -245,3 +245,11 @@ def test_an_instance_needs_its_uids(keyword: str, make_instance: Make) -> None:
 def test_zeros_behind_the_data_set_are_padding(make_instance: Make) -> None:
     file = make_instance() + bytes(512)
     assert guard.check(file, 0, len(file), LIMITS).sop_instance == "1.2.3.1.1"
+
+
+@pytest.mark.parametrize("sop_class", ["1.2.840.10008.1.1", "1.2.840.10008.1.3.10", "1.2.840.10008.1.20.1"])
+def test_what_is_no_instance_is_refused(make_instance: Make, sop_class: str) -> None:
+    file = make_instance(SOPClassUID=sop_class)
+    with pytest.raises(BadInstance) as caught:
+        guard.check(file, 0, len(file), LIMITS)
+    assert caught.value.reason == 0x0122
