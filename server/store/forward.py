@@ -1,6 +1,6 @@
 """Named queries of the queue to peers, as rules fill it and people see it: what waits, what became of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,6 +9,8 @@ from server.store.database import UnitOfWork
 
 #: Deliveries that the queue shows at once.
 LISTED = 500
+#: Instances whose headers are held at once.
+_PAGE = 500
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,12 +168,19 @@ class Candidate:
     metadata: bytes
 
 
-def candidates(uow: UnitOfWork, tenant: int, study: str, peer: str) -> list[Candidate]:
-    """The instances of a study that were never queued for the peer."""
-    rows: Any = uow.driver.execute(
-        "select i.instance, i.sop_class, i.sender, i.metadata from instance i where i.tenant = %(tenant)s "
-        "and i.study = %(study)s and not exists (select from sending s where s.tenant = i.tenant "
-        "and s.peer = %(peer)s and s.instance = i.instance) order by i.instance",
-        {"tenant": tenant, "study": study, "peer": peer},
-    )
-    return [Candidate(instance=row[0], sop_class=row[1], sender=row[2], metadata=row[3]) for row in rows]
+def candidates(uow: UnitOfWork, tenant: int, study: str, peer: str) -> Iterator[Candidate]:
+    """The instances of a study that were never queued for the peer; read as they are asked for."""
+    last = ""
+    while True:
+        rows: Any = uow.driver.execute(
+            "select i.instance, i.sop_class, i.sender, i.metadata from instance i where i.tenant = %(tenant)s "
+            "and i.study = %(study)s and i.instance > %(last)s and not exists (select from sending s "
+            "where s.tenant = i.tenant and s.peer = %(peer)s and s.instance = i.instance) "
+            "order by i.instance limit %(page)s",
+            {"tenant": tenant, "study": study, "peer": peer, "last": last, "page": _PAGE},
+        ).fetchall()
+        for row in rows:
+            yield Candidate(instance=row[0], sop_class=row[1], sender=row[2], metadata=row[3])
+        if len(rows) < _PAGE:
+            return
+        last = rows[-1][0]
