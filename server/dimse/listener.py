@@ -23,8 +23,8 @@ from server.telemetry import logs
 
 #: Seconds until an idle association is aborted, and until a connection that the peer should close is closed.
 IDLE_SECONDS, CLOSING_SECONDS = 60.0, 5.0
-#: Seconds of silence after which an association is given up when the server ends.
-SETTLED_SECONDS = 1.0
+#: Seconds of silence after which an association is given up when the server ends, and when another needs its place.
+SETTLED_SECONDS, YIELDING_SECONDS = 1.0, 10.0
 #: Connections that wait for their peers to close them.
 _MOST_CLOSING = 512
 _BACKLOG = 512
@@ -88,6 +88,17 @@ class Listener:
     def wait_out(self, connection: Connection) -> None:
         """Waits for the peer to close the connection (Sta13); any thread."""
         self._hand(connection)
+
+    def make_room(self, address: str = "") -> bool:
+        """Gives up the association that is idle longest, of ``address`` or of any; in the listener's thread only."""
+        now = time.monotonic()
+        for connection, (_parked, since) in self._parked.items():
+            if now - since < YIELDING_SECONDS:
+                return False
+            if address in ("", connection.address):
+                self._abort(connection)
+                return True
+        return False
 
     def close_doors(self) -> None:
         """Takes no further connection and drops those that have not called yet; idle associations soon after."""
@@ -246,14 +257,18 @@ class Listener:
             self._give_up(connection)
         idle = IDLE_SECONDS if self._is_accepting else SETTLED_SECONDS
         while self._parked:
-            connection, (parked, since) = next(iter(self._parked.items()))
+            connection, (_parked, since) = next(iter(self._parked.items()))
             if now - since < idle:
                 break
-            del self._parked[connection]
-            self._selector.unregister(connection.sock)
-            connection.say(pdu.abort(pdu.SERVICE_PROVIDER, pdu.NOT_SPECIFIED))
-            self._await_close(connection)
-            self._events.ended(parked)
+            self._abort(connection)
+
+    def _abort(self, connection: Connection) -> None:
+        """Gives up a parked association."""
+        parked, _since = self._parked.pop(connection)
+        self._selector.unregister(connection.sock)
+        connection.say(pdu.abort(pdu.SERVICE_PROVIDER, pdu.NOT_SPECIFIED))
+        self._await_close(connection)
+        self._events.ended(parked)
 
     def _shut_doors(self) -> None:
         for door, _context in self._doors:

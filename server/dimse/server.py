@@ -113,15 +113,21 @@ class DimseServer:
 
     def _on_called(self, connection: Connection, body: bytes) -> None:
         """In the listener's thread: an A-ASSOCIATE-RQ came."""
-        with self._lock:
-            of_address = sum(other.address == connection.address for other in self._active)
-            is_full = len(self._active) >= MOST_ASSOCIATIONS or of_address >= MOST_OF_ONE_ADDRESS
-            if not is_full:
-                self._active[connection] = None
-        if is_full:
+        if not self._has_room(connection.address):
             self._part(connection, pdu.reject(*LIMIT_EXCEEDED))
-        else:
-            self._in_thread(connection, partial(self._establish, connection, body))
+            return
+        with self._lock:
+            self._active[connection] = None
+        self._in_thread(connection, partial(self._establish, connection, body))
+
+    def _has_room(self, address: str) -> bool:
+        """Whether one more association may begin; one that has long been idle makes room for it."""
+        listener = self._listener
+        with self._lock:
+            total, of_address = len(self._active), sum(one.address == address for one in self._active)
+        if listener is None or (total < MOST_ASSOCIATIONS and of_address < MOST_OF_ONE_ADDRESS):
+            return listener is not None
+        return listener.make_room("" if total >= MOST_ASSOCIATIONS else address)
 
     def _on_ready(self, parked: Parked) -> None:
         """In the listener's thread: a parked association has something to read."""

@@ -157,6 +157,21 @@ def test_more_associations_than_there_is_room_for_are_put_off(
     assert echo_seconds(server.port) < 1.0
 
 
+@pytest.mark.parametrize("limit", ["MOST_ASSOCIATIONS", "MOST_OF_ONE_ADDRESS"])
+def test_an_association_that_is_long_idle_makes_room(
+    server: DimseServer, monkeypatch: pytest.MonkeyPatch, crowd: ExitStack, limit: str
+) -> None:
+    monkeypatch.setattr(scp, limit, 3)
+    monkeypatch.setattr(listener, "YIELDING_SECONDS", 0.3)
+    held = [crowd.enter_context(Wire(server.port)) for _ in range(3)]
+    for one in held:
+        one.associate()
+    time.sleep(1.0)
+    assert echo_seconds(server.port) < 1.0
+    assert held[0].aborted() == (2, 0)
+    assert [one.echo() for one in held[1:]] == [0, 0]
+
+
 def test_a_context_that_is_not_offered_is_rejected_and_the_others_work(server: DimseServer) -> None:
     with Wire(server.port) as caller:
         body = caller.associate(wire.request([(1, VERIFICATION, [IMPLICIT]), (3, "1.2.3", [IMPLICIT])]))
