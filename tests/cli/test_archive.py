@@ -108,7 +108,7 @@ def test_an_import_that_is_killed_goes_on_and_nothing_is_lost_or_doubled(
 ) -> None:
     folder = tmp_path / "many"
     folder.mkdir()
-    for number in range(1500):
+    for number in range(800):
         (folder / f"{number}").write_bytes(make_instance(number))
     process = subprocess.Popen([sys.executable, "-m", "server", "import", str(folder), "--readers", "2"])
     deadline = time.monotonic() + 60
@@ -120,9 +120,38 @@ def test_an_import_that_is_killed_goes_on_and_nothing_is_lost_or_doubled(
     process.send_signal(signal.SIGKILL)
     process.wait()
     result = told(run("import", folder, "--readers", "1", "--json"))
-    assert result["stored"] + result["already"] + result["skipped"] == 1500 and not result["refused"]
+    assert result["stored"] + result["already"] + result["skipped"] == 800 and not result["refused"]
     with database.unit_of_work() as uow:
-        assert uow.driver.execute("select count(*), sum(1) from instance").fetchone() == (1500, 1500)
+        assert uow.driver.execute("select count(*), sum(1) from instance").fetchone() == (800, 800)
     for _ in range(2):
         run("gc", "--grace", "0")
     assert run("verify", "--json").exit_code == 0
+
+
+def test_clearing_up_beside_an_import_loses_nothing(
+    run: Callable[..., Result], tmp_path: Path, database: Database, make_instance: Make
+) -> None:
+    """Importing, clearing up without grace and deleting, each in processes of its own."""
+    for study in range(3):
+        (tmp_path / f"{study}").mkdir()
+        for number in range(120):
+            file = make_instance(number, study=f"1.2.{study}", PatientID=f"P{study}")
+            (tmp_path / f"{study}" / f"{number}").write_bytes(file)
+    run("import", tmp_path / "0", "--readers", "1")
+    command = [sys.executable, "-m", "server"]
+    imports = [
+        subprocess.Popen([*command, "import", str(tmp_path / f"{n}"), "--readers", "2"], stdout=subprocess.DEVNULL)
+        for n in (1, 2)
+    ]
+    for number in range(0, 120, 2):
+        Remover(database).remove(system(), "1.2.0", "1.2.0.1", f"1.2.0.1.{number}")
+        if number == 60:
+            assert subprocess.run([*command, "gc", "--grace", "0", "--json"], stdout=subprocess.DEVNULL).returncode == 0
+    assert [process.wait(120) for process in imports] == [0, 0]
+    for _ in range(2):
+        assert run("gc", "--grace", "0").exit_code == 0
+    verified = run("verify", "--json")
+    assert verified.exit_code == 0 and told(verified)["instances"] == 300
+    with database.unit_of_work() as uow:
+        counts = uow.driver.execute("select study, instance_count from study order by 1").fetchall()
+    assert counts == [("1.2.0", 60), ("1.2.1", 120), ("1.2.2", 120)]
