@@ -3,6 +3,7 @@
 import logging
 import sys
 import traceback
+import warnings
 from types import TracebackType
 from typing import Any
 
@@ -46,6 +47,8 @@ def configure(level: str = "info") -> None:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
     for name in _QUOTING:
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    # The same libraries warn by this class, and quote there as well.
+    warnings.filterwarnings("ignore", category=UserWarning)
 
 
 def logger(area: str) -> Any:
