@@ -8,8 +8,10 @@ from fastapi import Request
 from server.errors import BadRequest
 
 _PARAMETER = re.compile(r';\s*([!#$%&\'*+.^_`|~\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;,]*))')
-#: A comma outside quotation marks.
-_COMMA = re.compile(r',(?=(?:[^"]*"[^"]*")*[^"]*$)')
+#: What stands between commas that are outside quotation marks.
+_ELEMENT = re.compile(r'(?:[^",]++|"(?:[^"\\]|\\.)*+"?)++')
+#: Media ranges of one header.
+_MOST = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +59,10 @@ def _quality(text: str) -> float:
 
 def accepted(header: str) -> list[MediaType]:
     """What an Accept header takes, best first, of equals the more specific; an empty header takes anything."""
-    ranges = [parse(part) for part in _COMMA.split(header) if part.strip()] or [MediaType(type="*/*")]
+    parts = [part for part in _ELEMENT.findall(header) if part.strip()]
+    if len(parts) > _MOST:
+        raise BadRequest(f"More than {_MOST} media types are asked for.", expression="Accept")
+    ranges = [parse(part) for part in parts] or [MediaType(type="*/*")]
     return sorted((r for r in ranges if r.q > 0), key=lambda r: (-r.q, _breadth(r.type)))
 
 

@@ -166,13 +166,24 @@ class _Sender:
 
     async def _writable(self) -> None:
         loop = asyncio.get_running_loop()
-        ready = asyncio.Event()
-        loop.add_writer(self._socket, ready.set)
+        ready: asyncio.Future[None] = loop.create_future()
+        loop.add_writer(self._socket, _settle, ready, None)
+        timer = loop.call_later(_STALLED, _settle, ready, TimeoutError())
         try:
-            await asyncio.wait_for(ready.wait(), _STALLED)
+            await ready
         finally:
+            timer.cancel()
             loop.remove_writer(self._socket)
         self._gone()
+
+
+def _settle(ready: "asyncio.Future[None]", error: Exception | None) -> None:
+    if ready.done():
+        return
+    if error is None:
+        ready.set_result(None)
+    else:
+        ready.set_exception(error)
 
 
 def _cached(file: int, offset: int, count: int) -> bool:
