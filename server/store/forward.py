@@ -157,6 +157,19 @@ def take_changed(uow: UnitOfWork, most: int = 200) -> list[tuple[int, str]]:
     ).fetchall()
 
 
+def forget(uow: UnitOfWork) -> int:
+    """Deletes what is settled of instances that are not stored any more; gives how many deliveries went."""
+    uow.driver.execute(
+        "delete from sending s where (s.sent is not null or s.dropped is not null) and not exists "
+        "(select from instance i where i.tenant = s.tenant and i.instance = s.instance)"
+    )
+    gone = uow.driver.execute(
+        "delete from delivery d where d.state in ('done', 'dropped') and not exists (select from sending s "
+        "where s.tenant = d.tenant and s.peer = d.peer and s.study = d.study and s.rule = d.rule)"
+    )
+    return int(gone.rowcount)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
     """An instance that a rule may send."""

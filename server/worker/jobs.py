@@ -90,6 +90,7 @@ class EventJobs:
             every("retain", RETAIN_INTERVAL, self.retain),
             until_empty("index", INDEX_INTERVAL, self.index),
             until_empty("forward", SWEEP_INTERVAL, self.forwarder.arrived),
+            every("forget-deliveries", FORGET_INTERVAL, self.forwarder.forget),
             Loop(name="deliver", run=self.deliverer.run),
             Loop(name="fetch", run=self.fetcher.run),
         )

@@ -83,6 +83,11 @@ class Forwarder:
                     self._ask(uow, tenant, study, at_once=True)
         return len(changed)
 
+    def forget(self) -> int:
+        """Deletes what the queue keeps of studies that are gone; one that comes again is sent again."""
+        with self._database.unit_of_work() as uow:
+            return store.forget(uow)
+
     def _ask(self, uow: UnitOfWork, tenant: int, study: str, *, at_once: bool) -> int:
         queued = 0
         for name, rules in self._rules.items():

@@ -182,6 +182,21 @@ def test_what_was_deleted_is_struck_off(depot: Depot, make_instance: Make) -> No
     assert depot.has == {"pacs": ["1.2.3.1.1"]}
 
 
+def test_what_is_gone_is_forgotten_once_it_is_settled(depot: Depot, make_instance: Make) -> None:
+    depot.queue(make_instance(1))
+    depot.queue(make_instance(1, study="1.5"), study="1.5")
+    with depot.database.unit_of_work() as uow:
+        store.queue(uow, 1, peer="pacs", study="1.8", rule="r", instances=["1.8.1"])
+        assert store.forget(uow) == 0
+    deliverer = depot.deliverer()
+    while deliverer.step(PACS):
+        pass
+    with depot.database.unit_of_work() as uow:
+        uow.execute(text("delete from instance where study = '1.5'"))
+        assert store.forget(uow) == 2
+    assert depot.line().study == "1.2.3"
+
+
 def test_a_report_at_once_commits_and_what_failed_is_sent_again(depot: Depot, make_instance: Make) -> None:
     peer = Peer(name="pacs", ae_title="PACS", commit=True)
     depot.queue(make_instance(1), make_instance(2))
