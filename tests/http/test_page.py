@@ -23,6 +23,8 @@ from server.http.access import COOKIE, AccessOfRequest
 from server.http.dicomweb_services import DicomWeb
 from server.imaging.guard import GuardLimits
 from server.imaging.ingest import Ingest
+from server.imaging.pixel_pool import PixelPool
+from server.imaging.pixels import PixelData
 from server.imaging.retrieve import Retrieve
 from server.repository import Repository
 from server.search.find import Search
@@ -52,12 +54,16 @@ def way(database: Database, settings: Settings) -> Way:
 def application(way: Way, settings: Settings) -> FastAPI:
     access = AccessOfRequest(settings, way.database)
     results = Results(way.database, way.repository, labels=LABELS, study_quiet=settings.study_quiet)
-    packs, limits = Packs(settings.blobs), GuardLimits()
+    retrieve = Retrieve(way.database, Packs(settings.blobs), GuardLimits())
+    # Its processes end by themselves, shortly after the last picture.
+    pool = PixelPool(1, 1 << 30, idle=0.5)
     services = DicomWeb(
         settings=settings,
         database=way.database,
         ingest=way.ingest,
-        retrieve=Retrieve(way.database, packs, limits),
+        retrieve=retrieve,
+        pool=pool,
+        pixels=PixelData(retrieve, pool),
         access=access,
     )
     return server.create([page.router(results, access, settings), dicomweb.router(services)])
