@@ -35,6 +35,8 @@ def gc(
             f"{done.compacted} packs compacted and {done.emptied} found empty: their files go after the grace time; "
             f"{kept.expired} rejected instances deleted, {kept.tombstones} tombstones forgotten."
         )
+    if done.no_room:
+        err.print("The disk had no room to copy packs together; free some space, then run it again.")
     if done.damaged:
         err.print(f"Not touched, since instances in them are not as they came: {', '.join(done.damaged)}.")
         err.print("Run `hutong verify`: it names the instances.")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 
-from server.errors import Conflict, NotFound
+from server.errors import Conflict, NotFound, Unavailable
 from server.imaging.throttle import Throttle
 from server.store import keeping
 from server.store.database import Database
@@ -46,6 +46,8 @@ class Collected:
     damaged: list[str] = field(default_factory=list)
     #: Whether another run was at it.
     busy: bool = False
+    #: Whether the disk had no room for copies; what could be removed was removed all the same.
+    no_room: bool = False
 
 
 class Compactor:
@@ -77,6 +79,8 @@ class Compactor:
                 return done
             tell("orphans")
             self._orphans(done)
+            # Before, to make room for the copies, and after, where there is no grace.
+            self._remove_retired(done)
             tell("compaction")
             self._compact(done, whole)
             tell("retired packs")
@@ -107,23 +111,20 @@ class Compactor:
         with self._database.reading() as uow:
             rows = keeping.packs(uow, changed_only=not whole)
         for tenant, group in groupby(rows, key=lambda row: row.tenant):
-            writer: PackWriter | None = None
-            for row in group:
-                if not self._is_sparse(row):
-                    continue
+            sparse = [row for row in group if self._is_sparse(row)]
+            for row in sparse:
                 if row.alive == 0:
                     self._retire(row, done)
-                    continue
-                if writer is None or writer.position > FULL or writer.position != writer.synced:
-                    writer = self._next(writer, tenant)
-                self._copy(row, writer, done)
-            if writer is not None:
-                writer.close()
+            self._copy_all(tenant, [row for row in sparse if row.alive], done)
 
-    def _next(self, writer: PackWriter | None, tenant: int) -> PackWriter:
-        if writer is not None:
-            writer.close()
-        return self._packs.writer(tenant)
+    def _copy_all(self, tenant: int, rows: list[PackRow], done: Collected) -> None:
+        """Copies packs together into as few as hold them; a disk that has no room for that is told."""
+        waiting = iter(rows)
+        while not done.no_room and (first := next(waiting, None)) is not None:
+            with self._packs.writer(tenant) as writer:
+                self._copy(first, writer, done)
+                while not done.no_room and writer.position < FULL and (row := next(waiting, None)) is not None:
+                    self._copy(row, writer, done)
 
     def _is_sparse(self, row: PackRow) -> bool:
         size = self._files.size(row.tenant, row.pack)
@@ -141,12 +142,16 @@ class Compactor:
         with self._database.reading() as uow:
             contents = keeping.contents(uow, row.tenant, row.pack)
         start = writer.position
-        moved = self._append(row, contents, writer)
-        if moved is None:
-            writer.take_back(start)
-            done.damaged.append(row.pack)
+        try:
+            moved = self._append(row, contents, writer)
+            if moved is None:
+                writer.take_back(start)
+                done.damaged.append(row.pack)
+                return
+            writer.sync()
+        except Unavailable:
+            done.no_room = True
             return
-        writer.sync()
         kill_points.at("gc-copied")
         try:
             with self._database.unit_of_work() as uow:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -153,6 +154,29 @@ def test_a_damaged_pack_is_named_and_not_touched(
     assert done.damaged == [pack] and done.compacted == 0
     assert path.exists()
     assert rows(database, "select count(*) from instance where study = '1.2.3'") == [(2,)]
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_disk_without_room_loses_nothing_and_leaves_nothing_behind(
+    database: Database, packs: Packs, settings: Settings, access: Access, compactor: Compactor
+) -> None:
+    before = files(settings)
+    thin(database, access, "1.2.3", 2)
+    Remover(database).remove(access, "1.2.4")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # A file that may grow no further fails as one on a full disk does.
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        done = compactor.run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert done.no_room and (done.compacted, done.emptied, done.removed) == (0, 1, 1)
+    assert sound(database, packs) == 2
+    assert len(files(settings)) == 1 and files(settings) <= before
+    assert compactor.run().compacted == 1
+    assert sound(database, packs) == 2
 
 
 @pytest.mark.usefixtures("stored")
