@@ -6,6 +6,7 @@ from itertools import groupby
 
 from pydicom.uid import AllTransferSyntaxes
 
+from server.errors import Unavailable
 from server.imaging import rejection
 from server.imaging.compact import Collected, Compactor
 from server.imaging.ingest import Ingest, Received
@@ -56,7 +57,6 @@ class Keeper:
         """One run; ``whole`` looks into every pack."""
         tell("rejected instances")
         hidden = rejection.hide_overlooked(self.database, self.shown)
-        shown_again = self._show_again()
         expired = self._expire()
         tell("caches")
         with self.database.unit_of_work() as uow:
@@ -66,10 +66,12 @@ class Keeper:
         with self.database.unit_of_work() as uow:
             tombstones = removal.expire_tombstones(uow, self.tombstone_days)
             folded = admission.fold_use(uow)
+        collected = self.compactor.run(whole=whole, tell=tell)
         return Kept(
-            collected=self.compactor.run(whole=whole, tell=tell),
+            collected=collected,
             hidden=hidden,
-            shown_again=shown_again,
+            # Behind what makes room for it.
+            shown_again=self._show_again(),
             expired=expired,
             tombstones=tombstones,
             folded=folded,
@@ -82,7 +84,11 @@ class Keeper:
         shown = 0
         for tenant, group in groupby(due, key=lambda row: row[0]):
             again = [Received(chunks=self.packs.stream(tenant, *row[1:])) for row in group]
-            shown += len(self.ingest.receive(system(tenant), again).stored)
+            try:
+                shown += len(self.ingest.receive(system(tenant), again).stored)
+            except Unavailable:
+                # The disk is full, or the database away: they stay hidden till the next run.
+                return shown
         return shown
 
     def _expire(self) -> int:
