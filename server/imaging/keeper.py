@@ -6,7 +6,7 @@ from itertools import groupby
 
 from pydicom.uid import AllTransferSyntaxes
 
-from server.errors import Unavailable
+from server.errors import NotFound, Unavailable
 from server.imaging import rejection
 from server.imaging.compact import Collected, Compactor
 from server.imaging.ingest import Ingest, Received
@@ -82,13 +82,13 @@ class Keeper:
         with self.database.reading() as uow:
             due = admission.taken_back(uow)
         shown = 0
-        for tenant, group in groupby(due, key=lambda row: row[0]):
-            again = [Received(chunks=self.packs.stream(tenant, *row[1:])) for row in group]
+        for tenant, pack, offset, length in due:
+            again = Received(chunks=self.packs.stream(tenant, pack, offset, length))
             try:
-                shown += len(self.ingest.receive(system(tenant), again).stored)
-            except Unavailable:
-                # The disk is full, or the database away: they stay hidden till the next run.
-                return shown
+                shown += len(self.ingest.receive(system(tenant), [again]).stored)
+            except (Unavailable, NotFound):
+                # A full disk, or bytes that are gone: it stays hidden, and ``verify`` names what is gone.
+                continue
         return shown
 
     def _expire(self) -> int:
