@@ -97,11 +97,13 @@ class Knocks:
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(knocking.connection.sock)
 
-    def drop_oldest(self) -> None:
-        """Closes the oldest of the address that holds most."""
-        if self._by_address:
-            most = max(self._by_address.values(), key=len)
-            self._drop(next(iter(most)))
+    def drop_oldest(self) -> bool:
+        """Closes the oldest of the address that holds most; whether there was any."""
+        if not self._by_address:
+            return False
+        most = max(self._by_address.values(), key=len)
+        self._drop(next(iter(most)))
+        return True
 
     def expire(self, now: float) -> None:
         """Closes those whose time is over."""

@@ -5,6 +5,7 @@ nothing happens, and connections that their peers are to close. Everything in it
 """
 
 import contextlib
+import errno
 import selectors
 import socket
 import ssl
@@ -29,6 +30,8 @@ SETTLED_SECONDS, YIELDING_SECONDS = 1.0, 10.0
 _MOST_CLOSING = 512
 _BACKLOG = 512
 _TICK = 0.25
+#: What the system says when it gives out no further descriptor.
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _log = logs.logger("dimse")
 
 
@@ -172,19 +175,22 @@ class Listener:
                 sock, address = door.accept()
             except BlockingIOError:
                 return
-            except OSError:
-                # Out of descriptors, or the caller is gone already.
-                self._knocks.drop_oldest()
+            except OSError as error:
+                # Without descriptors the next caller takes the place of one that only waits; else it is gone already.
+                if error.errno in _EXHAUSTED and not self._knocks.drop_oldest():
+                    time.sleep(_TICK)
                 return
             if not self._events.admits(address[0]):
                 sock.close()
                 continue
-            with contextlib.suppress(OSError):
+            try:
                 sock.setblocking(False)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if context is not None:
                     sock = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
                 self._knocks.add(Connection(sock, address[0]))
+            except OSError:
+                sock.close()
 
     def _on_knocking(self, knocking: Knocking) -> None:
         try:

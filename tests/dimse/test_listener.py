@@ -1,12 +1,16 @@
 """The listener: who waits costs no thread, shuts nobody out and does not stay; who may not call is told why."""
 
+import resource
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -84,6 +88,31 @@ def test_the_oldest_silent_one_makes_room(server: DimseServer, crowd: ExitStack)
     assert silent[0].pdu()[0] == 0
     silent[-1].associate()
     assert silent[-1].echo() == 0
+
+
+_MANY = """
+import sys, time
+from tests.dimse.wire import Wire
+port = int(sys.stdin.readline())
+held = [Wire(port) for _ in range(60)]
+time.sleep(0.3)
+with Wire(port) as caller:
+    caller.associate()
+    print(caller.echo())
+"""
+
+
+def test_where_descriptors_end_a_caller_takes_the_place_of_a_silent_one(server: DimseServer) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", _MANY], text=True, cwd=Path(__file__).parents[2], **pipes) as other:
+        highest = max(int(entry.name) for entry in Path("/proc/self/fd").iterdir())
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 20, hard))
+        try:
+            said, _errors = other.communicate(f"{server.port}\n", timeout=30)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert said.strip() == "0"
 
 
 def test_an_idle_association_is_aborted_in_the_end(server: DimseServer, monkeypatch: pytest.MonkeyPatch) -> None:
