@@ -98,8 +98,7 @@ def _part(located: Located, *, alone: bool) -> Part:
 
 
 def _transcoded(services: DicomWeb, access: Access, found: list[Located], transfer_syntax: str) -> Iterator[Part]:
-    for located in found:
-        file = services.pixels.transcoded(access, located, transfer_syntax, among_others=len(found) > 1)
+    for file in services.pixels.all_transcoded(access, found, transfer_syntax):
         # What has no pixels is not compressed, whatever was asked for.
         syntax = part10.read_meta(file, 0, len(file)).transfer_syntax
         yield Part(media_type=DICOM, transfer_syntax=syntax, content=(file,))

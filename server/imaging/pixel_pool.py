@@ -59,6 +59,7 @@ class PixelPool:
     """At most ``workers`` processes of at most ``memory`` bytes each beyond their start; safe for many threads."""
 
     def __init__(self, workers: int, memory: int, *, timeout: float = 60.0, idle: float = 30.0) -> None:
+        self.workers = workers
         self._memory = memory
         self._timeout = timeout
         self._idle = idle

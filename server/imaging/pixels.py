@@ -1,6 +1,9 @@
 """Frames, pictures and transcoded files of stored instances: cut out here, decoded and drawn by the pixel workers."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 from server.errors import NotAcceptable, NotFound, Unprocessable
 from server.imaging import attributes as read
@@ -55,6 +58,25 @@ class PixelData:
         if self._cache is not None:
             self._cache.put(access.tenant, located.sha256, target, made)
         return made
+
+    def all_transcoded(self, access: Access, located: Sequence[Located], target: str) -> Iterator[bytes]:
+        """Many instances in the transfer syntax, in their order, as many at once as there are workers.
+
+        Of several, one that has no place in ``target`` does not keep the others from coming.
+        """
+        several = len(located) > 1
+        give = partial(self.transcoded, access, target=target, among_others=several)
+        if not several:
+            yield from map(give, located)
+            return
+        with ThreadPoolExecutor(self._pool.workers, "transcode") as threads:
+            pending = deque[Future[bytes]]()
+            for place in located:
+                pending.append(threads.submit(give, place))
+                if len(pending) > self._pool.workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
 
     def picture(
         self,
