@@ -30,7 +30,7 @@ from server.workflow.send import Fate
 #: Instances of a delivery that are sent before something more urgent gets its turn.
 _TURN = 100
 #: Longest pauses: before a peer is tried again, and a delivery that it refused; seconds.
-LONGEST_PEER_PAUSE, LONGEST_PAUSE = 60.0, 900.0
+LONGEST_PEER_PAUSE, LONGEST_PAUSE = 30.0, 900.0
 #: Seconds after which a commitment that did not come is asked for again.
 COMMITMENT_PATIENCE = 600.0
 

@@ -15,7 +15,7 @@ from server.imaging.dataset import Attributes
 from server.outbound.dicomweb import uid_path
 from server.security.access import Access
 from server.settings import Peer, Priors
-from server.store import audit, deliveries
+from server.store import audit, deliveries, instances
 from server.store import fetches as store
 from server.store.database import Database
 from server.store.fetches import Fetch, Subject
@@ -184,6 +184,9 @@ class Fetcher:
         chosen = [one.study for one in found if one.chosen]
         with self.database.unit_of_work() as uow:
             before = frozenset[str]() if again else store.asked(uow, access.tenant, peer.name, chosen)
+            if not prior:
+                # A prior that is here already becomes a study like any other, though nothing new of it comes.
+                instances.touch(uow, access.tenant, store.stored(uow, access.tenant, chosen))
             for study in chosen:
                 if study not in before:
                     store.request(

@@ -13,6 +13,7 @@ from server.imaging.guard import GuardLimits
 from server.imaging.ingest import Ingest, Received
 from server.imaging.retrieve import Retrieve
 from server.imaging.sameness import content_digest
+from server.imaging.sweep import sweep
 from server.outbound.dimse.entity import Entity
 from server.security.access import system
 from server.settings import Forward, Peer, Priors, Settings
@@ -147,7 +148,15 @@ def test_a_patients_studies_on_request(here: Here, make_instance: Make) -> None:
         ("1.2.1", False),
     ]
     assert here.lines() == []
-    fetcher.request(system(), "archive", replace(look, only_look=False, analyse=True))
+    fetcher.request(system(), "archive", replace(look, only_look=False))
+    assert fetcher.step(here.peer("web"))
+    sweep(here.database, 0)
+    with here.database.reading() as uow:
+        assert fetches.is_prior(uow, 1, "1.2.2")
+    assert sweep(here.database, 0) == 0
+    # It is looked at anew when somebody wants it analysed, though nothing more comes.
+    fetcher.request(system(), "archive", Asked(study="1.2.2", analyse=True))
+    assert sweep(here.database, 0) == 1
     assert [(line.study, line.prior) for line in here.lines()] == [("1.2.2", False)]
     with here.database.reading() as uow:
         assert not fetches.is_prior(uow, 1, "1.2.2")
