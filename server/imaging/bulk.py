@@ -3,17 +3,18 @@
 import base64
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from server.errors import NotFound
 from server.imaging import frames, guard
 from server.imaging.dataset import UNDEFINED, Attributes, Span, swapped
-from server.imaging.encapsulated import Fragment, fragments_of
+from server.imaging.encapsulated import Fragment, fragments
 from server.imaging.frames import PixelFormat
 from server.imaging.guard import GuardLimits
 from server.imaging.part10 import DEFLATED, EXPLICIT_BIG
 from server.imaging.retrieve import Retrieve, Spans
 from server.imaging.stored import Piece, Stored
+from server.imaging.transfer_syntax import media_type
 from server.security.access import Access
 from server.store.studies import Located
 
@@ -60,6 +61,9 @@ class Bulk:
         Raises NotFound beyond the last, Unprocessable where the instance has no frames that can be told apart.
         """
         layout = frames.pixel_format(header)
+        if media_type(self._located.transfer_syntax).startswith("video/"):
+            # A film is one stream, however many frames it shows.
+            layout = replace(layout, frames=1)
         numbers = numbers or range(1, layout.frames + 1)
         if not 1 <= min(numbers) <= max(numbers) <= layout.frames:
             raise NotFound(f"There are only frames 1 to {layout.frames}.", expression="frames")
@@ -72,10 +76,8 @@ class Bulk:
             vr = str(header.get("7FE00010", {}).get("vr", span.vr))
             return [(self._native(span, layout, number, vr),) for number in numbers]
         starts = self._starts(header) if layout.frames > 1 else ()
-        return [
-            tuple(self._piece(span, part) for part in fragments_of(self._reader(span), layout.frames, number, starts))
-            for number in numbers
-        ]
+        found = fragments(self._reader(span), layout.frames, numbers, starts)
+        return [tuple(self._piece(span, part) for part in parts) for parts in found]
 
     def _found(self) -> Spans:
         if self._spans is None:
@@ -147,10 +149,8 @@ def frames_of_file(file: bytes, numbers: Sequence[int] = ()) -> list[bytes]:
 
     if span.length != UNDEFINED:
         return [read(*frames.native_span(layout, number, span.length)[:2]) for number in numbers]
-    return [
-        b"".join(read(part.offset, part.length) for part in fragments_of(read, layout.frames, number))
-        for number in numbers
-    ]
+    found = fragments(read, layout.frames, numbers)
+    return [b"".join(read(part.offset, part.length) for part in parts) for parts in found]
 
 
 class _Value:

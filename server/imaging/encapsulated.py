@@ -23,7 +23,12 @@ class Fragment:
 
 
 def fragments_of(read: Read, frames: int, number: int, starts: Sequence[int] = ()) -> list[Fragment]:
-    """The fragments of frame ``number`` (from 1); ``starts`` is the Extended Offset Table (7FE0,0001), if there is one.
+    """The fragments of frame ``number``; see ``fragments``."""
+    return fragments(read, frames, [number], starts)[0]
+
+
+def fragments(read: Read, frames: int, numbers: Sequence[int], starts: Sequence[int] = ()) -> list[list[Fragment]]:
+    """The fragments of each of these frames (from 1); ``starts`` is the Extended Offset Table (7FE0,0001), if any.
 
     Raises Unprocessable where neither a table nor the fragments themselves tell frames apart.
     """
@@ -36,11 +41,16 @@ def fragments_of(read: Read, frames: int, number: int, starts: Sequence[int] = (
         table = read(8, size)
         starts = struct.unpack(f"<{len(table) // 4}I", table[: len(table) // 4 * 4])
     if frames > 1 and len(starts) == frames:
-        begin = first + starts[number - 1]
-        end = first + starts[number] if number < frames else None
-        return _walk(read, begin, end)
+        ends = [*starts[1:], None]
+        found = {
+            number: _walk(read, first + starts[number - 1], None if end is None else first + end)
+            for number in set(numbers)
+            for end in ends[number - 1 : number]
+        }
+        return [found[number] for number in numbers]
     every = _walk(read, first, None)
-    return every if frames == 1 else _grouped(read, every, frames)[number - 1]
+    groups = [every] if frames == 1 else _grouped(read, every, frames)
+    return [groups[number - 1] for number in numbers]
 
 
 def _walk(read: Read, at: int, end: int | None) -> list[Fragment]:

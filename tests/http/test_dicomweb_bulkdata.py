@@ -14,7 +14,7 @@ import pytest
 from dicomweb_client import DICOMwebClient
 from pydicom import Dataset
 from pydicom.data import get_testdata_file
-from pydicom.encaps import generate_frames
+from pydicom.encaps import encapsulate, generate_frames
 
 Make = Callable[..., bytes]
 STUDY = "/studies/1.2.3"
@@ -136,6 +136,25 @@ def test_a_frame_in_the_form_that_is_asked_for(url: str) -> None:
     assert get(f"{place}/frames/1", "video/mp4").status_code == 406
     assert get(f"{place}/frames/2").status_code == 404
     assert get(f"{place}/frames/1,,2").status_code == 400
+
+
+def test_a_film_is_one_stream(url: str, make_instance: Make) -> None:
+    film = b"\0\0\0\x18ftypmp42" + bytes(range(256)) * 20
+    dataset = pydicom.dcmread(BytesIO(make_instance(NumberOfFrames=25)))
+    dataset.PixelData = encapsulate([film], has_bot=False)
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.102"
+    out = BytesIO()
+    dataset.save_as(out)
+    place = stow(url, out.getvalue())
+    for path in ("pixeldata", "bulkdata/7FE00010"):
+        ((kind, _, body),) = parts(get(f"{place}/{path}", 'multipart/related; type="video/mp4"'))
+        assert kind == "video/mp4; transfer-syntax=1.2.840.10008.1.2.4.102" and body == film
+    ((_, _, body),) = parts(get(place, 'multipart/related; type="video/mp4"'))
+    assert body == film
+    assert get(f"{place}/frames/2").status_code == 404
+    assert get(f"{place}/frames/1", "application/octet-stream").status_code == 406
 
 
 def test_capabilities(url: str) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydicom.encaps import encapsulate, encapsulate_extended, generate_frames
 
 from server.errors import Unprocessable
-from server.imaging.encapsulated import fragments_of
+from server.imaging.encapsulated import fragments, fragments_of
 
 DELIMITER = b"\xfe\xff\xdd\xe0\0\0\0\0"
 
@@ -52,6 +52,20 @@ def test_without_a_table_codestreams_tell_where_they_end() -> None:
     value = item(b"") + b"".join(map(item, pieces)) + DELIMITER
     assert found(value, 2, 1) == b"\xff\xd8abcd\xff\xd9"
     assert found(value, 2, 2) == b"\xff\xd8e\0f\xff\xd9\0"
+
+
+def test_many_frames_are_looked_for_once() -> None:
+    value = item(b"") + b"".join(item(bytes([number, 0])) for number in range(200)) + DELIMITER
+    reads = 0
+
+    def read(offset: int, length: int) -> bytes:
+        nonlocal reads
+        reads += 1
+        return value[offset : offset + length]
+
+    found_parts = fragments(read, 200, [*range(1, 201), 1, 1])
+    assert [value[parts[0].offset] for parts in found_parts] == [*range(200), 0, 0]
+    assert reads < 250
 
 
 @pytest.mark.parametrize(
