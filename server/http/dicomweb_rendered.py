@@ -83,7 +83,7 @@ class _Rendered(_Route):
         what = self._found(request)
         access, found, numbers = what.access, what.located, what.numbers
         ranges = asked(request)
-        images = [located for located in found if pixels.has_pixels(located)]
+        images = [located for located in found if pixels.has_pixels(located, what.header)]
         if len(found) == 1 and not (images and _media_type(ranges, (*PICTURES, FILM))):
             return self._other(request, access, found[0], ranges)
         if not images:
@@ -132,7 +132,7 @@ class _Thumbnail(_Route):
     def __call__(self, request: Request) -> Response:
         """A small picture of the middle image under the path."""
         what = self._found(request)
-        images = [located for located in what.located if pixels.has_pixels(located)]
+        images = [located for located in what.located if pixels.has_pixels(located, what.header)]
         if not images:
             raise NotAcceptable("There is no image here to make a thumbnail of.", expression="Accept")
         media_type = _media_type(asked(request), PICTURES)

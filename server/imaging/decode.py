@@ -126,14 +126,17 @@ def _damaged() -> Unprocessable:
     return Unprocessable("The RLE frame is damaged, or too short for Rows and Columns.", expression="7FE00010")
 
 
-def native(raw: bytes, layout: PixelFormat, *, planar: bool | None = None) -> Pixels:
-    """Native bytes as pixels, samples side by side; raises Unprocessable where there are too few."""
+def native(raw: bytes, layout: PixelFormat, *, planar: bool | None = None, floating: bool = False) -> Pixels:
+    """Native bytes as pixels, samples side by side; raises Unprocessable where there are too few.
+
+    ``floating``: they are Float or Double Float Pixel Data (PS3.3 C.7.6.24, C.7.6.25).
+    """
     if len(raw) < layout.size:
         raise Unprocessable("The pixel data are shorter than Rows and Columns declare.", expression="7FE00010")
     if layout.bits_allocated == 1:
         bits = np.unpackbits(np.frombuffer(raw, np.uint8), bitorder="little")
         return bits[: layout.rows * layout.columns].reshape(layout.rows, layout.columns)
-    kind = np.dtype(f"<{'i' if layout.signed else 'u'}{layout.bits_allocated // 8}")
+    kind = np.dtype(f"<{'f' if floating else 'i' if layout.signed else 'u'}{layout.bits_allocated // 8}")
     pixels: Pixels = np.frombuffer(raw[: layout.size], kind)
     if layout.samples == 1:
         return pixels.reshape(layout.rows, layout.columns)

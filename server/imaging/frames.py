@@ -10,7 +10,8 @@ from server.imaging.dataset import Attributes, swapped
 
 #: Largest native frame that anybody is given, bytes.
 MAX_FRAME = 512 << 20
-_FLOATING = ("7FE00008", "7FE00009")
+#: Float and Double Float Pixel Data.
+FLOATING = ("7FE00008", "7FE00009")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

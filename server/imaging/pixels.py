@@ -8,7 +8,7 @@ from functools import partial
 from server.errors import NotAcceptable, NotFound, Unprocessable
 from server.imaging import attributes as read
 from server.imaging import frames
-from server.imaging.bulk import Bulk
+from server.imaging.bulk import PIXELS, Bulk
 from server.imaging.dataset import Attributes
 from server.imaging.part10 import DEFLATED, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from server.imaging.pixel_pool import PixelPool
@@ -167,8 +167,10 @@ def is_document(located: Located) -> bool:
     return located.sop_class == _PDF
 
 
-def has_pixels(located: Located) -> bool:
-    """Whether the instance is an image; of a deflated one only its pixels' place is unknown."""
+def has_pixels(located: Located, header: Attributes | None = None) -> bool:
+    """Whether the instance is an image; where the index does not know its pixels' place, by the header if at hand."""
+    if header is not None:
+        return any(key in header for key in PIXELS)
     if located.transfer_syntax == DEFLATED:
         return not (is_report(located) or is_state(located) or is_document(located))
     return located.pixel_offset is not None

@@ -12,7 +12,7 @@ from server.imaging import annotation, colour, decode, film, grayscale, overlay,
 from server.imaging import attributes as read
 from server.imaging.dataset import Attributes
 from server.imaging.decode import Pixels
-from server.imaging.frames import PixelFormat
+from server.imaging.frames import FLOATING, PixelFormat
 from server.imaging.grayscale import Pipeline, Window
 from server.imaging.head import Head, read_head
 from server.imaging.part10 import NATIVE
@@ -61,7 +61,10 @@ def _picture(head: Head, raw: bytes, number: int, wanted: Rendering, state: Pres
     """One frame, drawn."""
     layout = head.layout
     if head.transfer_syntax in NATIVE:
-        pixels = decode.native(raw, layout)
+        floating = any(key in head.attributes for key in FLOATING)
+        pixels = decode.native(raw, layout, floating=floating)
+        # What is no number is shown as the lowest.
+        pixels = np.nan_to_num(pixels, nan=0.0, posinf=0.0, neginf=0.0) if floating else pixels
     else:
         pixels = decode.decode(raw, head.transfer_syntax, layout)
     layout = decode.decoded_format(head.transfer_syntax, layout)

@@ -197,3 +197,22 @@ def test_damaged_pixels_are_the_files_fault_and_nobody_elses(url: str, make_inst
     assert answer.json()["errors"][0]["expression"] == "00280010"
     stow(url, make_instance())
     assert httpx.get(f"{url}{INSTANCE}/rendered").status_code == 200
+
+
+@pytest.mark.parametrize(("keyword", "kind"), [("FloatPixelData", "<f4"), ("DoubleFloatPixelData", "<f8")])
+def test_parametric_maps_are_images_too(url: str, keyword: str, kind: str) -> None:
+    """What is no number is no reason to show nothing."""
+    values = np.linspace(-1, 1, 64).reshape(8, 8).astype(kind)
+    values[0, 0] = np.nan
+    attributes: dict[str, Any] = {
+        "SOPClassUID": "1.2.840.10008.5.1.4.1.1.30", "Rows": 8, "Columns": 8, "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2", "BitsAllocated": values.dtype.itemsize * 8,
+        keyword: values.tobytes(),
+    }  # fmt: skip
+    stow(url, document(**attributes))
+    where = f"{url}/studies/1.2.3/series/1.2.3.7/instances/1.2.3.7.1"
+    answer = httpx.get(f"{where}/rendered?window=0,2,linear-exact", headers={"Accept": "image/png"})
+    assert answer.status_code == 200, answer.text
+    found = np.asarray(Image.open(BytesIO(answer.content))).astype(int)
+    assert np.abs(found - (np.nan_to_num(values) / 2 + 0.5) * 255).max() <= 1
+    assert httpx.get(f"{where}/thumbnail").status_code == 200
