@@ -116,6 +116,9 @@ class PackWriter:
         """Closes the pack; removes it where nothing in it became durable."""
         if self._running is not None:
             wait([self._running])
+        if 0 < self.synced < self.position:
+            # What did not become durable is nobody's; a full disk needs its room.
+            os.ftruncate(self._file, self.synced)
         os.close(self._file)
         if not self.synced:
             self._path.unlink()

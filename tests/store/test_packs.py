@@ -88,3 +88,61 @@ def test_a_full_disk_is_said_to_be_unavailable(packs: Packs, monkeypatch: pytest
     with pytest.raises(Unavailable):
         writer.append(b"one")
     os.close(writer._file)
+
+
+def test_a_pack_goes_on_from_request_to_request(packs: Packs) -> None:
+    first = packs.take(1)
+    first.append(b"one")
+    first.sync()
+    beside = packs.take(1)
+    assert beside.pack != first.pack
+    packs.give_back(beside)
+    first.append(b"lost")
+    packs.give_back(first)
+    second = packs.take(1)
+    assert (second.pack, second.position) == (first.pack, 3)
+    assert packs.take(2).pack != second.pack
+    second.append(b"two")
+    second.sync()
+    packs.give_back(second)
+    assert packs.read(1, first.pack, 0, 6) == b"onetwo"
+    packs.close()
+    assert packs.take(1).pack != first.pack
+
+
+def test_a_pack_that_failed_is_not_gone_on_with(packs: Packs, tmp_path: Path) -> None:
+    writer = packs.take(1)
+    writer.append(b"one")
+    writer.sync()
+    writer.append(b"lost")
+    writer.is_sound = False
+    packs.give_back(writer)
+    assert packs.take(1).pack != writer.pack
+    (path,) = tmp_path.rglob(f"{writer.pack}.pack")
+    assert path.read_bytes() == b"one"
+
+
+def test_a_pack_is_open_as_long_as_it_is_written_to(packs: Packs) -> None:
+    writer = packs.take(1)
+    writer.append(b"one")
+    writer.sync()
+    assert packs.is_open(1, writer.pack)
+    packs.give_back(writer)
+    assert packs.is_open(1, writer.pack)
+    packs.close()
+    assert not packs.is_open(1, writer.pack)
+
+
+def test_syncing_beside_the_writer(packs: Packs) -> None:
+    with packs.writer(1) as writer:
+        for number in range(50):
+            writer.append(bytes([number]) * 1000)
+            writer.start_sync()
+        writer.sync()
+        assert writer.synced == writer.position == 50_000
+        writer.start_sync()
+        writer.append(b"more")
+        writer.start_sync()
+        writer.forget(1000)
+        assert (writer.synced, writer.position) == (1000, 1000)
+    assert packs.read(1, writer.pack, 0, 1000) == bytes(1000)
