@@ -6,12 +6,12 @@ import sys
 def main() -> None:
     """Runs the command line; an error of ours becomes one line on standard error and exit status 1."""
     # Imported late: a child of serve reaches its entry through this package and must not load every command.
-    from server.cli.commands import app
+    from server.cli.commands import application
     from server.cli.output import fail
     from server.errors import HutongError
 
     try:
-        app()
+        application(next((word for word in sys.argv[1:] if not word.startswith("-")), ""))()
     except HutongError as error:
         fail(error)
         sys.exit(1)

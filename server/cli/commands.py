@@ -1,56 +1,55 @@
-"""The list of commands, in the order in which ``hutong --help`` shows them."""
+"""The commands, in the order in which ``hutong --help`` shows them; each is loaded only when it is asked for."""
+
+from importlib import import_module
 
 import typer
 
-from server.cli import (
-    adapters,
-    demo,
-    doctor,
-    export,
-    fetch,
-    gc,
-    import_,
-    lock,
-    peers,
-    phantom,
-    queue,
-    retention,
-    serve,
-    settings,
-    statement,
-    tags,
-    token,
-    verify,
-    version,
-    worker,
-)
-from server.cli.viewer import command as viewer
+#: Command -> where it is; a group is a typer application, anything else a function.
+COMMANDS = {
+    "serve": "server.cli.serve:serve",
+    "worker": "server.cli.worker:worker",
+    "demo": "server.cli.demo.command:demo",
+    "phantom": "server.cli.phantom:phantom",
+    "import": "server.cli.import_:import_",
+    "export": "server.cli.export:export",
+    "verify": "server.cli.verify:verify",
+    "gc": "server.cli.gc:gc",
+    "retention": "server.cli.retention:retention",
+    "lock": "server.cli.lock:app",
+    "adapters": "server.cli.adapters:app",
+    "viewer": "server.cli.viewer.command:app",
+    "token": "server.cli.token:app",
+    "tags": "server.cli.tags:app",
+    "peers": "server.cli.peers:app",
+    "queue": "server.cli.queue:app",
+    "fetch": "server.cli.fetch:fetch",
+    "settings": "server.cli.settings:settings",
+    "doctor": "server.cli.doctor:doctor",
+    "statement": "server.cli.statement:statement",
+    "version": "server.cli.version:version",
+}
 
-app = typer.Typer(
-    name="hutong",
-    help="Hutong: a standards-based interoperability server for imaging AI.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
-app.command("serve")(serve.serve)
-app.command("worker")(worker.worker)
-app.command("demo")(demo.demo)
-app.command("phantom")(phantom.phantom)
-app.command("import")(import_.import_)
-app.command("export")(export.export)
-app.command("verify")(verify.verify)
-app.command("gc")(gc.gc)
-app.command("retention")(retention.retention)
-app.add_typer(lock.app, name="lock")
-app.add_typer(adapters.app, name="adapters")
-app.add_typer(viewer.app, name="viewer")
-app.add_typer(token.app, name="token")
-app.add_typer(tags.app, name="tags")
-app.add_typer(peers.app, name="peers")
-app.add_typer(queue.app, name="queue")
-app.command("fetch")(fetch.fetch)
-app.command("settings")(settings.settings)
-app.command("doctor")(doctor.doctor)
-app.command("statement")(statement.statement)
-app.command("version")(version.version)
+
+def application(only: str = "") -> typer.Typer:
+    """The command line: with every command, or with one, since loading all of them takes seconds."""
+    app = typer.Typer(
+        name="hutong",
+        help="Hutong: a standards-based interoperability server for imaging AI.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+    )
+    # With a callback, one command alone keeps its name.
+    app.callback()(_nothing)
+    for name in [only] if only in COMMANDS else COMMANDS:
+        module, _, attribute = COMMANDS[name].partition(":")
+        command = getattr(import_module(module), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
+
+
+def _nothing() -> None:
+    """Hutong: a standards-based interoperability server for imaging AI."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from server.cli.commands import app
+from server.cli.commands import application
 from server.imaging.remove import Remover
 from server.security.access import system
 from server.store.database import Database
@@ -28,7 +28,7 @@ def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.setenv("HUTONG_DISK_RESERVE", "0")
 
     def invoke(*arguments: str) -> Result:
-        return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+        return CliRunner().invoke(application(), [str(argument) for argument in arguments], catch_exceptions=False)
 
     yield invoke
 

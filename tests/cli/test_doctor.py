@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from server.cli import doctor
-from server.cli.commands import app
+from server.cli.commands import application
 from server.settings import Settings
 
 
@@ -130,7 +130,7 @@ def test_exit_status_says_whether_there_is_a_problem(
     settings: Settings, taken: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run() -> tuple[int, dict[str, object]]:
-        done = CliRunner().invoke(app, ["doctor", "--data", str(settings.data), "--json"])
+        done = CliRunner().invoke(application(), ["doctor", "--data", str(settings.data), "--json"])
         return done.exit_code, json.loads(done.stdout)
 
     monkeypatch.setenv("HUTONG_HTTP_PORT", str(_free_port()))

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from server.cli.commands import app
+from server.cli.commands import application
 from server.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -78,7 +78,7 @@ def test_image_is_not_root_and_says_how_it_is() -> None:
 
 
 def _commands() -> set[str]:
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(application())
     return set(command.commands)  # type: ignore[attr-defined]
 
 

@@ -14,7 +14,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from server.app.parts import compose
 from server.app.web import web
-from server.cli.commands import app as commands
+from server.cli.commands import application
 from server.settings import Peer, Settings
 from server.telemetry import metrics
 
@@ -73,7 +73,7 @@ def test_no_setting_is_explained_that_does_not_exist() -> None:
 
 
 def _commands() -> Iterator[tuple[str, click.Command]]:
-    group = typer.main.get_command(commands)
+    group = typer.main.get_command(application())
     for name, command in group.commands.items():  # type: ignore[attr-defined]
         if hasattr(command, "commands"):
             for inner, subcommand in command.commands.items():

@@ -10,7 +10,7 @@ import pytest
 import uvicorn
 from typer.testing import CliRunner
 
-from server.cli.commands import app as commands
+from server.cli.commands import application
 from server.http import queue, server
 from server.http.access import AccessOfRequest
 from server.security import token
@@ -77,7 +77,7 @@ def test_the_command_line_does_the_same(web: httpx.Client, database_url: str, mo
     monkeypatch.setenv("HUTONG_PEERS", "pacs=PACS@127.0.0.1:1")
 
     def ran(*words: str) -> dict[str, object]:
-        result = CliRunner().invoke(commands, [*words, "--json"])
+        result = CliRunner().invoke(application(), [*words, "--json"])
         assert result.exit_code == 0, result.output
         found: dict[str, object] = json.loads(result.output)
         return found
@@ -88,14 +88,14 @@ def test_the_command_line_does_the_same(web: httpx.Client, database_url: str, mo
     ]
     assert ran("queue", "retry", "--peer", "pacs") == {"retried": 1}
     assert ran("queue", "drop", "--peer", "gone") == {"dropped": 1}
-    assert CliRunner().invoke(commands, ["queue", "list", "--all"]).exit_code == 0
+    assert CliRunner().invoke(application(), ["queue", "list", "--all"]).exit_code == 0
 
 
 def test_peers_are_listed_and_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUTONG_PEERS", f"a=PACS@127.0.0.1:{free_port()},b=http://127.0.0.1:{free_port()}/dicomweb")
-    result = CliRunner().invoke(commands, ["peers", "list", "--json"])
+    result = CliRunner().invoke(application(), ["peers", "list", "--json"])
     assert [one["peer"] for one in json.loads(result.output)["peers"]] == ["a", "b"]
-    result = CliRunner().invoke(commands, ["peers", "echo", "--json"])
+    result = CliRunner().invoke(application(), ["peers", "echo", "--json"])
     assert result.exit_code == 1
     rows = json.loads(result.output)["peers"]
     assert [(row["by"], row["answers"]) for row in rows] == [("C-ECHO", False), ("DICOMweb", False)]
