@@ -190,18 +190,24 @@ class Arrivals:
         return group
 
     def _commit(self, tenant: int, group: list[_Waiting]) -> None:
+        # Of two who bring the same at once one is first; the other's is compared on the longer way.
+        first: dict[str, _Waiting] = {}
+        for waiting in group:
+            for arrival in waiting.arrivals:
+                first.setdefault(arrival.row.instance, waiting)
+        mine = [[a for a in waiting.arrivals if first[a.row.instance] is waiting] for waiting in group]
         new: frozenset[str] = frozenset()
         error: HutongError | None = None
         try:
-            new = self._execute(tenant, [arrival for waiting in group for arrival in waiting.arrivals])
+            new = self._execute(tenant, [arrival for arrivals in mine for arrival in arrivals])
         except Conflict:
             # The longer way tries again, each sender alone.
             pass
         except HutongError as failure:
             error = failure
         finally:
-            for waiting in group:
-                waiting.new = new.intersection(arrival.row.instance for arrival in waiting.arrivals)
+            for waiting, arrivals in zip(group, mine, strict=True):
+                waiting.new = new.intersection(arrival.row.instance for arrival in arrivals)
                 waiting.error = error
 
     def _execute(self, tenant: int, arrivals: Sequence[Arrival]) -> frozenset[str]:
