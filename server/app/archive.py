@@ -79,7 +79,7 @@ def admission(settings: Settings) -> Admission:
 def pixel_pool(settings: Settings) -> PixelPool:
     """The processes that decode pixels; none is started before it is needed."""
     workers = settings.pixel_workers or min(os.cpu_count() or 1, 4)
-    return PixelPool(workers, settings.pixel_memory, timeout=settings.pixel_timeout)
+    return PixelPool(workers, settings.pixel_memory, timeout=settings.pixel_timeout, uid_root=settings.uid_root)
 
 
 def keeper(settings: Settings, database: Database, *, rate: int = 0) -> Keeper:

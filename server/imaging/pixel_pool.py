@@ -58,10 +58,13 @@ class _Worker:
 class PixelPool:
     """At most ``workers`` processes of at most ``memory`` bytes each beyond their start; safe for many threads."""
 
-    def __init__(self, workers: int, memory: int, *, timeout: float = 60.0, idle: float = 30.0) -> None:
+    def __init__(
+        self, workers: int, memory: int, *, timeout: float = 60.0, idle: float = 30.0, uid_root: str = "2.25"
+    ) -> None:
         self.workers = workers
         self._memory = memory
         self._timeout = timeout
+        self._uid_root = uid_root
         self._idle = idle
         self._most_waiting = _WAITING * workers
         self._turns = threading.BoundedSemaphore(workers)
@@ -77,7 +80,7 @@ class PixelPool:
 
         Raises NotAcceptable where it can't be given so, Unprocessable for what is damaged, Unavailable.
         """
-        return self._run("transcode", {"target": target}, [file])[0]
+        return self._run("transcode", {"target": target, "uid_root": self._uid_root}, [file])[0]
 
     def decode_frames(self, frames: Sequence[bytes], transfer_syntax: str, layout: "PixelFormat") -> list[bytes]:
         """Compressed frames as native little endian, samples side by side; raises as ``transcode`` does."""

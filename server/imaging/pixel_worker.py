@@ -28,7 +28,7 @@ _DAMAGE = (
 
 
 def _transcode(message: Message, buffers: Sequence[bytes]) -> list[bytes]:
-    return [transcode.transcode(buffers[0], message["target"])]
+    return [transcode.transcode(buffers[0], message["target"], uid_root=message["uid_root"])]
 
 
 def _decode(message: Message, buffers: Sequence[bytes]) -> list[bytes]:

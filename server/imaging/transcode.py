@@ -3,11 +3,11 @@
 Pixels are decoded only where both sides don't hold them alike. What loses something becomes an instance of its own.
 """
 
-import hashlib
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from dicom_sr.identity import uid as made_uid
 from server.errors import BadInstance, NotAcceptable, Unprocessable
 from server.imaging import attributes as read
 from server.imaging import decode, encode, encoding, frames, guard, part10
@@ -40,9 +40,10 @@ class _Instance:
         return self.reader.bulk.get("7FE00010")
 
 
-def transcode(file: bytes, target: str) -> bytes:
+def transcode(file: bytes, target: str, *, uid_root: str = "2.25") -> bytes:
     """The Part 10 file in ``target``; without pixels in Explicit VR Little Endian where ``target`` compresses them.
 
+    What loses something gets a UID under ``uid_root``.
     Raises NotAcceptable for what can't be given so, Unprocessable for what is damaged.
     """
     if target not in TARGETS:
@@ -57,7 +58,7 @@ def transcode(file: bytes, target: str) -> bytes:
     if instance.pixel is not None and stored in NATIVE and target in NATIVE:
         changes[_PIXELS] = _native(instance, instance.pixel)
     elif instance.pixel is not None:
-        changes = _pixels_anew(instance, instance.pixel, target)
+        changes = _pixels_anew(instance, instance.pixel, target, uid_root)
     uid = changes.get(0x00080018)
     sop_instance = uid.value.decode("ascii").strip("\0") if uid is not None else read.text(instance.header, "00080018")
     meta = part10.write_meta(
@@ -123,7 +124,7 @@ def _inline(instance: _Instance, key: str) -> bytes:
     return read.binary(instance.header, key)
 
 
-def _pixels_anew(instance: _Instance, pixel: Span, target: str) -> dict[int, Element | None]:
+def _pixels_anew(instance: _Instance, pixel: Span, target: str, uid_root: str) -> dict[int, Element | None]:
     """Pixel data decoded, encoded where ``target`` compresses, and what the header has to say of them."""
     stored, layout = instance.meta.transfer_syntax, frames.pixel_format(instance.header)
     now = decode.decoded_format(stored, layout)
@@ -153,7 +154,7 @@ def _pixels_anew(instance: _Instance, pixel: Span, target: str) -> dict[int, Ele
         }
     )
     if target in LOSSY:
-        changes |= _lossy(instance, target, now.size * now.frames / max(sum(map(len, parts)), 1))
+        changes |= _lossy(instance, target, uid_root, now.size * now.frames / max(sum(map(len, parts)), 1))
     return changes
 
 
@@ -174,12 +175,11 @@ def _once_lossy(instance: _Instance) -> dict[int, Element | None]:
     return {0x00282110: _text("CS", "01"), 0x00282114: _text("CS", encode.METHODS[instance.meta.transfer_syntax])}
 
 
-def _lossy(instance: _Instance, target: str, ratio: float) -> dict[int, Element | None]:
+def _lossy(instance: _Instance, target: str, uid_root: str, ratio: float) -> dict[int, Element | None]:
     """A derived image with a UID of its own, always the same (PS3.3 C.7.6.1.1.5)."""
     header = instance.header
     uid, sop_class = read.text(header, "00080018"), read.text(header, "00080016")
-    digest = hashlib.sha256(f"{uid}/{target}".encode("ascii")).digest()
-    derived = f"2.25.{int.from_bytes(digest[:16], 'big')}"
+    derived = made_uid(uid_root, "lossy", uid, target)
     kinds = ["DERIVED", *[str(value or "") for value in read.values(header, "00080008")[1:]]]
     kinds += ["PRIMARY"] if len(kinds) == 1 else []
     ratios = [*[str(value) for value in read.values(header, "00282112")], f"{ratio:.6g}"]
