@@ -44,7 +44,8 @@ def fetch(
     if as_json:
         print_json({"candidates" if peer else "fetches": rows})
         return
-    shown = ("study", "date", "modalities", "instances", "chosen", "why") if peer else tuple(rows[0]) if rows else ()
+    candidate = ("study", "date", "modalities", "instances", "chosen", "why")
+    shown = candidate if peer else ("study", "peer", "state", "instances", "last_error")
     print_table("Candidates" if peer else "Fetched", [{name: row[name] for name in shown} for row in rows])
     if peer and not only_look:
         out.print(f"{sum(bool(row['chosen']) for row in rows)} studies are queued; the server fetches them.")

@@ -8,14 +8,16 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
 
 import httpx
 import typer
 
-from server.app import database, outbound, processes
+from server.app import database, processes
 from server.cli.output import AsJson, err, print_json
 from server.cli.supervise import Supervisor
 from server.dimse import tls
@@ -43,9 +45,22 @@ def serve(
     settings.data.mkdir(parents=True, exist_ok=True)
     with _only_one(settings), _database(settings) as ready_settings:
         database.prepare(ready_settings)
-        outbound.check(ready_settings)
+        _check_rules(ready_settings)
         _refuse_open_doors(ready_settings)
         _supervise(ready_settings, as_json=as_json)
+
+
+def _check_rules(settings: Settings) -> None:
+    """Refuses rules that could never fit; in a process of its own, since this one stays and shall stay small."""
+    if settings.forward or settings.priors:
+        with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as alone:
+            alone.submit(_check, settings).result()
+
+
+def _check(settings: Settings) -> None:
+    from server.app.outbound import check
+
+    check(settings)
 
 
 def _supervise(settings: Settings, *, as_json: bool) -> None:

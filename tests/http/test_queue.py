@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -11,10 +12,12 @@ import uvicorn
 from typer.testing import CliRunner
 
 from server.cli.commands import application
+from server.errors import NotFound, Unreachable
 from server.http import queue, server
 from server.http.access import AccessOfRequest
 from server.security import token
 from server.settings import Peer, Settings
+from server.store import fetches
 from server.store import forward as store
 from server.store.database import Database
 from server.workflow.delivery_queue import DeliveryQueue
@@ -100,3 +103,18 @@ def test_peers_are_listed_and_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = json.loads(result.output)["peers"]
     assert [(row["by"], row["answers"]) for row in rows] == [("C-ECHO", False), ("DICOMweb", False)]
     assert "could not be reached" in rows[0]["why"]
+
+
+def test_the_command_line_fetches(
+    database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HUTONG_DATABASE_URL", database_url)
+    monkeypatch.setenv("HUTONG_PEERS", f"away=http://127.0.0.1:{free_port()}/dicomweb")
+    run = CliRunner().invoke
+    with database.unit_of_work() as uow:
+        fetches.request(uow, 1, peer="away", study="1.2.3", by="test", senders=["peer:away"], prior=True)
+    listed = run(application(), ["fetch", "--data", str(tmp_path), "--json"])
+    assert [one["study"] for one in json.loads(listed.output)["fetches"]] == ["1.2.3"]
+    assert "1.2.3" in run(application(), ["fetch", "--data", str(tmp_path)]).output
+    for words, error in ((["nobody", "--study", "1.2"], NotFound), (["away", "--study", "1.2"], Unreachable)):
+        assert isinstance(run(application(), ["fetch", *words, "--data", str(tmp_path)]).exception, error)
