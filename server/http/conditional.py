@@ -11,6 +11,10 @@ _RANGE = re.compile(r"(\d{0,18})-(\d{0,18})", re.ASCII)
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
+#: Kept by the client alone, which asks each time whether it still holds: what was deleted is shown by no cache.
+CACHE = {"Cache-Control": "private, no-cache"}
+
+
 class NotSatisfiable(Exception):
     """No part of the range set lies within the representation."""
 

@@ -10,7 +10,7 @@ from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
 from server.errors import BadRequest
-from server.http.conditional import entity_tag, is_known
+from server.http.conditional import CACHE, entity_tag, is_known
 
 #: Bytes below which a coding saves nothing.
 _SMALL = 1400
@@ -46,7 +46,7 @@ def coded(request: Request, content: bytes, *, media_type: str) -> Response:
     """The answer with this text, tagged, and coded where the client asks for that."""
     name = coding(request) if len(content) > _SMALL else ""
     tag = entity_tag(content, name)
-    headers = {"ETag": tag, "Vary": "Accept, Accept-Encoding"}
+    headers = {**CACHE, "ETag": tag, "Vary": "Accept, Accept-Encoding"}
     if is_known(request, tag):
         return Response(None, 304, headers)
     if not name:
@@ -56,7 +56,7 @@ def coded(request: Request, content: bytes, *, media_type: str) -> Response:
 
 def coded_stream(request: Request, content: Iterable[bytes], *, media_type: str) -> Response:
     """The same for a text that is too long to be held; gzip only, since that is what flows."""
-    headers = {"Vary": "Accept, Accept-Encoding"}
+    headers = {**CACHE, "Vary": "Accept, Accept-Encoding"}
     if coding(request, ("gzip",)):
         content, headers = _gzipped(content), {**headers, "Content-Encoding": "gzip"}
     # Nothing is read for who asks for headers only.

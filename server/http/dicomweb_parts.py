@@ -9,7 +9,7 @@ from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
 from server.http import multipart_related
-from server.http.conditional import is_known
+from server.http.conditional import CACHE, is_known
 from server.http.dicomweb_services import DicomWeb
 from server.http.multipart_related import Part
 from server.http.stored_response import Body, stored
@@ -40,7 +40,7 @@ class Answer:
                 part = next(self.parts)
                 return give(Body(tuple(part.content)), media_type=part.content_type)
             return give(multipart_related.body(self.parts, boundary), media_type=several)
-        headers = {"ETag": self.tag, "Vary": "Accept"}
+        headers = {**CACHE, "ETag": self.tag, "Vary": "Accept"}
         if is_known(request, self.tag):
             return Response(None, 304, headers)
         content = partial(services.retrieve.content, access)

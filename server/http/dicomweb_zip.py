@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
+from server.http.conditional import CACHE
 from server.http.dicomweb_services import DicomWeb
 from server.imaging import zip_file
 from server.imaging.dataset import Attributes
@@ -24,7 +25,7 @@ def zipped(
     files = dict(zip((located.instance for located in found), _file_ids(found), strict=True))
     syntax = "" if transfer_syntax == "*" else transfer_syntax
     directory = dicomdir(_entries(services, access, found, files, syntax))
-    headers = {"Vary": "Accept", "Content-Disposition": f'attachment; filename="{found[0].study}.zip"'}
+    headers = {**CACHE, "Vary": "Accept", "Content-Disposition": f'attachment; filename="{found[0].study}.zip"'}
     if all(syntax in ("", located.transfer_syntax) for located in found):
         members = [("DICOMDIR", len(directory))]
         members += [("/".join(files[located.instance]), located.length) for located in found]

@@ -9,7 +9,7 @@ from functools import cached_property
 from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
 
-from server.http.conditional import NotSatisfiable, entity_tag, is_known, ranges
+from server.http.conditional import CACHE, NotSatisfiable, entity_tag, is_known, ranges
 from server.http.zero_copy import EXTENSION
 from server.imaging.stored import Piece, Stored
 
@@ -130,7 +130,7 @@ class _Packs:
 
 def stored(request: Request, body: Body, open_pack: Callable[[str], int], *, media_type: str, tag: str) -> Response:
     """The answer to a request for these bytes: all of them, the ranges asked for, or that the client has them."""
-    headers = {"ETag": tag, "Vary": "Accept", "Accept-Ranges": "bytes"}
+    headers = {**CACHE, "ETag": tag, "Vary": "Accept", "Accept-Ranges": "bytes"}
     if is_known(request, tag):
         return Response(None, 304, headers)
     try:
