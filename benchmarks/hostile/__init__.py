@@ -1,0 +1,1 @@
+"""Attack, outage and sudden death against a whole running server: ``python -m benchmarks.hostile FOLDER``."""
