@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from server.errors import HutongError, NotFound, Unreachable
@@ -35,13 +34,8 @@ LONGEST_PEER_PAUSE, LONGEST_PAUSE = 30.0, 900.0
 COMMITMENT_PATIENCE = 600.0
 
 Carry = Callable[[Access, Peer, Sequence[Located], int], Iterator[list[Fate]]]
-
-
-class Commit(Protocol):
-    """Asks a peer to keep instances; gives its report where it comes at once."""
-
-    def __call__(self, peer: Peer, transaction: str, located: Sequence[Located]) -> Report | None:
-        """Raises a HutongError where the peer can't be asked or refuses."""
+#: Asks a peer to keep instances, under a Transaction UID; gives its report where it comes at once.
+Commit = Callable[[Peer, str, Sequence[Located]], Report | None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, evt
-from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+from pynetdicom.sop_class import (
     CTImageStorage,
     InstanceAvailabilityNotification,
     StorageCommitmentPushModel,

@@ -177,9 +177,9 @@ def test_a_peer_that_is_away_gets_everything_once_by_urgency(house: House, make_
         assert len(house.waiting()) == 3
         with storescp(tmp_path / "scp", port, "-xcr", f"echo '#f' >> {tmp_path}/order"):
             house.drain()
-    files = sorted((tmp_path / "scp").iterdir())
+    arrived = list((tmp_path / "scp").iterdir())
     order = (tmp_path / "order").read_text().split()
-    assert len(files) == len(order) == len(set(order)) == 60
+    assert len(arrived) == len(order) == len(set(order)) == 60
     studies = [name.split("1.2.")[1][0] for name in order]
     assert studies == ["0"] * 20 + ["1"] * 20 + ["2"] * 20
 

@@ -103,7 +103,7 @@ unless = {{ PatientID = "STAYS" }}
     with contextlib.ExitStack() as ended:
         for one in (first, second):
             one.start()
-            ended.callback(lambda one=one: one.end())
+            ended.callback(one.end)
         yield first, second
 
 

@@ -167,7 +167,7 @@ def house(database: Database, settings: Settings) -> House:
             database=database, archive=PeerArchive(entity=Entity(title="HUTONG"), ingest=ingest), peers=(PEER,)
         ),
     )  # fmt: skip
-    tasks = {
+    tasks: dict[str, Callable[..., None]] = {
         "study-changed": keeper.run, "sr-received": reader.run, "plan": planner.run, "run-task": analyst.run,
         "notify": notifier.run_job,
     }  # fmt: skip

@@ -14,7 +14,7 @@ from server.store.database import Database
 from server.store.fetches import Subject
 from server.workflow.fetch import Asked, Fetcher
 from server.workflow.peer_archive import PeerArchive
-from server.workflow.priors import Wish, choose
+from server.workflow.priors import BodyParts, Wish, choose
 
 WHO = Subject(patient_id="P1", issuer="HOSP", birth_date="19700102", sex="F", study_date="20240131")
 VRS = {
@@ -39,9 +39,13 @@ def answer(study: str = "1.1", **values: Any) -> Attributes:
     }
 
 
-def chosen(*answers: Attributes, wish: Wish | None = None, **values: Any) -> list[str]:
-    values = {"subject": WHO, "here": {}, "own": "1.9", "body_parts": lambda _: ()} | values
-    found = choose(answers, wish=wish or Wish(number=10), **values)
+def chosen(
+    *answers: Attributes,
+    wish: Wish | None = None,
+    here: Mapping[str, int] | None = None,
+    body_parts: BodyParts = lambda _: (),
+) -> list[str]:
+    found = choose(answers, WHO, wish or Wish(number=10), here=here or {}, own="1.9", body_parts=body_parts)
     assert all(bool(one.why) != one.chosen for one in found)
     return [one.study for one in found if one.chosen]
 
