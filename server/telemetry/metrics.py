@@ -32,6 +32,12 @@ dimse_messages = Counter(
 removed_instances = Counter("hutong_removed_instances", "Instances deleted by reason (CID 7011).", ["reason"])
 freed_bytes = Counter("hutong_freed_bytes", "Bytes given back to the disk by clearing up packs.")
 damaged_packs = Counter("hutong_damaged_packs", "Packs that clearing up found damaged, each time it looked.")
+waiting_deliveries = Gauge(
+    "hutong_waiting_deliveries", "Deliveries that wait for a peer.", ["peer"], multiprocess_mode="livemax"
+)
+unreached_peers = Gauge(
+    "hutong_unreached_peers", "Tries in a row that did not reach a peer.", ["peer"], multiprocess_mode="livemax"
+)
 jobs_running = Gauge("hutong_jobs_running", "Jobs running in the workers.", ["queue"], multiprocess_mode="livesum")
 
 

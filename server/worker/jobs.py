@@ -11,6 +11,7 @@ from server.worker.loops import (
     FORGET_INTERVAL,
     INDEX_INTERVAL,
     KEEP_INTERVAL,
+    MEASURE_INTERVAL,
     RETAIN_INTERVAL,
     SWEEP_INTERVAL,
     Loop,
@@ -92,6 +93,7 @@ class EventJobs:
             until_empty("forward", SWEEP_INTERVAL, self.forwarder.arrived),
             every("forget-deliveries", FORGET_INTERVAL, self.forwarder.forget),
             Loop(name="deliver", run=self.deliverer.run),
+            every("measure-deliveries", MEASURE_INTERVAL, self.deliverer.measure),
             Loop(name="fetch", run=self.fetcher.run),
         )
 

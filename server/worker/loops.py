@@ -7,6 +7,7 @@ from dataclasses import dataclass
 #: Seconds between two looks.
 DISPATCH_INTERVAL = 0.1
 SWEEP_INTERVAL = 0.25
+MEASURE_INTERVAL = 10.0
 INDEX_INTERVAL = 1.0
 FORGET_INTERVAL = 3600.0
 KEEP_INTERVAL = 900.0

@@ -15,12 +15,13 @@ from zoneinfo import ZoneInfo
 from server.errors import HutongError, NotFound, Unreachable
 from server.imaging.retrieve import Retrieve
 from server.outbound.dimse.commitment import Report
-from server.security.access import Access, system
+from server.security.access import DEFAULT_TENANT, Access, system
 from server.settings import Forward, Peer
 from server.store import audit
 from server.store import deliveries as store
 from server.store.database import Database
 from server.store.deliveries import Delivery
+from server.store.forward import peers as peers_of
 from server.store.studies import Located
 from server.telemetry import metrics
 from server.workflow.peer_threads import PeerThreads, pause
@@ -57,6 +58,15 @@ class Deliverer:
             database=self.database, peers=self.peers, only_one=store.only_one, free_all=store.free_all,
             due=lambda uow, peers: store.due(uow, peers, self._closed()), step=self.step, ending=self._ending,
         ).run(stopping)  # fmt: skip
+
+    def measure(self) -> None:
+        """Tells the metrics how much waits for each peer, and which can't be reached."""
+        with self.database.reading() as uow:
+            states = {state.peer: state for state in peers_of(uow, DEFAULT_TENANT)}
+        for peer in self.peers:
+            state = states.get(peer.name)
+            metrics.waiting_deliveries.labels(peer=peer.name).set(state.waiting if state else 0)
+            metrics.unreached_peers.labels(peer=peer.name).set(state.failures if state else 0)
 
     def _closed(self) -> list[str]:
         """The rules outside their hours."""

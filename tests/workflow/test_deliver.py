@@ -22,6 +22,7 @@ from server.store.database import Database
 from server.store.forward import Line
 from server.store.packs import Packs
 from server.store.studies import Located
+from server.telemetry import metrics
 from server.workflow.deliver import LONGEST_PEER_PAUSE, Deliverer
 from server.workflow.peer_threads import pause
 from server.workflow.send import Fate
@@ -127,6 +128,9 @@ def test_a_peer_that_is_away_is_left_alone_and_then_gets_all_by_urgency(depot: D
     # The circuit is open: nothing is due for this peer, and nobody's attempts are counted.
     assert not deliverer.step(PACS)
     assert [line.attempts for line in depot.lines()] == [0, 0, 0]
+    deliverer.measure()
+    assert metrics.waiting_deliveries.labels(peer="pacs")._value.get() == 3
+    assert metrics.unreached_peers.labels(peer="pacs")._value.get() == 1
     with depot.database.reading() as uow:
         (state,) = store.peers(uow, 1)
     assert (state.failures, state.waiting) == (1, 3) and "refused" in state.last_error
