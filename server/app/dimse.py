@@ -1,5 +1,6 @@
 """The process that speaks DICOM's own protocol."""
 
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from server.app.outbound import entity
@@ -18,6 +19,7 @@ from server.dimse.worklist import WorklistFinding
 from server.imaging.commitment import Commitments
 from server.imaging.performed_step import PerformedSteps
 from server.imaging.worklist import Worklist
+from server.security import token
 from server.settings import Settings
 from server.store import deliveries
 from server.store.packs import Packs
@@ -26,7 +28,7 @@ from server.store.packs import Packs
 def run(settings: Settings) -> None:
     """Answers until SIGTERM."""
     parts = compose(settings)
-    server.serve(settings, parts.ingest, offers(parts))
+    server.serve(settings, parts.ingest, offers(parts), partial(token.access_for, parts.database))
     parts.pool.close()
 
 

@@ -168,7 +168,7 @@ class Association:
     def _take_instance(self, context: Context, command: Command) -> None:
         data: Iterator[memoryview] = self._stream.data(context.context_id) if command.has_data else iter(())
         if "store" in self._admitted.services:
-            response = self._store.store(self.access, context, command, data)
+            response = self._store.store(self.access, self.calling, context, command, data)
         else:
             for _piece in data:
                 pass

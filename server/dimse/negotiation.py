@@ -69,8 +69,14 @@ def acceptable(offers: Iterable[Offer]) -> dict[str, Acceptable]:
 class Negotiator:
     """Answers association requests by a table of what is acceptable."""
 
-    def __init__(self, table: Mapping[str, Acceptable], unknown: Acceptable, *, accept_unknown: bool) -> None:
-        """``unknown`` is what storage SOP classes outside the table get; all of them if ``accept_unknown``."""
+    def __init__(
+        self, table: Mapping[str, Acceptable], unknown: Acceptable, *, accept_unknown: bool, identifies: bool = False
+    ) -> None:
+        """``unknown`` is what storage SOP classes outside the table get; all of them if ``accept_unknown``.
+
+        ``identifies``: the user's identity was looked at, and is confirmed where that was asked for.
+        """
+        self._identifies = identifies
         self._table = table
         self._unknown = unknown
         self._accept_unknown = accept_unknown
@@ -96,6 +102,10 @@ class Negotiator:
             )
         extended = self._extended(request, {context.abstract_syntax for context in contexts.values()})
         items = _user_items(request, roles, extended)
+        identity = request.user.identity
+        if self._identifies and identity is not None and identity.response:
+            # The server response of types 1 and 2 is empty (PS3.7 table D.3-15).
+            items += associate.item(0x59, struct.pack(">H", 0))
         return Agreed(
             contexts=contexts,
             extended=extended,

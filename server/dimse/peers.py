@@ -2,11 +2,13 @@
 
 import ipaddress
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from server.dimse.associate import APPLICATION_CONTEXT, AssociateRequest
 from server.dimse.connection import Connection
 from server.dimse.pdu import SHORTEST_TAKEN
+from server.errors import Unauthenticated, Unavailable
 from server.security.access import Access
 from server.settings import Peer, Settings
 from server.settings.peer import SERVICES
@@ -18,7 +20,14 @@ APPLICATION_CONTEXT_UNKNOWN: Rejection = (1, 1, 2)
 CALLING_UNKNOWN: Rejection = (1, 1, 3)
 CALLED_UNKNOWN: Rejection = (1, 1, 7)
 PROTOCOL_UNKNOWN: Rejection = (1, 2, 2)
+#: PS3.7 D.3.3.7 leaves the reason open: by the service provider (ACSE), none given.
+IDENTITY_REFUSED: Rejection = (1, 2, 1)
+CONGESTED: Rejection = (2, 3, 1)
 LIMIT_EXCEEDED: Rejection = (2, 3, 2)
+#: PS3.7 table D.3-14, User-Identity-Type.
+_USER_AND_PASSCODE = 2
+#: The rights of whoever carries a token; raises Unauthenticated.
+Identify = Callable[[str], Access]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +51,9 @@ class _Known:
 class Peers:
     """The table, its host names looked up once at the start."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, identify: Identify | None = None) -> None:
+        """``identify``: where callers must prove who they are, the rights that go with a passcode."""
+        self._identify = identify
         self._open = settings.is_loopback
         self._title = settings.ae_title.strip()
         self._known = [
@@ -74,8 +85,22 @@ class Peers:
         services = self._services(request.calling, connection)
         if services is None:
             return CALLING_UNKNOWN
-        access = Access(who=f"ae:{request.calling}", scopes=frozenset({"read", "write"}))
-        return Admitted(access=access, services=services)
+        access = self._access(request)
+        return Admitted(access=access, services=services) if isinstance(access, Access) else access
+
+    def _access(self, request: AssociateRequest) -> Access | Rejection:
+        """The caller's rights, or why it has none: it should have proved who it is."""
+        if self._identify is None:
+            return Access(who=f"ae:{request.calling}", scopes=frozenset({"read", "write"}))
+        identity = request.user.identity
+        if identity is None or identity.kind != _USER_AND_PASSCODE:
+            return IDENTITY_REFUSED
+        try:
+            return self._identify(identity.secondary.decode("utf-8", "replace"))
+        except Unauthenticated:
+            return IDENTITY_REFUSED
+        except Unavailable:
+            return CONGESTED
 
     def _services(self, title: str, connection: Connection) -> frozenset[str] | None:
         """What the caller may use; None where it is nobody whom we know."""

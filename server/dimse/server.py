@@ -17,7 +17,7 @@ from server.dimse.connection import Connection
 from server.dimse.listener import Events, Listener, Parked
 from server.dimse.negotiation import Acceptable, Negotiator
 from server.dimse.pdu import Ended, ProtocolError
-from server.dimse.peers import LIMIT_EXCEEDED, Admitted, Peers
+from server.dimse.peers import LIMIT_EXCEEDED, Admitted, Identify, Peers
 from server.dimse.service import Offer
 from server.dimse.store import InstanceStore
 from server.dimse.stream import Released
@@ -41,12 +41,18 @@ def table(offers: Sequence[Offer]) -> dict[str, Acceptable]:
 class DimseServer:
     """Answers on ``settings.dimse_port``, and by TLS on ``settings.dimse_tls_port``."""
 
-    def __init__(self, settings: Settings, ingest: Ingest, offers: Sequence[Offer] = ()) -> None:
+    def __init__(
+        self, settings: Settings, ingest: Ingest, offers: Sequence[Offer] = (), identify: Identify | None = None
+    ) -> None:
+        """``identify`` is asked where callers must prove who they are (``settings.dimse_identity``)."""
         self._settings = settings
         self._offers = served((echo.OFFER, *offers))
-        self._peers = Peers(settings)
+        self._peers = Peers(settings, identify if settings.dimse_identity else None)
         self._negotiator = Negotiator(
-            table((echo.OFFER, *offers)), store.acceptable(), accept_unknown=settings.dimse_unknown_storage
+            table((echo.OFFER, *offers)),
+            store.acceptable(),
+            accept_unknown=settings.dimse_unknown_storage,
+            identifies=settings.dimse_identity,
         )
         self._store = InstanceStore(ingest, settings.max_instance_bytes)
         self._lock = threading.Lock()
@@ -226,12 +232,12 @@ def _raise_descriptor_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def serve(settings: Settings, ingest: Ingest, offers: Sequence[Offer] = ()) -> None:
+def serve(settings: Settings, ingest: Ingest, offers: Sequence[Offer] = (), identify: Identify | None = None) -> None:
     """The body of a process of its own: answers until SIGTERM or SIGINT, then drains."""
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     signal.signal(signal.SIGINT, lambda *_: ended.set())
-    server = DimseServer(settings, ingest, offers)
+    server = DimseServer(settings, ingest, offers, identify)
     server.start()
     ended.wait()
     server.drain()

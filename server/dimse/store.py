@@ -67,11 +67,13 @@ class InstanceStore:
         self._largest = largest
         self._budget = Budget()
 
-    def store(self, access: Access, context: Context, command: Command, data: Iterator[memoryview]) -> Response:
+    def store(
+        self, access: Access, calling: str, context: Context, command: Command, data: Iterator[memoryview]
+    ) -> Response:
         """Takes the instance in and ``data`` to its end; raises what ``data`` raises."""
         data = self._bounded(data)
         try:
-            response = _refusal(context, command) or self._take(access, context, command, data)
+            response = _refusal(context, command) or self._take(access, calling, context, command, data)
         except (Ended, ProtocolError):
             raise
         except HutongError as error:
@@ -81,12 +83,14 @@ class InstanceStore:
             pass
         return response
 
-    def _take(self, access: Access, context: Context, command: Command, data: Iterator[memoryview]) -> Response:
+    def _take(
+        self, access: Access, calling: str, context: Context, command: Command, data: Iterator[memoryview]
+    ) -> Response:
         meta = write_meta(
             sop_class=command.sop_class,
             sop_instance=command.sop_instance,
             transfer_syntax=context.transfer_syntax,
-            source_ae=access.who.removeprefix("ae:"),
+            source_ae=calling,
         )
         with self._ingest.session(access) as session:
             session.begin(command.sop_class, command.sop_instance)

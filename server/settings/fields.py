@@ -78,6 +78,10 @@ class Settings:
     transcode_cache_bytes: int = 4 << 30
     #: Folder of further adapter bundles; empty for ``data/bundles``.
     bundles: str = ""
+    #: Names of adapters that others perform, who find their work as workitems (UPS-RS).
+    external_adapters: tuple[str, ...] = ()
+    #: Days after which workitems that ended are deleted, unless a subscriber holds them; 0 for never.
+    workitem_days: int = 30
     #: ONNX Runtime execution providers to try, in order; empty for CUDA, then CPU.
     providers: tuple[str, ...] = ()
     #: Threads of one inference; 0 for all cores.
@@ -87,6 +91,8 @@ class Settings:
     log_level: str = "info"
     #: Whether C-STORE takes SOP classes that are not in the dictionary, e.g. private ones.
     dimse_unknown_storage: bool = False
+    #: Whether DIMSE callers must prove who they are: user name and, as passcode, a bearer token (user identity type 2).
+    dimse_identity: bool = False
     #: Port of DIMSE by TLS; used when there is a certificate.
     dimse_tls_port: int = 2762
     #: PEM file of our certificate and what signed it; empty for no TLS.

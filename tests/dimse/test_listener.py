@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +30,13 @@ def echo_seconds(port: int) -> float:
         assert caller.echo() == 0
         caller.release()
     return time.monotonic() - start
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert true()
 
 
 def threads() -> int:
@@ -57,10 +64,7 @@ def test_a_crowd_of_silent_and_trickling_sockets_and_idle_associations_delays_no
             one.send(call[turn : turn + 1])
         waits.append(echo_seconds(server.port))
     assert sorted(waits)[18] < 1.0
-    deadline = time.monotonic() + 5
-    while threads() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert threads() == 0
+    wait_until(lambda: threads() == 0)
     assert [one.echo() for one in idle] == [0] * 50
 
 
@@ -192,10 +196,12 @@ def test_an_association_that_is_long_idle_makes_room(
 ) -> None:
     monkeypatch.setattr(scp, limit, 3)
     monkeypatch.setattr(listener, "YIELDING_SECONDS", 0.3)
+    assert server._listener is not None
     held = [crowd.enter_context(Wire(server.port)) for _ in range(3)]
-    for one in held:
+    for number, one in enumerate(held, 1):
         one.associate()
-    time.sleep(1.0)
+        wait_until(lambda count=number: len(server._listener._parked) == count)
+    time.sleep(0.5)
     assert echo_seconds(server.port) < 1.0
     assert held[0].aborted() == (2, 0)
     assert [one.echo() for one in held[1:]] == [0, 0]
