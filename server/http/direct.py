@@ -20,6 +20,9 @@ Endpoint = Callable[[Request], Response]
 #: Endpoints that run at once.
 _THREADS = 40
 _threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="get")
+#: Who waits for a picture keeps nobody else from searching.
+_drawing = ThreadPoolExecutor(_THREADS, thread_name_prefix="draw")
+_DRAWN = ("/rendered", "/thumbnail", "/wado")
 
 
 class Direct:
@@ -44,7 +47,8 @@ class Direct:
             if match := pattern.fullmatch(path):
                 scope["path_params"] = match.groupdict()
                 request = Request(scope, receive)
-                answer = await asyncio.get_running_loop().run_in_executor(_threads, _run, endpoint, request)
+                threads = _drawing if path.endswith(_DRAWN) else _threads
+                answer = await asyncio.get_running_loop().run_in_executor(threads, _run, endpoint, request)
                 await answer(scope, receive, send)
                 return
         await self._app(scope, receive, send)
