@@ -128,6 +128,8 @@ class Session:
     def begin(self, sop_class: str = "", sop_instance: str = "") -> None:
         """An instance comes; ``sop_class`` and ``sop_instance`` where the protocol names them."""
         if not self._taken:
+            # Nothing becomes durable that nobody could enter.
+            self._means.database.reach()
             self._no_room = self._means.admission.check_room(self._means.database, self._access)
         self._taken += 1
         self._current = _Incoming(sop_class=sop_class, sop_instance=sop_instance, error=self._no_room)
@@ -238,9 +240,12 @@ class Session:
             sound = guard.check(file, 0, len(file), limits, self._means.memo)
             self._agree(sound)
             start = pack.position
-            current.digest.update(file)
             pack.append(file)
             current.written = current.length
+            if self._taken == 1:
+                # The disk works while we digest; of many it starts when they are more.
+                pack.start_sync()
+            current.digest.update(file)
         if pack.position - pack.synced > _SYNC_EVERY:
             pack.start_sync()
         return self._described(sound, pack, start)
