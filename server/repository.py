@@ -27,6 +27,8 @@ Parameters = Sequence[tuple[str, str]]
 Validate = Callable[[Definitions, Resource], Sequence[Issue]]
 #: A rule of the house on writes: (access, new, version before or None) raises when it is broken.
 Check = Callable[[Access, Resource, Resource | None], None]
+#: What else changes with a resource, in the same transaction: (transaction, new, version before or None).
+Follower = Callable[["Transaction", Resource, Resource | None], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,13 +53,15 @@ class Repository:
         *,
         validate: Validate | None = None,
         checks: Sequence[Check] = (),
+        followers: Sequence[Follower] = (),
     ) -> None:
-        """``checks`` run on every create and update, after ``validate``."""
+        """``checks`` run on every create and update after ``validate``, ``followers`` when it is to be written."""
         self.database = database
         self.definitions = definitions
         self.search_engine = search
         self.validate = validate
         self.checks = tuple(checks)
+        self.followers = tuple(followers)
 
     @contextmanager
     def transaction(self, access: Access) -> Iterator["Transaction"]:
@@ -286,6 +290,8 @@ class Transaction:
             type=resource_type, id=id, version=number, last_updated=self.moment, deleted=False,
             body=json_format.write(stamped), action="create" if previous is None else "update", rows=rows,
         )  # fmt: skip
+        for follow in self._repository.followers:
+            follow(self, stamped, previous)
         return Written(resource=stamped, created=previous is None, changed=True)
 
     def _validate(self, resource: Resource, previous: Resource | None) -> None:

@@ -21,5 +21,6 @@ def run(settings: Settings) -> None:
         uid_root=settings.uid_root,
         threads=settings.inference_threads or None,
         providers=settings.providers,
+        external=frozenset(settings.external_adapters),
     )
     run_worker(analysis_worker(settings.database_url, analyst))

@@ -3,6 +3,7 @@
 from server.app.archive import keeper, retainer
 from server.app.outbound import announcer, commitments, deliverer, fetcher
 from server.app.parts import Parts, address, compose, publisher
+from server.app.worklist import workitems
 from server.events.dispatch import Dispatcher
 from server.events.notify import Notifier
 from server.events.retention import forget
@@ -10,6 +11,7 @@ from server.events.topics import Matches
 from server.imaging import extended_tags
 from server.imaging.imaging_study import ImagingStudies
 from server.imaging.sweep import sweep
+from server.imaging.workitem_subscriptions import WorkitemSubscriptions
 from server.repository import Repository
 from server.security.access import system
 from server.settings import Settings
@@ -55,13 +57,20 @@ def run(settings: Settings) -> None:
         commitments=promises,
         dispatcher=_dispatcher(parts, planner),
         sweep=lambda: sweep(database, settings.study_quiet),
-        forget=lambda: forget(database, days) + promises.commitments.forget(days),
+        forget=lambda: forget(database, days) + promises.commitments.forget(days) + _forget_workitems(parts),
         keep=keeper(settings, database, rate=_KEEP_RATE).run,
         retain=retainer(settings, database).run,
         index=lambda: extended_tags.index_next(database),
     )
     run_worker(jobs.worker(settings.database_url))
     parts.pool.close()
+
+
+def _forget_workitems(parts: Parts) -> int:
+    """Deletes workitems that ended, and event reports, when they were kept long enough."""
+    settings = parts.settings
+    gone = workitems(parts).forget(settings.workitem_days, settings.tombstone_days)
+    return gone + WorkitemSubscriptions(database=parts.database).forget(settings.event_retention_days)
 
 
 def _notifier(parts: Parts) -> Notifier:

@@ -22,6 +22,8 @@ from server.store.database import Database
 from server.store.packs import Packs
 from server.telemetry import kill_points, logs
 from server.workflow.publish import Publisher
+from server.workflow.workitem_content import Place
+from server.workflow.workitem_task import WorkitemTasks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,7 @@ def compose(settings: Settings) -> Parts:
         Search(facts, f"{settings.base_url}/fhir" if settings.base_url else ""),
         validate=validate,
         checks=(subscriptions.checking(known, guard),),
+        followers=(workitem_tasks(settings).shown,),
     )
     retrieve, pool = Retrieve(database, packs, limits), pixel_pool(settings)
     return Parts(
@@ -80,6 +83,15 @@ def publisher(parts: Parts) -> Publisher:
         ingest=parts.ingest,
         uid_root=parts.settings.uid_root,
         peers=parts.settings.peers,
+    )
+
+
+def workitem_tasks(settings: Settings) -> WorkitemTasks:
+    """What keeps Tasks and workitems alike."""
+    return WorkitemTasks(
+        external=frozenset(settings.external_adapters),
+        place=Place(url=f"{address(settings)}/dicomweb", title=settings.ae_title),
+        uid_root=settings.uid_root,
     )
 
 

@@ -5,9 +5,11 @@ from fastapi import FastAPI
 from ai_adapters.registry import registry
 from server.app.outbound import fetcher
 from server.app.parts import Parts, compose
-from server.http import dicomweb, dicomweb_store, fetch, fhir, health, page, queue, server, viewer, wado_uri
+from server.app.worklist import workitem_services
+from server.http import dicomweb, dicomweb_store, fetch, fhir, health, page, queue, server, viewer, wado_uri, workitems
 from server.http.access import AccessOfRequest
 from server.http.dicomweb_services import DicomWeb
+from server.imaging.workitem_subscriptions import WorkitemSubscriptions
 from server.operations.served import served
 from server.settings import Settings
 from server.workflow.delivery_queue import DeliveryQueue
@@ -16,7 +18,9 @@ from server.workflow.results import Label, Results
 
 def run(settings: Settings) -> None:
     """Answers until SIGTERM."""
-    server.serve(web(compose(settings)), settings.host, settings.http_port)
+    parts = compose(settings)
+    WorkitemSubscriptions(database=parts.database).restarted()
+    server.serve(web(parts), settings.host, settings.http_port)
 
 
 def web(parts: Parts) -> FastAPI:
@@ -27,6 +31,7 @@ def web(parts: Parts) -> FastAPI:
         [
             health.router(parts.database.check),
             dicomweb.router(services),
+            workitems.router(workitem_services(parts, access)),
             wado_uri.router(services),
             fhir.router(
                 fhir.FhirServices(

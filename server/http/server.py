@@ -13,9 +13,12 @@ from server.errors import HutongError
 from server.http.dicomweb_route import response_of
 from server.http.direct import Direct
 from server.http.uploads import HARDENED, UploadProtocol, Uploads
+from server.http.workitems_channel import PING_INTERVAL, PING_TIMEOUT
 
 #: How long requests may take to end after SIGTERM.
 _DRAIN_SECONDS = 15
+#: Bytes of one message from a WebSocket client; ours have nothing to say.
+_LARGEST_FRAME = 1 << 16
 
 
 #: New objects after which the collector looks for cycles.
@@ -66,5 +69,6 @@ def serve(app: FastAPI, host: str, port: int) -> None:
     gc.set_threshold(_COLLECT_AFTER, 20, 20)
     uvicorn.run(
         app, host=host, port=port, http=UploadProtocol, log_config=None, access_log=False, server_header=False,
-        proxy_headers=False, timeout_graceful_shutdown=_DRAIN_SECONDS, timeout_keep_alive=30,
+        proxy_headers=False, ws_ping_interval=PING_INTERVAL, ws_ping_timeout=PING_TIMEOUT,
+        ws_max_size=_LARGEST_FRAME, timeout_graceful_shutdown=_DRAIN_SECONDS, timeout_keep_alive=30,
     )  # fmt: skip

@@ -109,3 +109,12 @@ def published(uow: UnitOfWork, tenant: int, key: str, *, sr_instance: str, seg_i
 def known_reports(uow: UnitOfWork, tenant: int, instances: Iterable[str]) -> frozenset[str]:
     """Those of the SR instances whose findings are known already: our own, and others' that were read."""
     return frozenset(uow.execute(_KNOWN_REPORTS, {"tenant": tenant, "instances": list(instances)}).scalars())
+
+
+def report_of(uow: UnitOfWork, tenant: int, instance: str) -> str:
+    """Id of the DiagnosticReport that was made of a structured report; empty where there is none yet."""
+    row = uow.driver.execute(
+        "select report from analysis where tenant = %s and sr_instance = %s and report <> '' limit 1",
+        (tenant, instance),
+    ).fetchone()
+    return "" if row is None else str(row[0])

@@ -75,6 +75,8 @@ class Analyst:
     threads: int | None = None
     #: ONNX Runtime execution providers to try, in order; empty for the adapter's own choice.
     providers: tuple[str, ...] = ()
+    #: Adapters that others perform: they find the Task as a workitem.
+    external: frozenset[str] = frozenset()
 
     def run(self, tenant: int, id: str, **_event: Any) -> None:
         """Does the Task ``id``, unless it is done; safe to do again after a crash at any point."""
@@ -104,7 +106,7 @@ class Analyst:
         """The Task, in progress from now on; None where there is nothing to do."""
         with self.repository.transaction(system(tenant)) as transaction:
             task = transaction.read("Task", id, lock=True)
-            if task["status"] not in tasks.OPEN:
+            if task["status"] not in tasks.OPEN or tasks.is_for(task, self.external):
                 return None
             return transaction.update(tasks.begun(task, transaction.moment)).resource
 

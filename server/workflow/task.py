@@ -1,5 +1,6 @@
 """The Task that asks for an adapter to be run: https://hl7.org/fhir/R4/task.html, its state machine and parameters."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +23,11 @@ def adapter(task: Resource) -> str:
     raise Unprocessable(
         f"The Task names no adapter: give an input of type {PARAMETER}|adapter.", expression="Task.input"
     )
+
+
+def is_for(task: Resource, adapters: Collection[str]) -> bool:
+    """Whether the Task asks for one of the adapters."""
+    return any(_is(item, "adapter") and item.get("valueString") in adapters for item in task.get("input", ()))
 
 
 def study_id(task: Resource) -> str:

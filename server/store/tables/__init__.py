@@ -11,6 +11,7 @@ from server.store.tables import (
     performed_step,
     resources,
     security,
+    workitems,
 )
 from server.store.tables.metadata import metadata
 
@@ -26,4 +27,5 @@ __all__ = [
     "performed_step",
     "resources",
     "security",
+    "workitems",
 ]
