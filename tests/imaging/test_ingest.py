@@ -1,6 +1,7 @@
 """The one door: what is stored, what is already there, what is refused, and what is left on the disk."""
 
 import hashlib
+import tracemalloc
 from collections.abc import Callable
 from datetime import UTC
 from pathlib import Path
@@ -184,3 +185,41 @@ def test_without_a_database_nothing_is_acknowledged_or_left(
         send(Ingest(away, packs, GuardLimits(), UTC), access, make_instance())
     assert not pack_files(settings)
     away.close()
+
+
+def test_memory_does_not_grow_with_an_instance(ingest: Ingest, access: Access, make_instance: Make) -> None:
+    file = make_instance(Rows=4096, Columns=4096, PixelData=bytes(4096 * 4096 * 2))
+    pieces = (file[at : at + 65536] for at in range(0, len(file), 65536))
+    send(ingest, access, make_instance(2))
+    tracemalloc.start()
+    outcome = ingest.receive(access, [Received(chunks=pieces)])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(outcome.stored) == 1 and peak < 6 << 20
+
+
+def test_a_session_takes_instances_piece_by_piece(ingest: Ingest, access: Access, make_instance: Make) -> None:
+    with ingest.session(access, study="1.2.3") as session:
+        for number in (1, 2):
+            file = make_instance(number)
+            session.begin()
+            for at in range(0, len(file), 100):
+                session.data(file[at : at + 100])
+            session.end()
+        session.begin("1.2.840.10008.5.1.4.1.1.2", "1.2.3.1.9")
+        session.data(make_instance(3))
+        session.end()
+        outcome = session.finish()
+    assert [one.sop_instance for one in outcome.stored] == ["1.2.3.1.1", "1.2.3.1.2"]
+    assert [(one.reason, one.sop_instance) for one in outcome.refused] == [(0xA900, "1.2.3.1.9")]
+
+
+def test_a_session_that_is_left_stores_nothing(
+    ingest: Ingest, access: Access, database: Database, make_instance: Make
+) -> None:
+    with ingest.session(access) as session:
+        session.begin()
+        session.data(make_instance(1))
+        session.end()
+    assert rows(database, "select count(*) from instance") == [(0,)]
+    assert len(send(ingest, access, make_instance(1)).stored) == 1
