@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.hostile.bombs import Bombs
 from benchmarks.hostile.mutants import Campaign
 from benchmarks.hostile.server import Tree
 
@@ -17,7 +18,12 @@ def _mutants(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         return Campaign(tree, folder / "mutants", arguments.seed).run(arguments.mutants).shown()
 
 
-PARTS: dict[str, Callable[[Path, argparse.Namespace], dict[str, Any]]] = {"mutants": _mutants}
+def _bombs(folder: Path, _arguments: argparse.Namespace) -> dict[str, Any]:
+    with Tree(folder / "bombs" / "data") as tree:
+        return Bombs(tree, folder / "bombs").run().shown()
+
+
+PARTS: dict[str, Callable[[Path, argparse.Namespace], dict[str, Any]]] = {"mutants": _mutants, "bombs": _bombs}
 
 
 def main() -> None:

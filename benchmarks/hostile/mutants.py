@@ -183,7 +183,7 @@ class Campaign:
         except ValueError:
             self._fault("import", f"{done.returncode} {done.stdout[-300:]} {done.stderr[-1500:]}")
             return
-        told = sum(said[one] for one in ("stored", "already", "refused", "other", "directory"))
+        told = sum(said[one] for one in ("stored", "already", "skipped", "refused", "other", "directory"))
         if told != files or len(said["refusals"]) != said["refused"]:
             self._fault("import", f"tells of {told} of {files}, {len(said['refusals'])} reasons of {said['refused']}")
         for one in said["refusals"]:
@@ -194,6 +194,9 @@ class Campaign:
         self.report.refused["import"] += said["refused"] + said["other"] + said["directory"]
         shutil.rmtree(self._files)
         self._files.mkdir()
+        # It was idle for long, and may have made room for another.
+        self._association.drop()
+        self._association.connect()
 
     def _check(self, number: int) -> None:
         """The server lives, and the next good file is stored and comes back as it was."""

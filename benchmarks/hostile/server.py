@@ -13,6 +13,8 @@ from pathlib import Path
 from benchmarks.hostile.wire import ask
 
 _START_SECONDS = 180.0
+#: Growth at which a run is over.
+_LOST_MB = 3000
 _RESTARTED = "process ended and is started again"
 
 
@@ -143,6 +145,10 @@ class Watch:
     def _run(self) -> None:
         while not self._over.wait(1.0):
             self.peak = max(self.peak, self._tree.memory())
+            if self.peak - self.first > _LOST_MB:
+                # The machine has other users.
+                self._tree.kill()
+                return
 
 
 def free_port() -> int:

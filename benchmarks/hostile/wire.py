@@ -102,9 +102,10 @@ class Association:
         self._port, self._calling = port, calling
         self._ids = {pair: 2 * place + 1 for place, pair in enumerate(contexts)}
         self._message = 0
-        self._connect()
+        self.connect()
 
-    def _connect(self) -> None:
+    def connect(self) -> None:
+        """Associates; anew where it was before."""
         self._socket = socket.create_connection((_HOST, self._port), timeout=60)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.sendall(_request(self._ids, self._calling))
@@ -128,9 +129,29 @@ class Association:
             status, comment = self._response()
         except (ConnectionError, BrokenPipeError) as error:
             self._socket.close()
-            self._connect()
+            self.connect()
             return Status(status=-1, comment=str(error), seconds=time.monotonic() - began)
         return Status(status=status, comment=comment, seconds=time.monotonic() - began)
+
+    def find(self, pair: tuple[str, str], identifier: bytes) -> Status:
+        """One C-FIND; its final status."""
+        began = time.monotonic()
+        body = _element(0x0002, pair[0].encode()) + _element(0x0100, struct.pack("<H", 0x20))
+        body += _element(0x0110, struct.pack("<H", 1)) + _element(0x0700, struct.pack("<H", 0))
+        body += _element(0x0800, struct.pack("<H", 0))
+        try:
+            self._send(self._ids[pair], 0x03, _element(0, struct.pack("<I", len(body))) + body)
+            self._send(self._ids[pair], 0x02, identifier)
+            while (answer := self._response())[0] in (0xFF00, 0xFF01):
+                self._pdu()
+        except ConnectionError as error:
+            return Status(status=-1, comment=str(error), seconds=time.monotonic() - began)
+        return Status(status=answer[0], comment=answer[1], seconds=time.monotonic() - began)
+
+    @property
+    def socket(self) -> socket.socket:
+        """The connection, for those who break the rules."""
+        return self._socket
 
     def echo(self) -> float:
         """One C-ECHO on the first context; its seconds."""

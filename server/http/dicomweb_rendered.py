@@ -149,11 +149,11 @@ class _Thumbnail(_Route):
         return _answer(request, iter([picture]), 1, media_type, tag)
 
 
-def _shares(located: Located, numbers: Sequence[int], media_type: str) -> list[list[int]]:
+def _shares(located: Located, numbers: Sequence[int], media_type: str) -> list[Sequence[int]]:
     """The frames of one instance, by pictures: all in one where the media type moves, else each in its own."""
     if numbers:
         return [list(numbers)] if media_type in (FILM, "image/gif") else [[number] for number in numbers]
-    return [list(range(1, located.frames + 1))] if media_type in (FILM, "image/gif") else [[1]]
+    return [range(1, located.frames + 1)] if media_type in (FILM, "image/gif") else [[1]]
 
 
 def _media_type(ranges: list[MediaType], offered: Sequence[str]) -> str:

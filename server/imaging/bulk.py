@@ -5,11 +5,11 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from server.errors import NotFound
+from server.errors import NotFound, Unprocessable
 from server.imaging import frames, guard
 from server.imaging.dataset import UNDEFINED, Attributes, Span, swapped
 from server.imaging.encapsulated import Fragment, fragments
-from server.imaging.frames import PixelFormat
+from server.imaging.frames import MOST_FRAMES, PixelFormat
 from server.imaging.guard import GuardLimits
 from server.imaging.part10 import DEFLATED, EXPLICIT_BIG
 from server.imaging.retrieve import Retrieve, Spans
@@ -65,6 +65,8 @@ class Bulk:
             # A film is one stream, however many frames it shows.
             layout = replace(layout, frames=1)
         numbers = numbers or range(1, layout.frames + 1)
+        if len(numbers) > MOST_FRAMES:
+            raise Unprocessable(f"Name frames: more than {MOST_FRAMES} are not given at once.", expression="frames")
         if not 1 <= min(numbers) <= max(numbers) <= layout.frames:
             raise NotFound(f"There are only frames 1 to {layout.frames}.", expression="frames")
         span = self._pixel_span() or next(

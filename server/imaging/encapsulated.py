@@ -13,6 +13,9 @@ _ITEM, _DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 #: Ends of a codestream: EOI of JPEG and JPEG-LS, EOC of JPEG 2000 (ISO/IEC 10918-1 B.1.1.3, 15444-1 A.4.4).
 _ENDS = (b"\xff\xd9", b"\xff\xd9\x00")
 
+#: Fragments that are looked through for one frame; an honest image of so many frames has an offset table.
+_MOST_FRAGMENTS = 1 << 19
+
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
@@ -20,11 +23,6 @@ class Fragment:
 
     offset: int
     length: int
-
-
-def fragments_of(read: Read, frames: int, number: int, starts: Sequence[int] = ()) -> list[Fragment]:
-    """The fragments of frame ``number``; see ``fragments``."""
-    return fragments(read, frames, [number], starts)[0]
 
 
 def fragments(read: Read, frames: int, numbers: Sequence[int], starts: Sequence[int] = ()) -> list[list[Fragment]]:
@@ -58,7 +56,7 @@ def _walk(read: Read, at: int, end: int | None) -> list[Fragment]:
     found: list[Fragment] = []
     while end is None or at < end:
         head = read(at, 8)
-        if len(head) == 8 and head[:4] == _ITEM:
+        if len(head) == 8 and head[:4] == _ITEM and len(found) < _MOST_FRAGMENTS:
             length = int(struct.unpack_from("<I", head, 4)[0])
             found.append(Fragment(at + 8, length))
             at += 8 + length

@@ -10,6 +10,8 @@ from server.imaging.dataset import Attributes, swapped
 
 #: Largest native frame that anybody is given, bytes.
 MAX_FRAME = 512 << 20
+#: Frames that are looked for together.
+MOST_FRAMES = 1 << 18
 #: Float and Double Float Pixel Data.
 FLOATING = ("7FE00008", "7FE00009")
 

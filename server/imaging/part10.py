@@ -84,12 +84,12 @@ def _element(number: int, vr: bytes, value: bytes) -> bytes:
 
 
 def write_meta(*, sop_class: str, sop_instance: str, transfer_syntax: str, source_ae: str = "") -> bytes:
-    """Preamble and file meta information for a data set that came without (PS3.10 7.1)."""
+    """Preamble and file meta information for a data set that came without (PS3.10 7.1); BadInstance for no UIDs."""
     body = b"".join(
         [
             _element(0x0001, b"OB", b"\0\1"),
-            _element(0x0002, b"UI", sop_class.encode("ascii")),
-            _element(0x0003, b"UI", sop_instance.encode("ascii")),
+            _element(0x0002, b"UI", _uid(sop_class, "00080016")),
+            _element(0x0003, b"UI", _uid(sop_instance, "00080018")),
             _element(0x0010, b"UI", transfer_syntax.encode("ascii")),
             _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID.encode("ascii")),
             _element(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME.encode("ascii")),
@@ -97,6 +97,12 @@ def write_meta(*, sop_class: str, sop_instance: str, transfer_syntax: str, sourc
         ]
     )
     return b"\0" * 128 + b"DICM" + _element(0x0000, b"UL", struct.pack("<I", len(body))) + body
+
+
+def _uid(uid: str, place: str) -> bytes:
+    if len(uid) > 64 or uid.strip("0123456789."):
+        raise BadInstance("It is no UID; correct it.", expression=place, reason=0xA900)
+    return uid.encode("ascii")
 
 
 def inflate(buffer: Buffer, start: int, end: int, *, ratio: int, limit: int) -> bytes:

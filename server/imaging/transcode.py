@@ -13,9 +13,9 @@ from server.imaging import attributes as read
 from server.imaging import decode, encode, encoding, frames, guard, part10
 from server.imaging.dataset import UNDEFINED, Attributes, DatasetReader, Span
 from server.imaging.decode import Pixels
-from server.imaging.encapsulated import fragments_of
+from server.imaging.encapsulated import fragments
 from server.imaging.encoding import Element, Source
-from server.imaging.frames import PixelFormat
+from server.imaging.frames import MOST_FRAMES, PixelFormat
 from server.imaging.guard import GuardLimits
 from server.imaging.part10 import DEFLATED, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, NATIVE
 from server.imaging.transfer_syntax import DECODABLE, JPEG_DCT, LOSSY
@@ -111,9 +111,10 @@ def _decoded(instance: _Instance, pixel: Span, layout: PixelFormat) -> Iterator[
     def piece(offset: int, length: int) -> bytes:
         return value[offset : offset + length]
 
-    for number in range(1, layout.frames + 1):
-        fragments = fragments_of(piece, layout.frames, number, starts)
-        frame = b"".join(piece(fragment.offset, fragment.length) for fragment in fragments)
+    if layout.frames > MOST_FRAMES:
+        raise Unprocessable(f"More than {MOST_FRAMES} frames are not transcoded at once.", expression="00280008")
+    for found in fragments(piece, layout.frames, range(1, layout.frames + 1), starts):
+        frame = b"".join(piece(fragment.offset, fragment.length) for fragment in found)
         yield decode.decode(frame, syntax, layout)
 
 

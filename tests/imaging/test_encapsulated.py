@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydicom.encaps import encapsulate, encapsulate_extended, generate_frames
 
 from server.errors import Unprocessable
-from server.imaging.encapsulated import fragments, fragments_of
+from server.imaging.encapsulated import fragments
 
 DELIMITER = b"\xfe\xff\xdd\xe0\0\0\0\0"
 
@@ -21,7 +21,7 @@ def found(value: bytes, count: int, number: int, starts: tuple[int, ...] = ()) -
     def read(offset: int, length: int) -> bytes:
         return value[offset : offset + length]
 
-    parts = fragments_of(read, count, number, starts)
+    parts = fragments(read, count, [number], starts)[0]
     return b"".join(value[part.offset : part.offset + part.length] for part in parts)
 
 

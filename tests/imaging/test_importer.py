@@ -122,6 +122,16 @@ def test_a_data_set_without_preamble_is_given_one(
         ]
 
 
+@pytest.mark.parametrize("uid", [b"1.2.\x80", b"../../..", b"1." * 40_000])
+def test_no_uid_of_a_bare_data_set_stops_the_others(
+    importer: Importer, access: Access, folder: Path, make_instance: Make, uid: bytes
+) -> None:
+    element = b"\x08\x00\x18\x00" + len(uid).to_bytes(4, "little") + uid
+    (folder / "bare").write_bytes(element)
+    (folder / "good").write_bytes(make_instance())
+    assert outcomes(run(importer, access, folder)) == {"bare": "refused", "good": "stored"}
+
+
 def test_zip_files_are_looked_into(importer: Importer, access: Access, folder: Path, make_instance: Make) -> None:
     with zipfile.ZipFile(folder / "study.ZIP", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/1", make_instance(1))
