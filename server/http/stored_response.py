@@ -70,12 +70,7 @@ class StoredResponse(Response):
 
     async def _send_files(self, send: Send) -> None:
         with _Packs(self._open) as packs:
-            for piece in self._stored.pieces:
-                if isinstance(piece, Stored):
-                    file = packs.file(piece.pack)
-                    await send({"type": EXTENSION, "file": file, "offset": piece.offset, "count": piece.length})
-                else:
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": EXTENSION, "pieces": self._stored.pieces, "file": packs.file})
 
     async def _send_bytes(self, receive: Receive, send: Send) -> None:
         gone = asyncio.ensure_future(_disconnect(receive))
