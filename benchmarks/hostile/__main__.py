@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.hostile import idle, kills
 from benchmarks.hostile.bombs import Bombs
 from benchmarks.hostile.mutants import Campaign
 from benchmarks.hostile.server import Tree
@@ -23,7 +24,21 @@ def _bombs(folder: Path, _arguments: argparse.Namespace) -> dict[str, Any]:
         return Bombs(tree, folder / "bombs").run().shown()
 
 
-PARTS: dict[str, Callable[[Path, argparse.Namespace], dict[str, Any]]] = {"mutants": _mutants, "bombs": _bombs}
+def _idle(folder: Path, _arguments: argparse.Namespace) -> dict[str, Any]:
+    with Tree(folder / "idle" / "data") as tree:
+        return idle.run(tree)
+
+
+def _kills(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    return kills.run(folder / "kills", kills=arguments.kills, seed=arguments.seed)
+
+
+PARTS: dict[str, Callable[[Path, argparse.Namespace], dict[str, Any]]] = {
+    "mutants": _mutants,
+    "bombs": _bombs,
+    "idle": _idle,
+    "kills": _kills,
+}
 
 
 def main() -> None:
@@ -32,6 +47,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="an empty folder for data and logs")
     parser.add_argument("--only", default=",".join(PARTS), help="parts, joined by commas")
     parser.add_argument("--mutants", type=int, default=20_000)
+    parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()

@@ -33,7 +33,15 @@ def _liar(folder: Path) -> None:
 
 def _slip(folder: Path) -> None:
     """Names that lead out of the folder, are absolute, of another system, or none."""
-    names = ("../../../../tmp/slipped.dcm", "/etc/slipped.dcm", "C:\\slipped.dcm", "a/../../b.dcm", "x\nname.dcm", "\u202e.dcm", "n" * 4000)
+    names = (
+        "../../../../tmp/slipped.dcm",
+        "/etc/slipped.dcm",
+        "C:\\slipped.dcm",
+        "a/../../b.dcm",
+        "x\nname.dcm",
+        "\u202e.dcm",
+        "n" * 4000,
+    )
     with zipfile.ZipFile(folder / "slip.zip", "w") as archive:
         for place, name in enumerate(names):
             archive.writestr(name, sound(80_000_000 + place))
@@ -57,9 +65,9 @@ def _broken(folder: Path) -> None:
         (folder / f"{name}-late.zip").write_bytes(late)
     whole = (folder / "deflate-late.zip").read_bytes()
     (folder / "cut.zip").write_bytes(whole[: len(whole) // 2])
-    method = bytearray(whole)
-    struct.pack_into("<H", method, method.index(b"PK\x01\x02") + 10, 99)
-    (folder / "method.zip").write_bytes(method)
+    other = bytearray(whole)
+    struct.pack_into("<H", other, other.index(b"PK\x01\x02") + 10, 99)
+    (folder / "method.zip").write_bytes(other)
     secret = bytearray(whole)
     struct.pack_into("<H", secret, secret.index(b"PK\x01\x02") + 8, 1)
     (folder / "secret.zip").write_bytes(secret)

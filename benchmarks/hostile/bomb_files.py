@@ -25,7 +25,10 @@ def files() -> Iterator[tuple[str, bytes]]:
         yield f"{name}, honest header", _encapsulated(syntax, [stream])
         yield f"{name}, giant header", _encapsulated(syntax, [stream], rows=65535, columns=65535)
         yield f"{name}, 2 billion frames", _encapsulated(syntax, [stream], frames="2147483647")
-        yield f"{name}, 10,000 frames of 65535", _encapsulated(syntax, [stream], rows=65535, columns=65535, frames="10000")
+        yield (
+            f"{name}, 10,000 frames of 65535",
+            _encapsulated(syntax, [stream], rows=65535, columns=65535, frames="10000"),
+        )
     yield "native: giant header", _shaped(sound(next(_number)), 65535, 65535)
     yield "native: 2 billion frames", _with_frames(sound(next(_number)), "2147483647")
     yield "native: 60,000 frames of nothing", _with_frames(_shaped(sound(next(_number)), 0, 0), "60000")

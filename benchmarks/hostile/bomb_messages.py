@@ -4,8 +4,9 @@ import random
 import socket
 import struct
 from collections.abc import Callable, Iterator
+from functools import partial
 
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import CTImageStorage, ImplicitVRLittleEndian
 
 from benchmarks.hostile import bomb_files
 from benchmarks.hostile.wire import Association
@@ -24,7 +25,7 @@ def attacks(port: int) -> Iterator[tuple[str, Attack]]:
         "100,000 items": struct.pack(">BxI", 1, 68 + 400_000) + struct.pack(">HH16s16s32x", 1, 0, b"HUTONG", b"X") + b"\x50\0\0\0" * 100_000,
         "items that lie": struct.pack(">BxI", 1, 72) + struct.pack(">HH16s16s32x", 1, 0, b"HUTONG", b"X") + b"\x20\0\xff\xff",
     }.items():  # fmt: skip
-        yield f"DIMSE {name}", lambda data=data: _said(port, data)  # type: ignore[misc]
+        yield f"DIMSE {name}", partial(_said, port, data)
     for name, data in {
         "a PDV of no length": struct.pack(">BxII", 4, 4, 0), "a PDV that is longer than its PDU": struct.pack(">BxIIBB", 4, 6, 5000, 1, 3),
         "a P-DATA of 4 GB": struct.pack(">BxI", 4, 0xFFFFFFF0) + bytes(100), "a context that is not": struct.pack(">BxIIBB", 4, 8, 4, 99, 3) + b"ab",
@@ -33,7 +34,7 @@ def attacks(port: int) -> Iterator[tuple[str, Attack]]:
         "a command of noise": struct.pack(">BxIIBB", 4, 1006, 1002, 1, 3) + noise[:1000],
         "lengths that lie": struct.pack(">BxIIBB", 4, 14, 10, 1, 3) + struct.pack("<HHI", 0, 0x100, 0xFFFFFFF0),
     }.items():  # fmt: skip
-        yield f"DIMSE {name}", lambda data=data: _associated(port, data)  # type: ignore[misc]
+        yield f"DIMSE {name}", partial(_associated, port, data)
     deflated = next(file for name, file in bomb_files.files() if name.startswith("deflate"))
     pair = CTImageStorage, "1.2.840.10008.1.2.1.99"
     yield "C-STORE deflate bomb", lambda: _stored(port, pair, deflated[deflated.index(b"\x02\x00\x12\x00UI") + 14 :])
@@ -43,7 +44,7 @@ def attacks(port: int) -> Iterator[tuple[str, Attack]]:
     for name, identifier in {"nested 10,000 deep": nested, "wildcards of 10 kB": stars, "10,000 UIDs": uids, "noise": noise,
                              "empty": b"", "dates": _text(0x0008, 0x0020, b"99999999-" * 500)}.items():  # fmt: skip
         level = _text(0x0008, 0x0052, b"STUDY ")
-        yield f"C-FIND {name}", lambda one=level + identifier: _stored(port, (_FIND, ImplicitVRLittleEndian), one, find=True)  # type: ignore[misc]
+        yield f"C-FIND {name}", partial(_stored, port, (_FIND, ImplicitVRLittleEndian), level + identifier, find=True)
 
 
 def _text(group: int, number: int, value: bytes) -> bytes:

@@ -8,8 +8,8 @@ from benchmarks.hostile.mutants import sound
 from benchmarks.hostile.wire import BOUNDARY, STOW, multipart
 
 _PATH = "/dicomweb/studies"
-_JSON = "multipart/related; type=\"application/dicom+json\"; boundary=hostile"
-_XML = "multipart/related; type=\"application/dicom+xml\"; boundary=hostile"
+_JSON = 'multipart/related; type="application/dicom+json"; boundary=hostile'
+_XML = 'multipart/related; type="application/dicom+xml"; boundary=hostile'
 _LAUGHS = (
     '<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a0 "ha">'
     + "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 12))
@@ -115,7 +115,13 @@ def _queries(port: int) -> Iterator[tuple[str, list[bytes]]]:
     }.items():  # fmt: skip
         yield f"WADO {name}", _get(port, f"{_PATH}/{place}/metadata")
     for place in ("frames/0", "frames/99999999999999999999", "frames/1,2,x", "frames/" + ",".join(["1"] * 5000)):
-        yield f"WADO {place[:30]}", _get(port, f"{_PATH}/2.25.4711.50000001/series/2.25.4711.50000001.1/instances/2.25.4711.50000001.1.50000001/{place}")
+        yield (
+            f"WADO {place[:30]}",
+            _get(
+                port,
+                f"{_PATH}/2.25.4711.50000001/series/2.25.4711.50000001.1/instances/2.25.4711.50000001.1.50000001/{place}",
+            ),
+        )
 
 
 def _headers(port: int) -> Iterator[tuple[str, list[bytes]]]:
@@ -155,5 +161,7 @@ def _documents(port: int) -> Iterator[tuple[str, list[bytes]]]:
         yield f"UPS XML {name}", _post(port, body, "application/dicom+xml", "/dicomweb/workitems")
     number = b'{"resourceType":"Observation","status":"final","valueQuantity":{"value":1e999999999}}'
     yield "FHIR exponent", _post(port, number, "application/fhir+json", "/fhir/Observation")
-    entries = b'{"resourceType":"Bundle","type":"batch","entry":[' + b'{"request":{"method":"GET","url":"Patient"}},' * 20_000
+    entries = (
+        b'{"resourceType":"Bundle","type":"batch","entry":[' + b'{"request":{"method":"GET","url":"Patient"}},' * 20_000
+    )
     yield "FHIR batch of 20,000", _post(port, entries.rstrip(b",") + b"]}", "application/fhir+json", "/fhir")

@@ -146,7 +146,7 @@ class Bombs:
             self._check(f"import {name}")
 
     def _check(self, name: str) -> None:
-        print(f"{name}: {self.report.answers.get(name, '')}", file=self._told)
+        print(f"{name}: {self._tree.memory():.0f} MB {self.report.answers.get(name, '')}", file=self._told)
         self._good += 1
         began = time.monotonic()
         try:

@@ -62,7 +62,8 @@ class Campaign:
         self._files = folder / "import"
         self._files.mkdir(exist_ok=True)
         pairs = {(one.sop_class, one.syntax) for one in self.sources if one.sop_class and one.syntax}
-        self._association = Association(tree.dimse_port, sorted(pairs)[:127] + [(CTImageStorage, ExplicitVRLittleEndian)])
+        self._pairs = [*sorted(pairs)[:127], (CTImageStorage, ExplicitVRLittleEndian)]
+        self._association = Association(tree.dimse_port, self._pairs)
         self._waiting: list[tuple[str, bytes]] = []
         #: Where what must not be is written down while the campaign runs.
         self._faults = folder / "faults.txt"
@@ -124,7 +125,9 @@ class Campaign:
         done = said.get("00081199", {}).get("Value", [])
         if len(failed) + len(done) < len(waiting):
             self._fault(names, f"STOW tells of {len(failed) + len(done)} of {len(waiting)}")
-        if any(not one.get("00081197", {}).get("Value") for one in failed) or (failed and "warning" not in answer.headers):
+        if any(not one.get("00081197", {}).get("Value") for one in failed) or (
+            failed and "warning" not in answer.headers
+        ):
             self._fault(names, "STOW refuses without a reason")
         if failed:
             self.report.reasons[answer.headers.get("warning", "")[:110]] += 1
@@ -162,7 +165,7 @@ class Campaign:
         except OSError as error:
             self._fault(name, f"C-STORE {type(error).__name__} {error}")
             self._association.drop()
-            self._association = Association(self.tree.dimse_port, sorted({pair}))
+            self._association = Association(self.tree.dimse_port, self._pairs)
             return
         self._timed(name, answer.seconds)
         if not answer.status:

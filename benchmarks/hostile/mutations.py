@@ -11,7 +11,22 @@ from benchmarks.hostile.sources import Element, Source
 
 Mutation = Callable[[random.Random, bytearray, Source], None]
 
-_LENGTHS = (0, 1, 3, 0x7F, 0xFF, 0x7FFF, 0x8000, 0xFFFE, 0xFFFF, 0x10000, 0x7FFFFFFE, 0x7FFFFFFF, 0xFFFFFFFE, 0xFFFFFFFF)
+_LENGTHS = (
+    0,
+    1,
+    3,
+    0x7F,
+    0xFF,
+    0x7FFF,
+    0x8000,
+    0xFFFE,
+    0xFFFF,
+    0x10000,
+    0x7FFFFFFE,
+    0x7FFFFFFF,
+    0xFFFFFFFE,
+    0xFFFFFFFF,
+)
 _VRS = (
     b"AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV"
     b" zz ?? \0\0 \xff\xff O@".split(b" ")
@@ -178,7 +193,9 @@ def _fragments(chance: random.Random, mutant: bytearray, source: Source) -> None
 
 def _codestream(chance: random.Random, mutant: bytearray, _source: Source) -> None:
     """Damage in the compressed or native pixels alone: sizes in JPEG's, JPEG-LS's and JPEG 2000's headers."""
-    marks = [mutant.find(mark) for mark in (b"\xff\xc0", b"\xff\xc3", b"\xff\xf7", b"\xff\x51", b"\xff\xc4", b"\xff\xda")]
+    marks = [
+        mutant.find(mark) for mark in (b"\xff\xc0", b"\xff\xc3", b"\xff\xf7", b"\xff\x51", b"\xff\xc4", b"\xff\xda")
+    ]
     marks = [at for at in marks if at >= 0] or [max(0, len(mutant) - 400)]
     at = chance.choice(marks) + 2
     for _ in range(chance.randint(1, 4)):

@@ -46,9 +46,7 @@ class Tree:
         ports = ["--http-port", str(self.http_port), "--dimse-port", str(self.dimse_port)]
         command = [sys.executable, "-m", "server", "serve", "--data", str(self.data), "--no-worker", *ports]
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, env={**os.environ, **self._environment}
-            )
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **self._environment})
         self.wait_until_ready()
 
     def wait_until_ready(self, seconds: float = _START_SECONDS) -> float:

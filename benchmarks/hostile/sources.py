@@ -1,4 +1,4 @@
-"""Sound and unsound files to start from, each with a map of its elements, and copies of them under UIDs of their own."""
+"""Sound and unsound files to start from, each with a map of its elements; and copies under UIDs of their own."""
 
 import re
 import struct

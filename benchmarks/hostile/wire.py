@@ -4,6 +4,7 @@ import socket
 import struct
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 BOUNDARY = "hostile"
@@ -56,15 +57,13 @@ def raw(port: int, pieces: Sequence[bytes], *, timeout: float = 30, pause: float
 
 def _read(connection: socket.socket, began: float, deadline: float) -> Answer:
     data = b""
-    try:
-        while not (whole := _whole(data)):
+    with suppress(ConnectionResetError):
+        while not _whole(data):
             connection.settimeout(max(0.01, deadline - time.monotonic()))
             block = connection.recv(1 << 18)
             if not block:
                 break
             data += block
-    except ConnectionResetError:
-        whole = True
     seconds = time.monotonic() - began
     head, _, body = data.partition(b"\r\n\r\n")
     if not head.startswith(b"HTTP/1.1 "):
@@ -97,16 +96,18 @@ class Status:
 class Association:
     """A storage SCU (PS3.8 9.3, PS3.7 9.3.1) that sends data sets nobody has looked at."""
 
-    def __init__(self, port: int, contexts: Sequence[tuple[str, str]], *, calling: str = "HOSTILE") -> None:
+    def __init__(
+        self, port: int, contexts: Sequence[tuple[str, str]], *, calling: str = "HOSTILE", timeout: float = 60
+    ) -> None:
         """``contexts`` are pairs of SOP Class and transfer syntax, at most 128."""
-        self._port, self._calling = port, calling
+        self._port, self._calling, self._timeout = port, calling, timeout
         self._ids = {pair: 2 * place + 1 for place, pair in enumerate(contexts)}
         self._message = 0
         self.connect()
 
     def connect(self) -> None:
         """Associates; anew where it was before."""
-        self._socket = socket.create_connection((_HOST, self._port), timeout=60)
+        self._socket = socket.create_connection((_HOST, self._port), timeout=self._timeout)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.sendall(_request(self._ids, self._calling))
         kind, body = self._pdu()

@@ -20,6 +20,8 @@ from server.store.studies import Located
 
 #: Pixel Data, Float Pixel Data, Double Float Pixel Data.
 PIXELS = ("7FE00010", "7FE00008", "7FE00009")
+#: Bytes that are read together while fragments are looked for.
+_AHEAD = 1 << 12
 #: Bytes of one number by VR (PS3.5 7.3), for the swap from big endian.
 _WIDTH = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 
@@ -163,7 +165,15 @@ class _Value:
         self._access = access
         self._located = located
         self._start = start
+        #: What was read last, and from where: the heads of small fragments lie close together.
+        self._window, self._from = b"", 0
 
     def __call__(self, offset: int, length: int) -> bytes:
+        at = offset - self._from
+        if at < 0 or at + length > len(self._window):
+            self._window, self._from, at = self._read(offset, max(length, _AHEAD)), offset, 0
+        return self._window[at : at + length]
+
+    def _read(self, offset: int, length: int) -> bytes:
         at = self._start + offset
         return self._retrieve.read(self._access, self._located, at, max(min(length, self._located.length - at), 0))

@@ -23,7 +23,7 @@ _NOT_STORED = frozenset(
 )
 _UID = re.compile(r"[0-9.]{1,64}", re.ASCII)
 #: Ceiling for an inflated data set, which is held in memory, bytes.
-MAX_INFLATED = 512 << 20
+MAX_INFLATED = 192 << 20
 #: Largest native size of all frames that decoding may be asked for, bytes.
 MAX_DECODED = 8 << 30
 

@@ -1,5 +1,6 @@
 """Where an import finds files: folders, single files and members of zip files; found without reading them."""
 
+import lzma
 import os
 import stat
 import zipfile
@@ -57,25 +58,26 @@ def find(paths: Sequence[Path]) -> Iterator[Source | Unreadable]:
         yield from _walk(str((path.parent if is_directory else path).absolute()))
 
 
-def _walk(path: str) -> Iterator[Source | Unreadable]:
-    try:
-        state = Path(path).stat()
-        if not stat.S_ISDIR(state.st_mode):
-            yield from _file(path, state)
-            return
-        with os.scandir(path) as entries:
-            ordered = sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        yield Unreadable(path=path, details=f"It can't be read: {error.strerror}.")
-        return
-    for entry in ordered:
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(entry.path)
-        elif entry.is_file(follow_symlinks=False):
-            try:
-                yield from _file(entry.path, entry.stat(follow_symlinks=False))
-            except OSError as error:
-                yield Unreadable(path=entry.path, details=f"It can't be read: {error.strerror}.")
+def _walk(top: str) -> Iterator[Source | Unreadable]:
+    """Without recursion: folders may lie in folders as deep as a path is long."""
+    waiting = [top]
+    while waiting:
+        path = waiting.pop()
+        try:
+            state = Path(path).stat() if path == top else Path(path).lstat()
+            if stat.S_ISDIR(state.st_mode):
+                with os.scandir(path) as entries:
+                    inside = [entry for entry in entries if _is_walked(entry)]
+                waiting += [entry.path for entry in sorted(inside, key=lambda entry: entry.name, reverse=True)]
+            else:
+                yield from _file(path, state)
+        except OSError as error:
+            yield Unreadable(path=path, details=f"It can't be read: {error.strerror}.")
+
+
+def _is_walked(entry: "os.DirEntry[str]") -> bool:
+    """Folders and files; no links, pipes or devices."""
+    return entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False)
 
 
 def _file(path: str, state: os.stat_result) -> Iterator[Source | Unreadable]:
@@ -149,7 +151,7 @@ class Reader:
             with archive.open(found) as member:
                 while chunk := member.read(size):
                     yield chunk
-        except (zipfile.BadZipFile, EOFError, KeyError, ValueError, RuntimeError, zlib.error) as error:
+        except (zipfile.BadZipFile, EOFError, KeyError, ValueError, RuntimeError, zlib.error, lzma.LZMAError) as error:
             raise BadInstance(f"The zip file can't be read here ({type(error).__name__}).") from error
 
     def _open(self, path: str) -> zipfile.ZipFile:

@@ -70,7 +70,6 @@ class Importer:
             for source in sources:
                 ended.append(self._look(session, source))
             outcome = session.finish()
-        self._reader.close()
         done = _settle(ended, outcome)
         with self._database.unit_of_work() as uow:
             imports.note(uow, access.tenant, [_seen(one) for one in done])

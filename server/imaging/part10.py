@@ -108,13 +108,21 @@ def _uid(uid: str, place: str) -> bytes:
 def inflate(buffer: Buffer, start: int, end: int, *, ratio: int, limit: int) -> bytes:
     """A deflated data set (PS3.5 A.5) inflated; BadInstance beyond ``ratio`` times its size or ``limit`` bytes."""
     allowed = min(limit, ratio * max(end - start, 1024))
-    inflater, parts, size = zlib.decompressobj(-zlib.MAX_WBITS), list[bytes](), 0
+    size = _inflated_size(buffer, start, end, allowed)
+    # In one piece of its size: pieces and their sum would take twice as much.
+    return zlib.decompress(buffer[start:end], -zlib.MAX_WBITS, max(size, 1))
+
+
+def _inflated_size(buffer: Buffer, start: int, end: int, allowed: int) -> int:
+    """Inflates and keeps nothing: a bomb is to cost no memory."""
+    inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
     try:
         for at in range(start, end, 1 << 16):
-            pending = buffer[at : min(at + (1 << 16), end)]
-            while pending and not inflater.eof:
-                parts.append(inflater.decompress(pending, 1 << 20))
-                size += len(parts[-1])
+            pending, grown = buffer[at : min(at + (1 << 16), end)], 1
+            # As long as something comes out, since some of it may be held back after the last byte went in.
+            while (pending or grown) and not inflater.eof:
+                grown = len(inflater.decompress(pending, 1 << 18))
+                size += grown
                 if size > allowed:
                     raise BadInstance(
                         f"The deflated data set grows beyond {allowed} bytes; send it uncompressed.", reason=0xA700
@@ -124,4 +132,4 @@ def inflate(buffer: Buffer, start: int, end: int, *, ratio: int, limit: int) -> 
         raise BadInstance(f"The deflated data set can't be inflated ({error}); send it again.") from error
     if not inflater.eof:
         raise BadInstance("The deflated data set was cut off; send it whole.")
-    return b"".join(parts)
+    return size

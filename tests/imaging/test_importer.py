@@ -1,6 +1,7 @@
 """Import: every kind of file has its outcome, none stops the others, and a second run is a look-up."""
 
 import os
+import subprocess
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -200,3 +201,32 @@ def test_a_loop_of_links_ends(folder: Path, make_instance: Make) -> None:
     (folder / "loop").symlink_to(folder)
     found: list[Any] = list(find([folder]))
     assert [Path(one.path).name for one in found] == ["a"]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_that_is_damaged_stops_no_other(
+    importer: Importer, access: Access, folder: Path, make_instance: Make, method: int
+) -> None:
+    with zipfile.ZipFile(folder / "a.zip", "w", method) as archive:
+        archive.writestr("cut", os.urandom(4000))
+        archive.writestr("good", make_instance())
+    data = bytearray((folder / "a.zip").read_bytes())
+    data[2000:2040] = bytes(40)
+    (folder / "a.zip").write_bytes(data)
+    assert outcomes(run(importer, access, folder)) == {"cut": "refused", "good": "stored"}
+
+
+def test_folders_may_be_as_deep_as_they_like(folder: Path) -> None:
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(1200):
+        os.mkdir("d", dir_fd=here)
+        deeper = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = deeper
+    os.close(here)
+    (folder / "z").write_bytes(b"x")
+    found = list(find([folder]))
+    assert isinstance(found[-1], Source) and found[-1].path == str(folder / "z")
+    # Deeper than a path may be long is told, not passed over.
+    assert all(isinstance(one, Unreadable) for one in found[:-1])
+    subprocess.run(["rm", "-rf", str(folder / "d")], check=True)
