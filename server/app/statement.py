@@ -9,12 +9,13 @@ from server import __version__
 from server.app.dimse import offers
 from server.app.parts import Parts
 from server.app.web import dicomweb_services
+from server.app.worklist import workitem_services
 from server.dimse import associate, echo, pdu, store
 from server.dimse.connection import MESSAGE_TIMEOUT
 from server.dimse.knocking import ARTIM_SECONDS
 from server.dimse.server import MOST_ASSOCIATIONS, MOST_OF_ONE_ADDRESS
 from server.dimse.service import Offer
-from server.http import dicomweb
+from server.http import dicomweb, workitems
 from server.http.access import AccessOfRequest
 from server.http.dicomweb_options import Method, methods
 from server.http.dicomweb_services import PREFIX
@@ -41,7 +42,12 @@ def statement(parts: Parts) -> str:
         *_provider(served),
         *_user(asked),
         *_storage(),
-        *_web(methods(dicomweb.router(dicomweb_services(parts, access)))),
+        *_web(
+            [
+                *methods(dicomweb.router(dicomweb_services(parts, access))),
+                *methods(workitems.router(workitem_services(parts, access))),
+            ]
+        ),
         *_media(),
         *_charsets(),
         *_security(),
@@ -54,7 +60,7 @@ def _overview(served: Sequence[Offer], asked: Sequence[Use]) -> Iterator[str]:
     yield ""
     yield f"Hutong {__version__}. Written by `hutong statement` from the server's own tables; a test compares it with"
     yield "what the server accepts on the wire. Form: PS3.2. How each service behaves: [DIMSE](api/dimse.md),"
-    yield "[DICOMweb](api/dicomweb.md), [forwarding and fetching](api/forwarding.md)."
+    yield "[DICOMweb](api/dicomweb.md), [workitems](api/workitems.md), [forwarding and fetching](api/forwarding.md)."
     yield ""
     yield "## 1 Overview"
     yield ""

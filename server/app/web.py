@@ -27,11 +27,12 @@ def web(parts: Parts) -> FastAPI:
     """The web application: DICOMweb, FHIR, the results page, health."""
     access = AccessOfRequest(parts.settings, parts.database)
     services = dicomweb_services(parts, access)
+    worklist = workitems.router(workitem_services(parts, access))
     return server.create(
         [
             health.router(parts.database.check),
-            dicomweb.router(services),
-            workitems.router(workitem_services(parts, access)),
+            dicomweb.router(services, [worklist]),
+            worklist,
             wado_uri.router(services),
             fhir.router(
                 fhir.FhirServices(

@@ -1,5 +1,7 @@
 """DICOMweb (PS3.18): the routes of the studies service, under ``/dicomweb``."""
 
+from collections.abc import Sequence
+
 from fastapi import APIRouter
 
 from server.http import (
@@ -19,8 +21,8 @@ from server.http.dicomweb_route import DicomWebRoute
 from server.http.dicomweb_services import PREFIX, DicomWeb
 
 
-def router(services: DicomWeb) -> APIRouter:
-    """All routes of the studies service."""
+def router(services: DicomWeb, others: Sequence[APIRouter] = ()) -> APIRouter:
+    """All routes of the studies service; its capabilities are also those of ``others``, e.g. the Worklist Service."""
     api = APIRouter(prefix=PREFIX, route_class=DicomWebRoute, tags=["DICOMweb"])
     dicomweb_store.add_routes(api, services)
     dicomweb_query.add_routes(api, services)
@@ -32,5 +34,5 @@ def router(services: DicomWeb) -> APIRouter:
     dicomweb_delete.add_routes(api, services)
     dicomweb_lock.add_routes(api, services)
     dicomweb_extended_tags.add_routes(api, services)
-    dicomweb_options.add_routes(api, services)
+    dicomweb_options.add_routes(api, services, others)
     return api

@@ -51,9 +51,9 @@ def methods(api: APIRouter) -> list[Method]:
     return sorted(found, key=lambda one: (one.path, one.method))
 
 
-def add_routes(api: APIRouter, services: DicomWeb) -> None:
-    """OPTIONS for the service and for each resource; to be added behind all others."""
-    offered = methods(api)
+def add_routes(api: APIRouter, services: DicomWeb, others: Sequence[APIRouter] = ()) -> None:
+    """OPTIONS for the service and for each resource, also of ``others``; to be added behind all others."""
+    offered = [one for router in (api, *others) for one in methods(router)]
 
     def capabilities(request: Request) -> Response:
         """What the resource and those under it offer."""
