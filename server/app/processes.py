@@ -1,8 +1,12 @@
 """The processes of the server by name; each loads its own parts, and only in its own process."""
 
+import os
 from collections.abc import Callable
 
 from server.settings import Settings
+
+#: Added to the niceness of processes that nobody waits for (nice(2)).
+_BACKGROUND = 5
 
 
 def processes(settings: Settings) -> dict[str, Callable[[Settings], None]]:
@@ -31,6 +35,7 @@ def run_events(settings: Settings) -> None:
     """The process that moves events: quiet studies, plans, notifications, sending."""
     from server.app.events import run
 
+    _yield_to_callers()
     run(settings)
 
 
@@ -38,4 +43,10 @@ def run_analysis(settings: Settings) -> None:
     """A process that runs adapters."""
     from server.app.analysis import run
 
+    _yield_to_callers()
     run(settings)
+
+
+def _yield_to_callers() -> None:
+    """Whoever waits at a door goes first: work in the background takes the processor time that is left."""
+    os.nice(_BACKGROUND)

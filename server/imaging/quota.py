@@ -26,9 +26,7 @@ def refuse_full_disk(folder: Path, reserve: int) -> None:
     """
     if not reserve:
         return
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    state = os.statvfs(folder)
+    state = _disk_of(folder)
     free = state.f_bavail * state.f_frsize
     # Of a small disk not most is kept in reserve.
     reserve = min(reserve, state.f_blocks * state.f_frsize // _SHARE)
@@ -37,6 +35,14 @@ def refuse_full_disk(folder: Path, reserve: int) -> None:
             f"Only {free >> 20} MiB are free and {reserve >> 20} MiB are kept in reserve (disk_reserve); "
             "delete studies, run `hutong gc`, or add storage."
         )
+
+
+def _disk_of(folder: Path) -> os.statvfs_result:
+    """The disk on which the folder is, or will be."""
+    try:
+        return os.statvfs(folder)
+    except FileNotFoundError:
+        return _disk_of(folder.parent)
 
 
 class Used:
