@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.hostile import idle, kills
+from benchmarks.hostile import idle, kills, outage
 from benchmarks.hostile.bombs import Bombs
 from benchmarks.hostile.mutants import Campaign
 from benchmarks.hostile.server import Tree
@@ -29,6 +29,10 @@ def _idle(folder: Path, _arguments: argparse.Namespace) -> dict[str, Any]:
         return idle.run(tree)
 
 
+def _outage(folder: Path, _arguments: argparse.Namespace) -> dict[str, Any]:
+    return outage.run(folder / "outage")
+
+
 def _kills(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     return kills.run(folder / "kills", kills=arguments.kills, seed=arguments.seed)
 
@@ -37,6 +41,7 @@ PARTS: dict[str, Callable[[Path, argparse.Namespace], dict[str, Any]]] = {
     "mutants": _mutants,
     "bombs": _bombs,
     "idle": _idle,
+    "outage": _outage,
     "kills": _kills,
 }
 

@@ -33,6 +33,7 @@ class Report:
     faults: list[str] = field(default_factory=list)
     slowest: dict[str, float] = field(default_factory=dict)
     growth_mb: float = 0.0
+    growth_by_part: dict[str, int] = field(default_factory=dict)
     restarts: int = 0
     healthy: list[str] = field(default_factory=list)
 
@@ -42,6 +43,7 @@ class Report:
         return {
             "attacks": len(self.answers), "answers": self.answers, "faults": self.faults,
             "slowest_s": {name: round(seconds, 2) for name, seconds in slow}, "growth_mb": round(self.growth_mb),
+            "growth_by_part": self.growth_by_part,
             "restarts": self.restarts, "healthy": self.healthy,
         }  # fmt: skip
 
@@ -73,7 +75,7 @@ class Bombs:
             self._check(name)
         self._import()
         watch.end()
-        self.report.growth_mb = watch.growth
+        self.report.growth_mb, self.report.growth_by_part = watch.growth, watch.growth_by_part
         self.report.restarts = self._tree.restarts()
         self.report.healthy = [one for one in ("verify", "doctor") if self._is_green(one)]
         if self.report.growth_mb > 256:
@@ -146,7 +148,7 @@ class Bombs:
             self._check(f"import {name}")
 
     def _check(self, name: str) -> None:
-        print(f"{name}: {self._tree.memory():.0f} MB {self.report.answers.get(name, '')}", file=self._told)
+        print(f"{name}: {self._tree.memory_by_part()} {self.report.answers.get(name, '')}", file=self._told)
         self._good += 1
         began = time.monotonic()
         try:

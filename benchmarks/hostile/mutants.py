@@ -38,6 +38,7 @@ class Report:
     faults: list[str] = field(default_factory=list)
     good: int = 0
     growth_mb: float = 0.0
+    growth_by_part: dict[str, int] = field(default_factory=dict)
     restarts: int = 0
     healthy: list[str] = field(default_factory=list)
 
@@ -47,6 +48,7 @@ class Report:
             "mutants": self.mutants, "stored": dict(self.stored), "refused": dict(self.refused),
             "reasons": dict(self.reasons.most_common(12)), "retrieved": dict(self.retrieved),
             "slowest_s": round(self.slowest, 2), "good_files": self.good, "growth_mb": round(self.growth_mb),
+            "growth_by_part": self.growth_by_part,
             "restarts": self.restarts, "healthy": self.healthy, "faults": self.faults[:50],
             "fault_count": len(self.faults),
         }  # fmt: skip
@@ -95,7 +97,7 @@ class Campaign:
         self._check(count)
         if watch is not None:
             watch.end()
-            self.report.growth_mb = watch.growth
+            self.report.growth_mb, self.report.growth_by_part = watch.growth, watch.growth_by_part
         self.report.restarts = self.tree.restarts()
         self.report.healthy = [one for one in ("verify", "doctor") if self._is_green(one)]
         return self.report

@@ -10,6 +10,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from benchmarks.dicomweb.memory import by_part
+from benchmarks.dicomweb.servers import Server
 from benchmarks.hostile.wire import ask
 
 _START_SECONDS = 180.0
@@ -90,6 +92,14 @@ class Tree:
         """PSS of the whole tree, MB."""
         return sum(_pss(process) for process in self.family())
 
+    def memory_by_part(self) -> dict[str, float]:
+        """The same for web and DIMSE (with their children), PostgreSQL, and the rest."""
+        seen = Server(
+            name="hutong", root="", http_port=self.http_port, dimse_port=self.dimse_port, ae_title="",
+            process=self.process, folder=self.data,
+        )  # fmt: skip
+        return by_part(seen)
+
     def cpu_seconds(self) -> float:
         """CPU time that the tree has had so far."""
         return sum(map(_cpu, self.family()))
@@ -126,9 +136,15 @@ class Watch:
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self.first = self.peak = tree.memory()
+        self.first_parts = self.parts = tree.memory_by_part()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
+
+    @property
+    def growth_by_part(self) -> dict[str, int]:
+        """The same by part of the server."""
+        return {name: round(now - self.first_parts[name]) for name, now in self.parts.items()}
 
     @property
     def growth(self) -> float:
@@ -142,7 +158,9 @@ class Watch:
 
     def _run(self) -> None:
         while not self._over.wait(1.0):
-            self.peak = max(self.peak, self._tree.memory())
+            now = self._tree.memory()
+            if now > self.peak:
+                self.peak, self.parts = now, self._tree.memory_by_part()
             if self.peak - self.first > _LOST_MB:
                 # The machine has other users.
                 self._tree.kill()
