@@ -58,7 +58,7 @@ def router(services: WorkitemServices) -> APIRouter:
         ("/workitems/{workitem}/subscribers/{title}/suspend", "POST", edge.suspend, "suspend subscription"),
     ):
         api.add_api_route(path, endpoint, methods=[method], name=name, response_model=None)
-    workitems_channel.add_routes(api, services.subscriptions, services.access)
+    workitems_channel.add_routes(api, services.subscriptions, services.access, services.url)
     return api
 
 

@@ -9,11 +9,12 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request, WebSocket, WebSocketDisconnect
 from fastapi.concurrency import run_in_threadpool
 
-from server.errors import HutongError, Unauthenticated, Unavailable
+from server.errors import Forbidden, HutongError, Unauthenticated, Unavailable
 from server.imaging.workitem_subscriptions import WorkitemSubscriptions
 from server.security.access import Access
 from server.store.workitem_events import EventReport
@@ -122,8 +123,19 @@ class _Channel:
             await run_in_threadpool(self._subscriptions.acknowledge, self._access, self._title, arrived)
 
 
-def add_routes(api: APIRouter, subscriptions: WorkitemSubscriptions, access: Callable[[Request], Access]) -> None:
-    """The channel of a subscriber."""
+def _is_foreign(request: Request, url: str) -> bool:
+    """Whether a page of another origin opens it, whose browser asks nobody: no more than a token's bearer may."""
+    origin = request.headers.get("origin", "")
+    return bool(origin) and urlsplit(origin).netloc != urlsplit(url).netloc and "authorization" not in request.headers
+
+
+def add_routes(
+    api: APIRouter,
+    subscriptions: WorkitemSubscriptions,
+    access: Callable[[Request], Access],
+    url: Callable[[Request], str],
+) -> None:
+    """The channel of a subscriber; ``url`` is where the client sees DICOMweb."""
     watch = Watch(subscriptions)
 
     @api.websocket("/subscribers/{title}")
@@ -132,6 +144,8 @@ def add_routes(api: APIRouter, subscriptions: WorkitemSubscriptions, access: Cal
         try:
             # The rights of a socket are those of a GET with the same headers.
             request = Request({**socket.scope, "type": "http", "method": "GET"})
+            if _is_foreign(request, url(request)):
+                raise Forbidden("A page of another origin needs a token.")
             caller = await run_in_threadpool(access, request)
             open_channel = _Channel(socket, subscriptions, caller, title)
             with watch.joined(open_channel.woken):

@@ -81,6 +81,16 @@ def each(uow: UnitOfWork, tenant: int, *, states: tuple[str, ...] = ()) -> Itera
         after = rows[-1][7], rows[-1][0]
 
 
+def naming(uow: UnitOfWork, tenant: int, instance: str) -> list[str]:
+    """Ids of the Tasks whose workitems name an instance, e.g. in their output information."""
+    rows = uow.driver.execute(
+        "select task from workitem where tenant = %s and task <> '' and deleted is null "
+        "and position(%s::bytea in attributes) > 0 order by task",
+        (tenant, f'"{instance}"'.encode()),
+    )
+    return [row[0] for row in rows]
+
+
 def forget(uow: UnitOfWork, days: float, tombstone_days: int) -> int:
     """Deletes what ended ``days`` ago and no subscriber holds by a deletion lock; gives how many.
 

@@ -173,6 +173,17 @@ class WorkitemTasks:
             transaction.update(tasks.ended(task, "failed" if claimed else "cancelled", _reason(attributes), now))
 
 
+def reported(transaction: Transaction, instance: str, report: str) -> None:
+    """A structured report was read: Tasks that were completed with it before name the DiagnosticReport too."""
+    tenant = transaction.access.tenant
+    for id in store.naming(transaction.uow, tenant, instance):
+        task = transaction.read("Task", id, lock=True)
+        named = {str(one.get("valueString", "")) for one in task.get("output", ())}
+        output = tasks.parameter("report", valueReference={"reference": f"DiagnosticReport/{report}"})
+        if instance in named and output not in task["output"]:
+            transaction.update({**task, "output": [output, *task["output"]]})
+
+
 def _made(transaction: Transaction, task: Resource) -> Sequence[Located]:
     """The instances that a Task's outputs name, as far as they are stored here."""
     found: list[Located] = []

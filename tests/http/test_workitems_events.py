@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from server.http import workitems_channel
 from server.settings import Settings
@@ -121,6 +123,11 @@ def test_what_is_refused(ups: Worklist) -> None:
     bad = {"ScheduledProcedureStepStartDateTime": "noon"}
     assert ups.http.post(f"/workitems/{FILTERED}/subscribers/A", params=bad).status_code == 400
     with pytest.raises(InvalidStatus), ups.channel("NOBODY"):
+        pass
+    url = str(ups.http.base_url).replace("http", "ws", 1) + "subscribers/A"
+    with pytest.raises(InvalidStatus), connect(url, origin=Origin("http://evil.example")):
+        pass
+    with connect(url, origin=Origin(f"http://{ups.http.base_url.netloc.decode()}")):
         pass
 
 

@@ -136,6 +136,25 @@ def test_an_outside_performer(house: House) -> None:
     assert the_task(house)["meta"] == task["meta"] and state_of(worklist) == COMPLETED
 
 
+def test_a_report_that_is_read_after_its_task_was_completed(house: House) -> None:
+    worklist = opened(house, "nodule_detection")
+    images = ct(slices=slice(0, 8))
+    house.receive(images)
+    house.settle()
+    uid = read.text(only(worklist), "00080018")
+    worklist.change_state(ACCESS, uid, asked(IN_PROGRESS))
+    result = somebody_elses(images)
+    house.receive([result])
+    worklist.update(ACCESS, uid, performed(outputs=((SR, str(result.SOPInstanceUID)),)))
+    worklist.change_state(ACCESS, uid, asked(COMPLETED))
+    assert [one["type"]["coding"][0]["code"] for one in the_task(house)["output"]] == ["structured-report"]
+    house.settle()
+    (report,) = house.search("DiagnosticReport")
+    first, second = the_task(house)["output"]
+    assert first["valueReference"]["reference"] == f"DiagnosticReport/{report['id']}"
+    assert second["valueString"] == result.SOPInstanceUID
+
+
 def test_an_outside_performer_gives_up(house: House) -> None:
     worklist = opened(house, "nodule_detection")
     house.receive(ct(slices=slice(0, 8)))
