@@ -27,6 +27,8 @@ from server.store.embedded import EmbeddedPostgres
 from server.telemetry import metrics
 
 _READY_WITHIN = 120.0
+#: Seconds between two looks at the embedded database.
+_LOOK_SECONDS = 0.5
 
 
 def serve(
@@ -147,10 +149,25 @@ def _database(settings: Settings) -> Iterator[Settings]:
         return
     embedded = EmbeddedPostgres(settings.data)
     url = embedded.start(exclusive=True)
+    over = threading.Event()
+    keeper = threading.Thread(target=_keep_alive, args=(embedded, over), daemon=True)
+    keeper.start()
     try:
         yield replace(settings, database_url=url)
     finally:
+        over.set()
+        keeper.join()
         embedded.stop()
+
+
+def _keep_alive(embedded: EmbeddedPostgres, over: threading.Event) -> None:
+    """Starts the embedded database again when it dies, e.g. since the disk was full; tries till it succeeds."""
+    while not over.wait(_LOOK_SECONDS):
+        try:
+            if embedded.revive():
+                print("hutong: the database ended and was started again", file=sys.stderr, flush=True)
+        except Unavailable as error:
+            print(f"hutong: {error.details}", file=sys.stderr, flush=True)
 
 
 def _refuse_open_doors(settings: Settings) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from server.errors import Conflict, Unavailable
 from server.store import jobs
+from server.store.watch import Watch
 
 #: What PostgreSQL ends a transaction with because of another one.
 #: A foreign key is only broken by what another deleted in this moment: the house inserts what it refers to first.
@@ -23,6 +24,8 @@ _OVERTAKEN = (
 )
 
 
+#: Seconds that the database may take to let us in.
+CONNECT_SECONDS = 10
 #: Searches of one process that run at the same time.
 _READERS = 8
 
@@ -74,9 +77,10 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 16) -> None:
         """``url`` is a libpq connection string or URL, e.g. ``postgresql:///hutong?host=/run/x``."""
         self.url = url
+        self._watch = Watch(url)
         self._engine: Engine = create_engine(
             "postgresql+psycopg://",
-            creator=lambda: psycopg.connect(url, application_name="hutong"),
+            creator=lambda: self._opened(autocommit=False),
             pool_size=pool_size,
             max_overflow=16,
             pool_pre_ping=True,
@@ -129,10 +133,17 @@ class Database:
                 self._idle[durable].append(connection)
 
     def _connect(self, durable: bool) -> psycopg.Connection[Any]:
-        connection = psycopg.connect(self.url, application_name="hutong", autocommit=True)
+        connection = self._opened(autocommit=True)
         if not durable:
             connection.execute("set synchronous_commit = off")
             connection.execute("set statement_timeout = '60s'")
+        return connection
+
+    def _opened(self, *, autocommit: bool) -> psycopg.Connection[Any]:
+        connection = psycopg.connect(
+            self.url, application_name="hutong", autocommit=autocommit, connect_timeout=CONNECT_SECONDS
+        )
+        self._watch.add(connection)
         return connection
 
     def _alive(self, durable: bool) -> psycopg.Connection[Any] | None:
@@ -159,6 +170,7 @@ class Database:
 
     def close(self) -> None:
         """Closes every pooled connection."""
+        self._watch.close()
         self._engine.dispose()
         with self._lock:
             idle, self._idle = self._idle, {True: [], False: []}

@@ -66,6 +66,13 @@ class EmbeddedPostgres:
         self._ensure_database()
         return self.url
 
+    def revive(self) -> bool:
+        """Starts the cluster again if it died; whether it had. Raises Unavailable where it can't be started."""
+        if self._process is None or self._process.poll() is None:
+            return False
+        self._launch()
+        return True
+
     def stop(self) -> None:
         """Stops the cluster if this object started it (fast shutdown)."""
         if self._process is None:
