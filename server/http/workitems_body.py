@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import orjson
 from fastapi import Request, Response
+from fastapi.concurrency import run_in_threadpool
 
 from server.errors import BadRequest, NotAcceptable, TooLarge, UnsupportedMedia
 from server.http import multipart_related
@@ -30,7 +31,11 @@ async def dataset_of(request: Request, *, optional: bool = False) -> Attributes:
     body = await _read(request)
     if not body and optional:
         return {}
-    kind = parse(request.headers.get("content-type") or DICOM_JSON).type
+    # A big one takes a while, and others wait.
+    return await run_in_threadpool(_parsed, body, parse(request.headers.get("content-type") or DICOM_JSON).type)
+
+
+def _parsed(body: bytes, kind: str) -> Attributes:
     if kind in _XML:
         return checked(from_xml(body))
     if kind not in (DICOM_JSON, JSON):
