@@ -14,6 +14,7 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
 from server.settings import Settings
+from server.telemetry import memory
 
 Entry = Callable[[Settings], None]
 
@@ -99,6 +100,7 @@ class Supervisor:
 def _run(entry: Entry, settings: Settings, parent: int) -> None:
     """A child's first steps: it dies with its parent, and leaves Ctrl-C to the parent."""
     die_with(parent)
+    memory.start()
     with contextlib.suppress(KeyboardInterrupt):
         entry(settings)
 

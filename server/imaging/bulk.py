@@ -1,14 +1,13 @@
 """Bulk data of stored instances: values and frames, as names of stored bytes where they can go as they are."""
 
 import base64
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from server.errors import NotFound, Unprocessable
 from server.imaging import frames, guard
 from server.imaging.dataset import UNDEFINED, Attributes, Span, swapped
-from server.imaging.encapsulated import Fragment, fragments
+from server.imaging.encapsulated import Fragment, fragments, offsets
 from server.imaging.frames import MOST_FRAMES, PixelFormat
 from server.imaging.guard import GuardLimits
 from server.imaging.part10 import DEFLATED, EXPLICIT_BIG
@@ -130,7 +129,7 @@ class Bulk:
     def _reader(self, span: Span) -> "_Value":
         return _Value(self._retrieve, self._access, self._located, span.offset)
 
-    def _starts(self, header: Attributes) -> tuple[int, ...]:
+    def _starts(self, header: Attributes) -> Sequence[int]:
         """The Extended Offset Table (7FE0,0001)."""
         element = header.get("7FE00001", {})
         if "InlineBinary" in element:
@@ -139,7 +138,7 @@ class Bulk:
             raw = b"".join(self.content(piece) for piece in self.value("7FE00001").pieces)
         else:
             return ()
-        return struct.unpack(f"<{len(raw) // 8}Q", raw[: len(raw) // 8 * 8])
+        return offsets(raw, "Q")
 
 
 def frames_of_file(file: bytes, numbers: Sequence[int] = ()) -> list[bytes]:

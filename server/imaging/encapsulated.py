@@ -1,6 +1,8 @@
 """Where the frames are in encapsulated pixel data (PS3.5 A.4), found without reading them."""
 
 import struct
+import sys
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +27,15 @@ class Fragment:
     length: int
 
 
+def offsets(table: bytes, kind: str) -> Sequence[int]:
+    """A Basic ("I", four bytes each) or Extended ("Q", eight) Offset Table, packed: it may have millions of entries."""
+    found = array(kind)
+    found.frombytes(table[: len(table) // found.itemsize * found.itemsize])
+    if sys.byteorder == "big":
+        found.byteswap()
+    return found
+
+
 def fragments(read: Read, frames: int, numbers: Sequence[int], starts: Sequence[int] = ()) -> list[list[Fragment]]:
     """The fragments of each of these frames (from 1); ``starts`` is the Extended Offset Table (7FE0,0001), if any.
 
@@ -36,14 +47,11 @@ def fragments(read: Read, frames: int, numbers: Sequence[int], starts: Sequence[
     size = int(struct.unpack_from("<I", head, 4)[0])
     first = 8 + size
     if not starts and size:
-        table = read(8, size)
-        starts = struct.unpack(f"<{len(table) // 4}I", table[: len(table) // 4 * 4])
+        starts = offsets(read(8, size), "I")
     if frames > 1 and len(starts) == frames:
-        ends = [*starts[1:], None]
         found = {
-            number: _walk(read, first + starts[number - 1], None if end is None else first + end)
+            number: _walk(read, first + starts[number - 1], first + starts[number] if number < frames else None)
             for number in set(numbers)
-            for end in ends[number - 1 : number]
         }
         return [found[number] for number in numbers]
     every = _walk(read, first, None)

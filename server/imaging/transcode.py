@@ -13,7 +13,7 @@ from server.imaging import attributes as read
 from server.imaging import decode, encode, encoding, frames, guard, part10
 from server.imaging.dataset import UNDEFINED, Attributes, DatasetReader, Span
 from server.imaging.decode import Pixels
-from server.imaging.encapsulated import fragments
+from server.imaging.encapsulated import fragments, offsets
 from server.imaging.encoding import Element, Source
 from server.imaging.frames import MOST_FRAMES, PixelFormat
 from server.imaging.guard import GuardLimits
@@ -105,8 +105,7 @@ def _decoded(instance: _Instance, pixel: Span, layout: PixelFormat) -> Iterator[
             start, count, bit = frames.native_span(layout, number, len(value))
             yield decode.native(frames.aligned(value[start : start + count], layout, bit), layout)
         return
-    table = _inline(instance, "7FE00001")
-    starts = struct.unpack(f"<{len(table) // 8}Q", table[: len(table) // 8 * 8])
+    starts = offsets(_inline(instance, "7FE00001"), "Q")
 
     def piece(offset: int, length: int) -> bytes:
         return value[offset : offset + length]

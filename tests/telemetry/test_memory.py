@@ -1,0 +1,25 @@
+"""What was freed goes back to the system."""
+
+import subprocess
+import sys
+
+import pytest
+
+_PROGRAM = """
+import time
+from server.telemetry import memory
+
+memory._EVERY = 0.05
+assert memory.start() is not None
+held = [bytes(100_000) for _ in range(2000)]
+# One block at the end keeps the heap from shrinking by itself.
+last, held = held[-1], None
+time.sleep(0.5)
+print(memory.resident())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc has malloc_trim")
+def test_freed_memory_is_given_back() -> None:
+    done = subprocess.run([sys.executable, "-c", _PROGRAM], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 100 << 20
