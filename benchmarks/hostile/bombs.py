@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -58,22 +59,22 @@ class Bombs:
         self._told = (folder / "told.txt").open("w", encoding="utf-8", buffering=1)
         self._good = 0
 
-    def run(self) -> Report:
-        """Every attack once, a good file after each."""
+    def run(self, *, every: int = 1) -> Report:
+        """Every attack once, or every so many-th; a good file after each."""
         self._check("start")
         # Loads what decoding needs, so that growth means growth.
         self._file("warm", bomb_files.plain())
         watch = Watch(self._tree)
-        for name, file in bomb_files.files():
+        for name, file in islice(bomb_files.files(), None, None, every):
             self._file(name, file)
             self._check(name)
-        for name, pieces in bomb_requests.requests(self._tree.http_port):
+        for name, pieces in islice(bomb_requests.requests(self._tree.http_port), None, None, every):
             self._request(name, pieces)
             self._check(name)
-        for name, attack in bomb_messages.attacks(self._tree.dimse_port):
+        for name, attack in islice(bomb_messages.attacks(self._tree.dimse_port), None, None, every):
             self._timed(name, attack)
             self._check(name)
-        self._import()
+        self._import(every)
         watch.end()
         self.report.growth_mb, self.report.growth_by_part = watch.growth, watch.growth_by_part
         self.report.restarts = self._tree.restarts()
@@ -131,9 +132,9 @@ class Bombs:
         if self.report.slowest[name] > HANG:
             self._fault(name, f"{self.report.slowest[name]:.1f} s")
 
-    def _import(self) -> None:
+    def _import(self, every: int) -> None:
         """Archives and folders that bite; the summary must tell of each."""
-        for name, folder in _made(self._folder):
+        for name, folder in _made(self._folder, every):
             began = time.monotonic()
             done = self._tree.command("import", str(folder), "--json")
             self.report.slowest[f"import {name}"] = time.monotonic() - began
@@ -170,8 +171,8 @@ class Bombs:
         print(f"FAULT {name}: {what}", file=self._told)
 
 
-def _made(folder: Path) -> Iterator[tuple[str, Path]]:
-    for name, make in bomb_archives.ARCHIVES.items():
+def _made(folder: Path, every: int) -> Iterator[tuple[str, Path]]:
+    for name, make in islice(bomb_archives.ARCHIVES.items(), None, None, every):
         place = folder / "archives" / name.replace(" ", "-")
         place.mkdir(parents=True, exist_ok=True)
         make(place)

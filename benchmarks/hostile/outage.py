@@ -16,7 +16,8 @@ from benchmarks.hostile.senders import Ledger, Sending, Storing, stow
 from benchmarks.hostile.server import Tree
 from server.store import launch
 
-_DEBIAN = Path("/usr/lib/postgresql/15/bin")
+#: The newest that Debian has put here.
+_DEBIAN = max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path("/usr/bin"))
 #: Seconds in which somebody who sends must know whether it was taken.
 BOUND = 35.0
 _RIGHT = {
@@ -24,13 +25,13 @@ _RIGHT = {
 }  # fmt: skip
 
 
-def run(folder: Path, *, seconds: float = 60.0) -> dict[str, Any]:
+def run(folder: Path, *, seconds: float = 60.0, disks: bool = True) -> dict[str, Any]:
     """Every outage, one after the other, each with a server of its own."""
     report: dict[str, Any] = {}
     for name, together, size, reserve in (
         ("packs alone on 64 MB", False, 64, 0), ("packs alone on 64 MB, 8 MB in reserve", False, 64, 8 << 20),
         ("all on 192 MB", True, 192, 0), ("all on 192 MB, 48 MB in reserve", True, 192, 48 << 20),
-    ):  # fmt: skip
+    )[: 4 if disks else 0]:  # fmt: skip
         report[name] = full_disk(folder / name.replace(" ", "-").replace(",", ""), together, size, reserve)
     for name in ("stopped by SIGSTOP", "shut down and started"):
         report[name] = database_away(folder / name.replace(" ", "-"), name.startswith("stopped"), seconds)
@@ -99,14 +100,12 @@ def _told(tree: Tree, ledger: Ledger, faults: list[str], again: float) -> dict[s
         faults.append("nothing is taken again")
     if ledger.slowest > BOUND:
         faults.append(f"somebody waited for {ledger.slowest:.1f} s")
-    if tree.restarts():
-        faults.append(f"{tree.restarts()} processes ended")
     done = tree.command("verify")
     if done.returncode:
         faults.append(f"verify: {done.stdout[-600:]}")
     return {
         "answers": dict(ledger.answers), "acknowledged": len(ledger.acknowledged), "taken_again_after_s": again,
-        "slowest_s": round(ledger.slowest, 2), "faults": faults[:20],
+        "slowest_s": round(ledger.slowest, 2), "processes_restarted_by_serve": tree.restarts(), "faults": faults[:20],
     }  # fmt: skip
 
 
