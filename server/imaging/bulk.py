@@ -21,6 +21,8 @@ from server.store.studies import Located
 PIXELS = ("7FE00010", "7FE00008", "7FE00009")
 #: Bytes that are read together while fragments are looked for.
 _AHEAD = 1 << 12
+#: Fragments of one frame that may be read one by one, and bytes that more of them may have to be read at once.
+_APART, _TOGETHER = 64, 16 << 20
 #: Bytes of one number by VR (PS3.5 7.3), for the swap from big endian.
 _WIDTH = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 
@@ -80,7 +82,15 @@ class Bulk:
             return [(self._native(span, layout, number, vr),) for number in numbers]
         starts = self._starts(header) if layout.frames > 1 else ()
         found = fragments(self._reader(span), layout.frames, numbers, starts)
-        return [tuple(self._piece(span, part) for part in parts) for parts in found]
+        return [self._pieces(span, parts) for parts in found]
+
+    def _pieces(self, span: Span, parts: Sequence[Fragment]) -> tuple[Piece, ...]:
+        """The fragments of one frame; very many small ones are read together."""
+        start, end = parts[0].offset, parts[-1].offset + parts[-1].length
+        if len(parts) <= _APART or end - start > _TOGETHER:
+            return tuple(self._piece(span, part) for part in parts)
+        whole = self.content(self._piece(span, Fragment(start, end - start)))
+        return (b"".join(whole[part.offset - start : part.offset - start + part.length] for part in parts),)
 
     def _found(self) -> Spans:
         if self._spans is None:

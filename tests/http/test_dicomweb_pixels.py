@@ -206,3 +206,25 @@ def test_single_bits_in_big_endian_words(url: str) -> None:
     answer = httpx.get(f"{where}/frames/1", headers={"Accept": "application/octet-stream"})
     little = pydicom.dcmread(BytesIO(sample("liver_1frame.dcm")))
     assert answer.content == little.PixelData
+
+
+def test_a_frame_in_very_many_fragments_comes_whole(url: str) -> None:
+    dataset = pydicom.dcmread(BytesIO(sample("MR_small_RLE.dcm")))
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    fragments = (frame[at : at + 4] for at in range(0, len(frame), 4))
+    items = b"".join(b"\xfe\xff\x00\xe0" + len(one).to_bytes(4, "little") + one for one in fragments)
+    dataset.PixelData = b"\xfe\xff\x00\xe0\0\0\0\0" + items
+    out = BytesIO()
+    dataset.save_as(out)
+    stow(url, out.getvalue())
+    at, _ = place(url, out.getvalue())
+    accept = {"Accept": "multipart/related; type=application/octet-stream; transfer-syntax=*"}
+    assert frame in httpx.get(f"{at}/frames/1", headers=accept).content
+    assert httpx.get(f"{at}/thumbnail").status_code == 200
+
+
+@pytest.mark.parametrize("accept", ["image/gif", "video/mp4"])
+def test_a_claim_of_two_billion_frames_costs_nothing(url: str, make_instance: Make, accept: str) -> None:
+    stow(url, make_instance(NumberOfFrames=2_147_483_647, Rows=1, Columns=1))
+    answer = httpx.get(f"{url}{INSTANCE}/rendered", headers={"Accept": accept})
+    assert answer.status_code == 422 and "frames" in answer.text
