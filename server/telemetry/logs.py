@@ -1,11 +1,12 @@
 """JSON lines on standard error: what happened, to which job or request, never to which patient."""
 
+import io
 import logging
 import sys
 import traceback
 import warnings
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -18,8 +19,21 @@ _QUOTING = ("pydicom", "highdicom")
 _Raised = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
+class _StandardError(io.TextIOBase):
+    """Standard error as it is at each moment: whoever replaces it, e.g. a test's capture, may close it later."""
+
+    def write(self, text: str) -> int:
+        """Passes the text on."""
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Passes it on."""
+        sys.stderr.flush()
+
+
 def configure(level: str = "info") -> None:
     """Sends structlog and the standard library's loggers through one JSON renderer."""
+    stream = cast(TextIO, _StandardError())
     number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -30,9 +44,9 @@ def configure(level: str = "info") -> None:
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(stream),
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[

@@ -13,9 +13,9 @@ from server.telemetry import logs
 
 
 @pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[StringIO]:
+def lines() -> Iterator[StringIO]:
+    """What is written while standard error is another than at the time of configuration."""
     written = StringIO()
-    monkeypatch.setattr(sys, "stderr", written)
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     logs.configure("info")
@@ -24,7 +24,8 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[StringIO]:
     root.setLevel(level)
 
 
-def test_the_text_of_a_foreign_error_stays_out(lines: StringIO) -> None:
+def test_the_text_of_a_foreign_error_stays_out(lines: StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", lines)
     try:
         raise ValueError("Doe^Jane is not a date")
     except ValueError:
@@ -36,7 +37,8 @@ def test_the_text_of_a_foreign_error_stays_out(lines: StringIO) -> None:
     assert any("test_logs.py" in frame for frame in line["frames"])
 
 
-def test_our_own_errors_are_told(lines: StringIO) -> None:
+def test_our_own_errors_are_told(lines: StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", lines)
     try:
         raise NotFound("There is no such thing.")
     except NotFound:
@@ -44,12 +46,14 @@ def test_our_own_errors_are_told(lines: StringIO) -> None:
     assert "There is no such thing." in lines.getvalue()
 
 
-def test_libraries_that_tell_of_every_request_are_quiet(lines: StringIO) -> None:
+def test_libraries_that_tell_of_every_request_are_quiet(lines: StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", lines)
     logging.getLogger("httpx").info("POST https://example.org/?token=secret")
     logging.getLogger("procrastinate.worker").info("Starting job")
     assert lines.getvalue() == ""
 
 
-def test_libraries_that_quote_values_are_silent(lines: StringIO) -> None:
+def test_libraries_that_quote_values_are_silent(lines: StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", lines)
     logging.getLogger("pydicom").error("Invalid value 'Doe^Jane' for PN")
     assert "Doe" not in lines.getvalue()

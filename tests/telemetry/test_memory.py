@@ -11,10 +11,13 @@ from server.telemetry import memory
 
 memory._EVERY = 0.05
 assert memory.start() is not None
+time.sleep(0.3)
 held = [bytes(100_000) for _ in range(2000)]
 # One block at the end keeps the heap from shrinking by itself.
 last, held = held[-1], None
-time.sleep(0.5)
+until = time.monotonic() + 10
+while memory.resident() >= 100 << 20 and time.monotonic() < until:
+    time.sleep(0.05)
 print(memory.resident())
 """
 
