@@ -10,8 +10,10 @@ import sys
 import threading
 from pathlib import Path
 
-#: Seconds between two looks, and growth in bytes from which on something is done.
-_EVERY, _GROWN = 3.0, 24 << 20
+#: Seconds between two looks, at least and at most.
+_EVERY, _LONGEST = 3.0, 48.0
+#: Growth in bytes from which on something is done, and what is worth having done it.
+_GROWN, _WORTH = 24 << 20, 1 << 20
 
 
 def start() -> threading.Event | None:
@@ -25,12 +27,17 @@ def start() -> threading.Event | None:
 
 
 def _run(library: ctypes.CDLL, over: threading.Event) -> None:
-    settled = resident()
-    while not over.wait(_EVERY):
-        if resident() - settled > _GROWN:
-            library.malloc_trim(0)
-            settled = resident()
-        settled = min(settled, resident())
+    lowest, pause = resident(), _EVERY
+    while not over.wait(pause):
+        before = resident()
+        if before - lowest <= _GROWN:
+            pause = _EVERY
+            continue
+        library.malloc_trim(0)
+        after = resident()
+        lowest = min(lowest, after)
+        # What is in use can't be given back: the next look waits longer each time, but it comes.
+        pause = _EVERY if before - after > _WORTH else min(2 * pause, _LONGEST)
 
 
 def resident() -> int:
