@@ -79,6 +79,7 @@ class Bombs:
         self.report.growth_mb, self.report.growth_by_part = watch.growth, watch.growth_by_part
         self.report.restarts = self._tree.restarts()
         self.report.healthy = [one for one in ("verify", "doctor") if self._is_green(one)]
+        self._told.close()
         if self.report.growth_mb > 256:
             self.report.faults.append(f"memory grew by {self.report.growth_mb:.0f} MB")
         if self.report.restarts:

@@ -47,9 +47,14 @@ def run(folder: Path, *, kills: int = 100, seed: int = 1) -> dict[str, Any]:
     tree.wait_until_ready()
     faults += ledger.check(tree)
     faults += beside.check()
-    green = [one for one in ("verify", "doctor") if not tree.command(one).returncode]
+    checks = {one: tree.command(one) for one in ("verify", "doctor")}
     tree.stop()
-    faults += [f"{one} is not green" for one in ("verify", "doctor") if one not in green]
+    green = [one for one, done in checks.items() if not done.returncode]
+    faults += [
+        f"{one} is not green: {done.stdout[-500:]}{done.stderr[-500:]}"
+        for one, done in checks.items()
+        if done.returncode
+    ]
     return {
         "kills": sum(died.values()), "died": died, "acknowledged": len(ledger.acknowledged),
         "imported": beside.acknowledged, "cleared": beside.cleared, "answers": dict(ledger.answers),

@@ -95,6 +95,7 @@ class Campaign:
                 watch = Watch(self.tree)
         self._flush()
         self._check(count)
+        self._association.drop()
         if watch is not None:
             watch.end()
             self.report.growth_mb, self.report.growth_by_part = watch.growth, watch.growth_by_part

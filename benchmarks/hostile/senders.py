@@ -57,13 +57,18 @@ class Ledger:
             studies.setdefault(study, set()).add(uid)
         for study, uids in studies.items():
             answer = ask(tree.http_port, "GET", f"/dicomweb/studies/{study}/instances?limit=10000")
+            if answer.status not in (200, 204):
+                wrong.append(f"{study} is answered with {answer.status}")
+                continue
             found = [one["00080018"]["Value"][0] for one in json.loads(answer.body or b"[]")]
             wrong += [f"{uid} is not found" for uid in uids - {*found}]
             wrong += [f"{uid} is found {times} times" for uid, times in Counter(found).items() if times > 1]
             for uid in uids:
                 path = f"/dicomweb/studies/{study}/series/{study}.1/instances/{uid}"
                 got = ask(tree.http_port, "GET", path, headers={"Accept": "application/dicom; transfer-syntax=*"})
-                if got.status != 200 or _digest(got.body) != self.acknowledged[uid][1]:
+                if got.status == 503:
+                    wrong.append(f"{uid} is answered with 503")
+                elif got.status != 200 or _digest(got.body) != self.acknowledged[uid][1]:
                     wrong.append(f"{uid} comes back as {got.status}, other than it was sent")
         return wrong
 

@@ -69,7 +69,8 @@ class Modality:
 def modality() -> Iterator[Modality]:
     started = Modality()
     yield started
-    started.listener.shutdown()
+    # With the associations that the listener accepted.
+    started.entity.shutdown()
 
 
 @pytest.fixture

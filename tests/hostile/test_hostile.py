@@ -26,17 +26,17 @@ def in_time(faults: list[str]) -> list[str]:
 
 
 def test_mutants(tree: Tree, tmp_path: Path) -> None:
-    report = Campaign(tree, tmp_path, seed=3).run(150)
+    report = Campaign(tree, tmp_path, seed=3).run(90)
     assert in_time(report.faults) == []
     assert report.healthy == ["verify", "doctor"] and report.restarts == 0
-    assert report.mutants == 150 and report.good >= 2
+    assert report.mutants == 90 and report.good >= 1
     assert all(report.stored[door] and report.refused[door] for door in ("stow", "c-store", "import"))
 
 
 def test_bombs(tree: Tree, tmp_path: Path) -> None:
-    report = Bombs(tree, tmp_path).run(every=9)
+    report = Bombs(tree, tmp_path).run(every=20)
     assert in_time(report.faults) == []
-    assert len(report.answers) > 40
+    assert len(report.answers) > 20
 
 
 def test_who_is_idle_keeps_nobody_waiting(tree: Tree) -> None:
@@ -48,13 +48,13 @@ def test_who_is_idle_keeps_nobody_waiting(tree: Tree) -> None:
 
 @pytest.mark.peer
 def test_a_database_that_hangs(tmp_path: Path) -> None:
-    report = outage.database_away(tmp_path / "away", frozen=True, seconds=22)
+    report = outage.database_away(tmp_path / "away", frozen=True, seconds=20)
     assert report["faults"] == []
     assert report["acknowledged"] > 0
     assert report["answers"].keys() & {"STOW 503", "C-STORE A700"}
 
 
 def test_sudden_deaths(tmp_path: Path) -> None:
-    report = kills.run(tmp_path, kills=3, seed=4)
+    report = kills.run(tmp_path, kills=2, seed=4)
     assert report["faults"] == []
-    assert report["kills"] == 3 and report["acknowledged"] > 0
+    assert report["kills"] == 2 and report["acknowledged"] > 0

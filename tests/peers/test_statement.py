@@ -5,8 +5,10 @@ from collections.abc import Callable
 import httpx
 
 from server.app.statement import statement
+from tests.http.worklist import new
 from tests.peers.conftest import Ours
 
+NAMES = {"study": "1.2.3", "series": "1.2.3.1", "instance": "1.2.3.1.1", "frames": "1", "workitem": "1.2.9"}
 #: Forms that depend on how the instance is encoded: this one is uncompressed CT.
 _BY_ENCODING = ("image/", "video/", "text/", "application/pdf")
 
@@ -30,12 +32,12 @@ def _types(cell: str) -> list[str]:
 def test_what_is_read_is_given_as_the_statement_says(ours: Ours, make_instance: Callable[..., bytes]) -> None:
     sent = httpx.post(f"{ours.url}/studies", content=make_instance(1), headers={"Content-Type": "application/dicom"})
     assert sent.status_code == 200
-    names = {"study": "1.2.3", "series": "1.2.3.1", "instance": "1.2.3.1.1", "frames": "1"}
+    assert httpx.post(f"{ours.url}/workitems?{NAMES['workitem']}", json=new()).status_code == 201
     tried = 0
     for method, path, types in _resources(ours):
         if method != "GET" or not types or "{path}" in path or "{uid}" in path:
             continue
-        url = ours.url + path.format(**names)
+        url = ours.url + path.format(**NAMES)
         for kind in types:
             answer = httpx.get(url, headers={"Accept": kind}, timeout=60)
             # Several values of bulk data go as parts of one answer.
@@ -49,8 +51,8 @@ def test_what_is_read_is_given_as_the_statement_says(ours: Ours, make_instance: 
 
 
 def test_every_resource_of_the_statement_is_there(ours: Ours) -> None:
-    names = {"study": "1.2.3", "series": "1.2.3.1", "instance": "1.2.3.1.1", "frames": "1", "path": "x", "uid": "1.2"}
+    others = {"path": "x", "uid": "1.2", "aetitle": "AE", "requester": "AE", "title": "AE"}
     for method, path, _ in _resources(ours):
-        url = ours.url + path.format(**{**names, "aetitle": "AE", "workitem": "1.2"})
+        url = ours.url + path.format(**NAMES, **others)
         allowed = httpx.options(url).headers.get("allow", "")
         assert method in allowed.split(", "), (url, method, allowed)
