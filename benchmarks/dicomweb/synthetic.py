@@ -22,10 +22,10 @@ where t.study like '2.25.900%%'
 """
 _INSTANCES = """
 insert into instance (tenant, instance, series, study, sop_class, transfer_syntax, instance_number, frames, rows,
-                      columns, bits_allocated, pack, pack_offset, length, sha256, dataset_offset, pixel_offset,
+                      columns, bits_allocated, pack, pack_offset, length, digest, dataset_offset, pixel_offset,
                       pixel_length, sender, metadata)
 select 1, r.series || '.' || n, r.series, r.study, i.sop_class, i.transfer_syntax, n, 1, i.rows, i.columns,
-       i.bits_allocated, i.pack, i.pack_offset, i.length, i.sha256, i.dataset_offset, i.pixel_offset,
+       i.bits_allocated, i.pack, i.pack_offset, i.length, i.digest, i.dataset_offset, i.pixel_offset,
        i.pixel_length, i.sender, i.metadata
 from series r, generate_series(1, 100) n, (select * from instance order by instance limit 1) i
 where r.study like '2.25.900%%'

@@ -52,7 +52,7 @@ class _Value:
                 framed = Framed(access=access, located=located, header=header, form=form)
                 return _framed(framed, self._services).response(request, self._services, access)
         alone = _alone(ranges)
-        tag = entity_tag(located.sha256, place, repr(alone))
+        tag = entity_tag(located.digest, place, repr(alone))
         answer = Answer(parts=iter([_part(value)]), tag=tag, media_type=OCTETS, alone=alone)
         return answer.response(request, self._services, access)
 
@@ -61,7 +61,7 @@ def _framed(framed: Framed, services: DicomWeb) -> Answer:
     form = framed.form
     return Answer(
         parts=framed.parts(services),
-        tag=entity_tag(framed.located.sha256, repr(form)),
+        tag=entity_tag(framed.located.digest, repr(form)),
         media_type=form.media_type,
         alone=form.alone,
         as_stored=form.as_stored,
@@ -129,7 +129,7 @@ def _several(request: Request, services: DicomWeb, access: Access, found: list[L
     )
     answer = Answer(
         parts=chain([first], parts),
-        tag=entity_tag(*(located.sha256 for located in found), repr(forms), repr(every)),
+        tag=entity_tag(*(located.digest for located in found), repr(forms), repr(every)),
         media_type=first.media_type,
         as_stored=as_stored,
     )

@@ -59,7 +59,7 @@ class _Frames:
         framed = Framed(access=access, located=located, header=header, form=form, numbers=numbers)
         answer = Answer(
             parts=framed.parts(self._services),
-            tag=entity_tag(located.sha256, repr(numbers), repr(form)),
+            tag=entity_tag(located.digest, repr(numbers), repr(form)),
             media_type=form.media_type,
             alone=form.alone,
             as_stored=form.as_stored,

@@ -93,7 +93,7 @@ class _Rendered(_Route):
             raise NotAcceptable(f"Images are rendered as {', '.join((*PICTURES, FILM))}.", expression="Accept")
         wanted = rendering.parse(request.query_params, media_type)
         jobs = [(located, some) for located in images[:_MOST_PARTS] for some in _shares(located, numbers, media_type)]
-        tag = entity_tag(*(place.sha256 for place in images), media_type, repr(wanted), repr(numbers))
+        tag = entity_tag(*(place.digest for place in images), media_type, repr(wanted), repr(numbers))
         if is_known(request, tag):
             return Response(None, 304, {"ETag": tag})
         pictures = (self._pixels.picture(access, located, some, wanted, what.header) for located, some in jobs)
@@ -110,7 +110,7 @@ class _Rendered(_Route):
         if pixels.has_pixels(located) and not pixels.is_segmentation(located):
             raise NotAcceptable(f"Images are rendered as {', '.join((*PICTURES, FILM))}.", expression="Accept")
         kind = _media_type(ranges, (_HTML, _TEXT))
-        tag = entity_tag(located.sha256, kind)
+        tag = entity_tag(located.digest, kind)
         if kind and is_known(request, tag):
             return Response(None, 304, {"ETag": tag})
         if kind == _HTML:
@@ -142,7 +142,7 @@ class _Thumbnail(_Route):
         wanted = rendering.parse(parameters, media_type)
         middle = images[len(images) // 2]
         frame = what.numbers[:1] or [(middle.frames + 1) // 2]
-        tag = entity_tag(middle.sha256, media_type, repr(wanted), repr(frame))
+        tag = entity_tag(middle.digest, media_type, repr(wanted), repr(frame))
         if is_known(request, tag):
             return Response(None, 304, {"ETag": tag})
         picture = self._pixels.picture(what.access, middle, frame, wanted, what.header)

@@ -73,7 +73,7 @@ class Instances:
     def _as_stored(self, request: Request, access: Access, found: list[Located], *, alone: bool) -> Response:
         answer = Answer(
             parts=(_part(located, alone=alone) for located in found),
-            tag=entity_tag(*(located.sha256 for located in found), repr(alone)),
+            tag=entity_tag(*(located.digest for located in found), repr(alone)),
             media_type=DICOM,
             alone=alone,
         )
@@ -82,7 +82,7 @@ class Instances:
     def _transcoded(self, request: Request, access: Access, found: list[Located], form: _Form) -> Response:
         answer = Answer(
             parts=_transcoded(self._services, access, found, form.transfer_syntax),
-            tag=entity_tag(*(located.sha256 for located in found), repr(form)),
+            tag=entity_tag(*(located.digest for located in found), repr(form)),
             media_type=DICOM,
             alone=form.alone,
             as_stored=False,

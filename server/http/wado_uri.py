@@ -79,7 +79,7 @@ class _Wado:
             content = self._services.pixels.transcoded(access, located, syntax)
         answer = Answer(
             parts=iter([Part(media_type=_DICOM, content=(content,))]),
-            tag=entity_tag(located.sha256, syntax),
+            tag=entity_tag(located.digest, syntax),
             media_type=_DICOM,
             alone=True,
         )

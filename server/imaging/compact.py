@@ -5,12 +5,12 @@ forgotten before its file goes, and a file without a row is an orphan for the ne
 before the copy find the old file for ``grace`` seconds more. A pack that somebody may still write to is left alone.
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 
 from server.errors import Conflict, NotFound, Unavailable
+from server.imaging import digests
 from server.imaging.throttle import Throttle
 from server.store import keeping
 from server.store.database import Database
@@ -167,7 +167,7 @@ class Compactor:
         """Each instance with its new offset; None where one is not as it came."""
         moved = []
         for one in contents:
-            target, digest = writer.position, hashlib.sha256()
+            target, digest = writer.position, digests.like(one.digest)
             try:
                 for chunk in self._packs.stream(row.tenant, row.pack, one.offset, one.length):
                     digest.update(chunk)
@@ -175,7 +175,7 @@ class Compactor:
                     self._throttle.pass_on(len(chunk))
             except NotFound:
                 return None
-            if digest.digest() != one.sha256:
+            if digest.digest() != one.digest:
                 return None
             moved.append((one, target))
         return moved

@@ -48,14 +48,13 @@ class Entry:
     def settle_twice(self, pack: PackWriter, first: Candidate, second: Candidate, outcome: Outcome) -> None:
         """One UID twice in a request: compared in the pack, and the second taken back out of it."""
         one, two = first.row, second.row
-        same = one.sha256 == two.sha256
-        if not same:
-            view, at = pack.view(one.pack_offset)
-            with view:
-                other = at + two.pack_offset - one.pack_offset
-                same = content_digest(view, at, at + one.length, self._limits) == content_digest(
-                    view, other, other + two.length, self._limits
-                )
+        view, at = pack.view(one.pack_offset)
+        with view:
+            other = at + two.pack_offset - one.pack_offset
+            same = view[at : at + one.length] == view[other : other + two.length]
+            same = same or content_digest(view, at, at + one.length, self._limits) == content_digest(
+                view, other, other + two.length, self._limits
+            )
         pack.forget(two.pack_offset)
         if same:
             outcome.already.append(second.accepted)
@@ -64,11 +63,8 @@ class Entry:
 
     def commit(self, access: Access, pack: PackWriter, candidates: dict[str, Candidate], outcome: Outcome) -> None:
         start = min(c.row.pack_offset for c in candidates.values())
-        # Nothing becomes durable that nobody could enter.
-        with self._arrivals.coming():
-            pack.sync()
         arrivals = self._arriving(access.tenant, candidates.values())
-        new = self._arrivals.add(access.tenant, arrivals)
+        new = self._arrivals.add(access.tenant, arrivals, pack.sync)
         outcome.stored += [candidates[uid].accepted for uid in candidates if uid in new]
         if len(new) == len(candidates):
             return
@@ -127,13 +123,13 @@ class Entry:
     def _compare_stored(self, access: Access, pack: PackWriter, known: store.Known, candidate: Candidate) -> None:
         """Raises DuplicateInstance unless the candidate says the same as what is stored."""
         row = candidate.row
-        if known.sha256 == row.sha256:
-            return
         if (known.study, known.series) != (row.study, row.series):
             _same_or_refuse(False)
         stored = self._packs.read(access.tenant, known.pack, known.pack_offset, known.length)
         view, at = pack.view(row.pack_offset)
         with view:
+            if view[at : at + row.length] == stored:
+                return
             mine = content_digest(view, at, at + row.length, self._limits)
         _same_or_refuse(mine == content_digest(stored, 0, len(stored), self._limits))
 

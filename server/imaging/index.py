@@ -44,7 +44,7 @@ class Place:
     pack: str
     offset: int
     length: int
-    sha256: bytes
+    digest: bytes
     sender: str
 
 
@@ -151,7 +151,7 @@ def instance_row(sound: Sound, place: Place) -> InstanceRow:
         pack=place.pack,
         pack_offset=place.offset,
         length=place.length,
-        sha256=place.sha256,
+        digest=place.digest,
         dataset_offset=sound.dataset_offset,
         pixel_offset=sound.pixel.offset if sound.pixel else None,
         pixel_length=sound.pixel.length if sound.pixel else None,

@@ -5,7 +5,6 @@ audit and study activity. What is answered as stored is durable. An instance tha
 changes nothing; another content under a known SOP Instance UID is refused and the first copy kept.
 """
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import tzinfo
@@ -13,7 +12,7 @@ from functools import partial
 from types import TracebackType
 
 from server.errors import BadInstance
-from server.imaging import guard
+from server.imaging import digests, guard
 from server.imaging.admission import Admission
 from server.imaging.entry import Candidate, Entry
 from server.imaging.guard import GuardLimits, Sound
@@ -242,9 +241,6 @@ class Session:
             start = pack.position
             pack.append(file)
             current.written = current.length
-            if self._taken == 1:
-                # The disk works while we digest; of many it starts when they are more.
-                pack.start_sync()
             current.digest.update(file)
         if pack.position - pack.synced > _SYNC_EVERY:
             pack.start_sync()
@@ -256,7 +252,7 @@ class Session:
             pack=pack.pack,
             offset=start,
             length=self._current.length,
-            sha256=self._current.digest.digest(),
+            digest=self._current.digest.digest(),
             sender=access.who,
         )
         accepted = Accepted(
@@ -298,4 +294,4 @@ class _Incoming:
         self.pieces: list[bytes] = []
         self.length = 0
         self.written = 0
-        self.digest = hashlib.sha256()
+        self.digest = digests.new()

@@ -60,8 +60,8 @@ class Keeper:
         expired = self._expire()
         tell("caches")
         with self.database.unit_of_work() as uow:
-            for tenant, sha256 in removal.uncleared(uow):
-                self.cache.forget(tenant, sha256, _TARGETS)
+            for tenant, digest in removal.uncleared(uow):
+                self.cache.forget(tenant, digest, _TARGETS)
         tell("tombstones")
         with self.database.unit_of_work() as uow:
             tombstones = removal.expire_tombstones(uow, self.tombstone_days)

@@ -45,7 +45,7 @@ class PixelData:
         """
         if located.transfer_syntax == target:
             return self._retrieve.file(access, located)
-        kept = self._cache.get(access.tenant, located.sha256, target) if self._cache is not None else None
+        kept = self._cache.get(access.tenant, located.digest, target) if self._cache is not None else None
         if kept is not None:
             access.require("read")
             return kept
@@ -56,7 +56,7 @@ class PixelData:
                 raise
             return self.transcoded(access, located, EXPLICIT_LITTLE)
         if self._cache is not None:
-            self._cache.put(access.tenant, located.sha256, target, made)
+            self._cache.put(access.tenant, located.digest, target, made)
         return made
 
     def all_transcoded(self, access: Access, located: Sequence[Located], target: str) -> Iterator[bytes]:

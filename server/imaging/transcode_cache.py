@@ -27,9 +27,9 @@ class TranscodeCache:
         #: Bytes in the folder when they were last counted, and what has come since from this process.
         self._size: int | None = None
 
-    def get(self, tenant: int, sha256: bytes, target: str) -> bytes | None:
+    def get(self, tenant: int, digest: bytes, target: str) -> bytes | None:
         """The file, if it is kept whole."""
-        path = self._path(tenant, sha256, target)
+        path = self._path(tenant, digest, target)
         try:
             kept = path.read_bytes()
             os.utime(path)
@@ -40,11 +40,11 @@ class TranscodeCache:
             return None
         return kept[_LENGTH.size :]
 
-    def put(self, tenant: int, sha256: bytes, target: str, file: bytes) -> None:
+    def put(self, tenant: int, digest: bytes, target: str, file: bytes) -> None:
         """Keeps a file; a disk that does not take it is no failure of the request."""
         if len(file) > self._limit // 4:
             return
-        path = self._path(tenant, sha256, target)
+        path = self._path(tenant, digest, target)
         temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,14 +59,14 @@ class TranscodeCache:
             if self._size > self._limit:
                 self._size = self._make_room()
 
-    def forget(self, tenant: int, sha256: bytes, targets: frozenset[str]) -> None:
+    def forget(self, tenant: int, digest: bytes, targets: frozenset[str]) -> None:
         """Takes away what was made from one instance, e.g. when it is erased."""
         for target in targets:
             with contextlib.suppress(OSError):
-                self._path(tenant, sha256, target).unlink()
+                self._path(tenant, digest, target).unlink()
 
-    def _path(self, tenant: int, sha256: bytes, target: str) -> Path:
-        name = hashlib.sha256(b"%d/%s/%s" % (tenant, sha256.hex().encode("ascii"), target.encode("utf-8"))).hexdigest()
+    def _path(self, tenant: int, digest: bytes, target: str) -> Path:
+        name = hashlib.sha256(b"%d/%s/%s" % (tenant, digest.hex().encode("ascii"), target.encode("utf-8"))).hexdigest()
         return self._folder / name[:2] / name
 
     def _files(self) -> list[tuple[float, int, Path]]:

@@ -4,12 +4,12 @@ Packs are read one after the other, each in the order of its bytes. A pack found
 a run that was stopped goes on where it was. Nothing is changed otherwise.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 
 from server.errors import NotFound
+from server.imaging import digests
 from server.imaging.compact import YOUNG
 from server.imaging.throttle import Throttle
 from server.store import keeping
@@ -106,14 +106,14 @@ class Verifier:
             return "missing"
         if size < one.offset + one.length:
             return "cut off"
-        digest = hashlib.sha256()
+        digest = digests.like(one.digest)
         try:
             for chunk in self._packs.stream(tenant, pack, one.offset, one.length):
                 digest.update(chunk)
                 self._throttle.pass_on(len(chunk))
         except NotFound:
             return "missing"
-        return "" if digest.digest() == one.sha256 else "changed"
+        return "" if digest.digest() == one.digest else "changed"
 
     def _still_there(self, tenant: int, pack: str, one: Stored) -> bool:
         """Whether the row still says so: it may have been deleted, or copied elsewhere and the old file removed."""

@@ -1,5 +1,7 @@
 """Instances into series that are there already: one statement, one transaction, for all who wait at that moment.
 
+The database works while the instances' bytes become durable; the commit waits for both.
+
 Most instances belong to a series that an earlier one has opened. For them the index, the counts, the audit and the
 study's activity take one round trip. What the statement leaves out (a new series, an instance that is there already,
 another patient, a locked study, attributes declared this moment, what was deleted or rejected before, and Key Object
@@ -7,10 +9,8 @@ Selections, which may be rejection notes) is for the longer way of ``server.stor
 """
 
 import threading
-import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from operator import attrgetter
 
@@ -26,8 +26,6 @@ from server.store.raw_statement import RawStatement, array
 KEY_OBJECT_SELECTION = "1.2.840.10008.5.1.4.1.1.88.59"
 #: Instances of one transaction; beyond it the senders that wait make the next one.
 _MOST = 512
-#: Seconds that a transaction waits for those who are about to join it.
-_PATIENCE = 0.0015
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,10 +112,21 @@ class _Waiting:
 
     tenant: int
     arrivals: Sequence[Arrival]
+    #: Set when the sender's bytes are durable, or will never be.
+    synced: threading.Event = field(default_factory=threading.Event)
     #: Set when its answer is there, or when it is its turn to lead.
     woken: threading.Event = field(default_factory=threading.Event)
     new: frozenset[str] | None = None
     error: HutongError | None = None
+
+    def make_durable(self, sync: Callable[[], None]) -> None:
+        """Runs ``sync`` in the sender's thread; what goes wrong is the answer."""
+        try:
+            sync()
+        except HutongError as error:
+            self.error = error
+        finally:
+            self.synced.set()
 
 
 class Arrivals:
@@ -128,47 +137,44 @@ class Arrivals:
         self._lock = threading.Lock()
         self._queue: deque[_Waiting] = deque()
         self._led = False
-        #: Senders whose bytes become durable now, and what tells of their progress.
-        self._coming = 0
-        self._come = threading.Condition(self._lock)
 
-    @contextmanager
-    def coming(self) -> Iterator[None]:
-        """Around what precedes ``add``, so that who leads may wait for it; raises Unavailable without a database."""
+    def add(self, tenant: int, arrivals: Sequence[Arrival], sync: Callable[[], None]) -> frozenset[str]:
+        """Commits those that it can, once ``sync`` has made their bytes durable; gives their SOP Instance UIDs.
+
+        Raises Unavailable, from ``sync`` too: then nothing is certain.
+        """
+        # Nothing becomes durable that nobody could enter.
         self._database.reach()
-        with self._lock:
-            self._coming += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._coming -= 1
-
-    def add(self, tenant: int, arrivals: Sequence[Arrival]) -> frozenset[str]:
-        """Commits those that it can; gives their SOP Instance UIDs. Raises Unavailable: then nothing is certain."""
         mine = _Waiting(tenant=tenant, arrivals=arrivals)
         with self._lock:
             self._queue.append(mine)
-            self._come.notify()
             leads, self._led = not self._led, True
         if not leads:
+            mine.make_durable(sync)
             mine.woken.wait()
-        if mine.new is None and mine.error is None:
-            self._lead(mine)
+        if mine.new is None:
+            self._lead(mine, sync)
         if mine.error is not None:
             raise mine.error
         return mine.new or frozenset()
 
-    def _lead(self, mine: _Waiting) -> None:
+    def _lead(self, mine: _Waiting, sync: Callable[[], None]) -> None:
         """Commits for everybody who waits, then hands the lead on."""
         with self._lock:
-            # Who syncs now comes in a moment: one transaction for both costs both less.
-            until = time.monotonic() + _PATIENCE
-            while self._coming and (left := until - time.monotonic()) > 0:
-                self._come.wait(left)
             group = self._group(mine.tenant)
+
+        def all_durable() -> None:
+            """Raises Unavailable where the bytes of one of them are not."""
+            if not mine.synced.is_set():
+                mine.make_durable(sync)
+            for waiting in group:
+                waiting.synced.wait()
+            for waiting in group:
+                if waiting.error is not None:
+                    raise waiting.error
+
         try:
-            self._commit(mine.tenant, group)
+            self._commit(mine.tenant, group, all_durable)
         finally:
             with self._lock:
                 following = self._queue[0] if self._queue else None
@@ -189,7 +195,7 @@ class Arrivals:
             group.append(self._queue.popleft())
         return group
 
-    def _commit(self, tenant: int, group: list[_Waiting]) -> None:
+    def _commit(self, tenant: int, group: list[_Waiting], all_durable: Callable[[], None]) -> None:
         # Of two who bring the same at once one is first; the other's is compared on the longer way.
         first: dict[str, _Waiting] = {}
         for waiting in group:
@@ -199,7 +205,7 @@ class Arrivals:
         new: frozenset[str] = frozenset()
         error: HutongError | None = None
         try:
-            new = self._execute(tenant, [arrival for arrivals in mine for arrival in arrivals])
+            new = self._execute(tenant, [arrival for arrivals in mine for arrival in arrivals], all_durable)
         except Conflict:
             # The longer way tries again, each sender alone.
             pass
@@ -208,9 +214,9 @@ class Arrivals:
         finally:
             for waiting, arrivals in zip(group, mine, strict=True):
                 waiting.new = new.intersection(arrival.row.instance for arrival in arrivals)
-                waiting.error = error
+                waiting.error = waiting.error or error
 
-    def _execute(self, tenant: int, arrivals: Sequence[Arrival]) -> frozenset[str]:
+    def _execute(self, tenant: int, arrivals: Sequence[Arrival], all_durable: Callable[[], None]) -> frozenset[str]:
         columns = [*zip(*(_VALUES(arrival.row) for arrival in arrivals), strict=True)]
         columns += [tuple(arrival.patient for arrival in arrivals), tuple(arrival.declared for arrival in arrivals)]
         values = [(arrival.row.instance, value) for arrival in arrivals for value in arrival.values]
@@ -219,7 +225,10 @@ class Arrivals:
                 if not values:
                     packed = [array(kind, column) for kind, column in zip(_KINDS, columns, strict=True)]
                     number = str(tenant).encode("ascii")
-                    return frozenset(_BARE.execute(connection, [*packed, number, number, number, *_NO_VALUES]))
+                    running = _BARE.send(connection, [*packed, number, number, number, *_NO_VALUES])
+                    all_durable()
+                    return frozenset(running.commit())
+                all_durable()
                 more = [uid for uid, _ in values], *arrays([value for _, value in values])
                 lists = [list(column) for column in columns]
                 found = connection.execute(_STATEMENT, (*lists, tenant, tenant, tenant, *more), prepare=True).fetchall()

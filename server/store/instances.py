@@ -80,7 +80,7 @@ class InstanceRow:
     pack: str
     pack_offset: int
     length: int
-    sha256: bytes
+    digest: bytes
     dataset_offset: int
     pixel_offset: int | None
     pixel_length: int | None
@@ -98,7 +98,7 @@ class Known:
     pack: str
     pack_offset: int
     length: int
-    sha256: bytes
+    digest: bytes
 
 
 _Row = PatientRow | StudyRow | SeriesRow | InstanceRow
@@ -117,7 +117,7 @@ _INTEGERS = frozenset(
         "pixel_length",
     ]
 )
-_BYTES = frozenset({"attributes", "sha256", "metadata"})
+_BYTES = frozenset({"attributes", "digest", "metadata"})
 
 
 def column_types(kind: type[Any]) -> dict[str, str]:
@@ -170,7 +170,7 @@ def add_pack(uow: UnitOfWork, tenant: int, pack: str) -> None:
 
 def known(uow: UnitOfWork, tenant: int, uids: Iterable[str]) -> dict[str, Known]:
     """Those of the SOP Instance UIDs that are stored, seen or hidden."""
-    wanted = "select instance, series, study, pack, pack_offset, length, sha256 from"
+    wanted = "select instance, series, study, pack, pack_offset, length, digest from"
     rows = uow.driver.execute(
         f"{wanted} instance where tenant = %(tenant)s and instance = any(%(uids)s) union all "
         f"{wanted} hidden_instance h where tenant = %(tenant)s and instance = any(%(uids)s) "
@@ -181,7 +181,7 @@ def known(uow: UnitOfWork, tenant: int, uids: Iterable[str]) -> dict[str, Known]
     )
     return {
         row[0]: Known(
-            instance=row[0], series=row[1], study=row[2], pack=row[3], pack_offset=row[4], length=row[5], sha256=row[6]
+            instance=row[0], series=row[1], study=row[2], pack=row[3], pack_offset=row[4], length=row[5], digest=row[6]
         )
         for row in rows
     }

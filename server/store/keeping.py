@@ -30,7 +30,7 @@ class Stored:
     instance: str
     offset: int
     length: int
-    sha256: bytes
+    digest: bytes
 
 
 def begin(uow: UnitOfWork) -> bool:
@@ -56,13 +56,13 @@ def contents(uow: UnitOfWork, tenant: int, pack: str) -> list[Stored]:
     """The instances in a pack, seen or hidden, in the order of their bytes."""
     rows = uow.driver.execute(
         " union all ".join(
-            f"select instance, pack_offset, length, sha256 from {table} where tenant = %(tenant)s and pack = %(pack)s"
+            f"select instance, pack_offset, length, digest from {table} where tenant = %(tenant)s and pack = %(pack)s"
             for table in _HOLDERS
         )
         + " order by pack_offset",
         {"tenant": tenant, "pack": pack},
     )
-    return [Stored(instance=row[0], offset=row[1], length=row[2], sha256=row[3]) for row in rows]
+    return [Stored(instance=row[0], offset=row[1], length=row[2], digest=row[3]) for row in rows]
 
 
 def repoint(uow: UnitOfWork, tenant: int, old: str, new: str, moved: Sequence[tuple[Stored, int]]) -> int:

@@ -1,12 +1,15 @@
 """A statement on libpq itself, for the one that every arriving instance pays for.
 
-psycopg's own way builds its parameters in Python, one class at a time, and waits in Python; here arrays of three types
-are packed as PostgreSQL's binary format has them (array_send in its source), and libpq waits.
+psycopg's own way builds its parameters in Python, one class at a time; here arrays of three types are packed as
+PostgreSQL's binary format has them (array_send in its source). The statement is sent and runs while its sender does
+something else; it commits when its sender says so (libpq's pipeline mode: until the sync, a transaction is open).
 """
 
+import select
 import struct
 from collections.abc import Iterable, Sequence
 from typing import Any
+from weakref import WeakSet
 
 import psycopg
 from psycopg import pq
@@ -41,20 +44,71 @@ class RawStatement:
         self._name = name.encode("ascii")
         self._statement = statement.encode()
         self._formats = list(formats)
+        self._known: WeakSet[psycopg.Connection[Any]] = WeakSet()
 
-    def execute(self, connection: psycopg.Connection[Any], parameters: Sequence[bytes]) -> list[str]:
-        """The first column of the result, as text; raises psycopg's errors."""
-        result = connection.pgconn.exec_prepared(self._name, parameters, self._formats)
-        if result.error_field(pq.DiagnosticField.SQLSTATE) == b"26000":
-            # invalid_sql_statement_name: this connection does not know it yet.
-            self._checked(connection, connection.pgconn.prepare(self._name, self._statement))
-            result = connection.pgconn.exec_prepared(self._name, parameters, self._formats)
-        self._checked(connection, result)
+    def send(self, connection: psycopg.Connection[Any], parameters: Sequence[bytes]) -> "Running":
+        """Sends the statement, which runs meanwhile; raises psycopg's errors.
+
+        Whoever does not ``commit`` it must close the connection: its transaction stays open.
+        """
+        libpq = connection.pgconn
+        if connection not in self._known:
+            _checked(libpq, libpq.prepare(self._name, self._statement))
+            self._known.add(connection)
+        libpq.enter_pipeline_mode()
+        libpq.send_query_prepared(self._name, parameters, self._formats)
+        _flush(libpq)
+        return Running(libpq)
+
+
+class Running:
+    """A statement whose transaction is open."""
+
+    def __init__(self, libpq: pq.abc.PGconn) -> None:
+        self._libpq = libpq
+
+    def commit(self) -> list[str]:
+        """Commits; gives the result's first column as text. Raises psycopg's errors and commits nothing then."""
+        libpq = self._libpq
+        libpq.pipeline_sync()
+        _flush(libpq)
+        result = _next(libpq)
+        while (end := _next(libpq)) is None or end.status != pq.ExecStatus.PIPELINE_SYNC:
+            # One None ends the statement's results; a commit that fails is told after it.
+            if end is not None:
+                result = end
+            elif libpq.status != pq.ConnStatus.OK:
+                raise psycopg.OperationalError("The connection to the database broke.")
+        libpq.exit_pipeline_mode()
+        if result is None:
+            raise psycopg.OperationalError("The database gave no result.")
+        _checked(libpq, result)
         return [(result.get_value(row, 0) or b"").decode() for row in range(result.ntuples)]
 
-    def _checked(self, connection: psycopg.Connection[Any], result: pq.abc.PGresult) -> None:
-        if result.status in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK):
-            return
-        if connection.pgconn.status != pq.ConnStatus.OK:
-            raise psycopg.OperationalError("The connection to the database broke.")
-        raise psycopg.errors.error_from_result(result)
+
+def _next(libpq: pq.abc.PGconn) -> pq.abc.PGresult | None:
+    """The next result, waited for without holding up other threads."""
+    while libpq.is_busy():
+        _wait(libpq, select.POLLIN)
+        libpq.consume_input()
+    return libpq.get_result()
+
+
+def _flush(libpq: pq.abc.PGconn) -> None:
+    while libpq.flush():
+        _wait(libpq, select.POLLIN | select.POLLOUT)
+        libpq.consume_input()
+
+
+def _wait(libpq: pq.abc.PGconn, events: int) -> None:
+    poll = select.poll()
+    poll.register(libpq.socket, events)
+    poll.poll()
+
+
+def _checked(libpq: pq.abc.PGconn, result: pq.abc.PGresult) -> None:
+    if result.status in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK):
+        return
+    if libpq.status != pq.ConnStatus.OK:
+        raise psycopg.OperationalError("The connection to the database broke.")
+    raise psycopg.errors.error_from_result(result)

@@ -11,7 +11,7 @@ from server.store.tables.imaging import instance as instance_table
 Where = Literal["instance", "hidden_instance"]
 
 _COLUMNS = ", ".join(f'"{column.name}"' for column in instance_table.columns)
-_TAKEN = "instance, series, study, sop_class, pack, length, sender, sha256"
+_TAKEN = "instance, series, study, sop_class, pack, length, sender, digest"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +25,7 @@ class Taken:
     pack: str
     length: int
     sender: str
-    sha256: bytes
+    digest: bytes
 
 
 def hold_study(uow: UnitOfWork, tenant: int, study: str) -> bool:
@@ -116,13 +116,13 @@ def bury(uow: UnitOfWork, tenant: int, taken: Sequence[Taken], *, who: str, reas
     if not taken:
         return
     uow.driver.execute(
-        "insert into tombstone (tenant, instance, series, study, sop_class, sha256, who, reason) "
+        "insert into tombstone (tenant, instance, series, study, sop_class, digest, who, reason) "
         "select %s, u.*, %s, %s from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[]) as u "
         "on conflict (tenant, instance) do update set who = excluded.who, reason = excluded.reason, "
-        "sha256 = excluded.sha256, at = excluded.at",
+        "digest = excluded.digest, at = excluded.at",
         (
             *(tenant, who, reason),
-            *([getattr(t, name) for t in taken] for name in ("instance", "series", "study", "sop_class", "sha256")),
+            *([getattr(t, name) for t in taken] for name in ("instance", "series", "study", "sop_class", "digest")),
         ),
     )
     uow.driver.execute(
@@ -173,9 +173,9 @@ def unbury(uow: UnitOfWork, tenant: int, instances: Iterable[str]) -> None:
 def uncleared(uow: UnitOfWork, most: int = 10_000) -> list[tuple[int, bytes]]:
     """Tenant and SHA-256 of deleted instances of which something may be left; marked as cleared with the commit."""
     return uow.driver.execute(
-        "with due as (select tenant, instance, sha256 from tombstone where sha256 is not null order by at limit %s "
-        "for update skip locked) update tombstone t set sha256 = null from due where t.tenant = due.tenant "
-        "and t.instance = due.instance returning t.tenant, due.sha256",
+        "with due as (select tenant, instance, digest from tombstone where digest is not null order by at limit %s "
+        "for update skip locked) update tombstone t set digest = null from due where t.tenant = due.tenant "
+        "and t.instance = due.instance returning t.tenant, due.digest",
         (most,),
     ).fetchall()
 

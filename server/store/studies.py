@@ -60,7 +60,7 @@ class Located:
     pack: str
     pack_offset: int
     length: int
-    sha256: bytes
+    digest: bytes
     dataset_offset: int
     pixel_offset: int | None
     pixel_length: int | None
@@ -199,7 +199,7 @@ def patient_counts(uow: UnitOfWork, tenant: int, patients: Sequence[str]) -> dic
 
 
 _LOCATED = (
-    "select instance, series, study, sop_class, transfer_syntax, frames, pack, pack_offset, length, sha256, "
+    "select instance, series, study, sop_class, transfer_syntax, frames, pack, pack_offset, length, digest, "
     "dataset_offset, pixel_offset, pixel_length from instance where tenant = %s"
 )
 _NAMES = _LOCATED.removeprefix("select ").split(" from ")[0].split(", ")

@@ -1,6 +1,5 @@
 """Clearing up packs: bytes come back, nothing alive is lost, whoever writes or reads or dies meanwhile."""
 
-import hashlib
 import os
 import resource
 import signal
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import xxhash
 
 from server.app.archive import Archive, keeper, open_archive
 from server.errors import HutongError, NotFound
@@ -46,9 +46,9 @@ def age(settings: Settings, seconds: float = 60.0) -> None:
 
 def sound(database: Database, packs: Packs) -> int:
     """How many instances are stored, each read back and found as it came."""
-    found = rows(database, "select pack, pack_offset, length, sha256 from instance")
-    for pack, offset, length, sha256 in found:
-        assert hashlib.sha256(packs.read(1, pack, offset, length)).digest() == sha256
+    found = rows(database, "select pack, pack_offset, length, digest from instance")
+    for pack, offset, length, digest in found:
+        assert xxhash.xxh3_128(packs.read(1, pack, offset, length)).digest() == digest
     return len(found)
 
 
@@ -103,13 +103,13 @@ def test_a_full_pack_is_left_alone(
 def test_the_file_of_an_empty_pack_outlives_its_readers(
     database: Database, packs: Packs, settings: Settings, access: Access, compactor: Compactor
 ) -> None:
-    found = rows(database, "select pack, pack_offset, length, sha256 from instance where study = '1.2.3' limit 1")
-    pack, offset, length, sha256 = found[0]
+    found = rows(database, "select pack, pack_offset, length, digest from instance where study = '1.2.3' limit 1")
+    pack, offset, length, digest = found[0]
     patient = Compactor(database, packs, PackFiles(settings.blobs), grace=60.0)
     Remover(database).remove(access, "1.2.3")
     assert patient.run().emptied == 1
     assert patient.run().removed == 0
-    assert hashlib.sha256(packs.read(1, pack, offset, length)).digest() == sha256
+    assert xxhash.xxh3_128(packs.read(1, pack, offset, length)).digest() == digest
     assert compactor.run().removed == 1
     with pytest.raises(NotFound):
         packs.read(1, pack, offset, length)
@@ -270,7 +270,7 @@ def test_senders_readers_and_deleters_in_other_processes_lose_nothing(
                 except NotFound:
                     # Moved or deleted since the look: what no grace time means.
                     continue
-                if hashlib.sha256(data).digest() != place.sha256:
+                if xxhash.xxh3_128(data).digest() != place.digest:
                     wrong.append(f"{place.instance} came back changed")
 
     senders = [threading.Thread(target=send, args=(base,)) for base in (0, 1000)]

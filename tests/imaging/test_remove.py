@@ -166,12 +166,12 @@ def test_what_was_made_from_a_deleted_instance_goes_too(
     remover: Remover, access: Access, database: Database, settings: Settings
 ) -> None:
     cache = TranscodeCache(settings.transcode_cache, settings.transcode_cache_bytes)
-    ((sha256,),) = rows(database, "select sha256 from instance where instance = '1.2.3.1.1'")
-    ((other,),) = rows(database, "select sha256 from instance where instance = '1.2.3.1.2'")
-    for digest in (sha256, other):
-        cache.put(1, digest, "1.2.840.10008.1.2.4.90", b"pixels")
+    ((digest,),) = rows(database, "select digest from instance where instance = '1.2.3.1.1'")
+    ((other,),) = rows(database, "select digest from instance where instance = '1.2.3.1.2'")
+    for one in (digest, other):
+        cache.put(1, one, "1.2.840.10008.1.2.4.90", b"pixels")
     remover.remove(access, "1.2.3", "1.2.3.1", "1.2.3.1.1")
     keeper(settings, database).run()
-    assert cache.get(1, sha256, "1.2.840.10008.1.2.4.90") is None
+    assert cache.get(1, digest, "1.2.840.10008.1.2.4.90") is None
     assert cache.get(1, other, "1.2.840.10008.1.2.4.90") == b"pixels"
-    assert rows(database, "select sha256 from tombstone") == [(None,)]
+    assert rows(database, "select digest from tombstone") == [(None,)]

@@ -26,7 +26,7 @@ def test_arrays_arrive_as_they_were(database: Database, kind: str, values: Any) 
         def check(found: list[Any]) -> None:
             row = connection.execute(theirs, (found,)).fetchone()  # type: ignore[arg-type]
             assert row is not None
-            assert same.execute(connection, [array(kind, found), row[0].encode()]) == ["t"]
+            assert same.send(connection, [array(kind, found), row[0].encode()]).commit() == ["t"]
 
         check()
 
@@ -34,20 +34,33 @@ def test_arrays_arrive_as_they_were(database: Database, kind: str, values: Any) 
 def test_failures_are_psycopgs(database: Database) -> None:
     divide = RawStatement("divide", "select 1 / $1::int", [0])
     with database.statement() as connection:
-        assert divide.execute(connection, [b"1"]) == ["1"]
+        assert divide.send(connection, [b"1"]).commit() == ["1"]
         with pytest.raises(psycopg.errors.DivisionByZero):
-            divide.execute(connection, [b"0"])
+            divide.send(connection, [b"0"]).commit()
         with pytest.raises(psycopg.errors.UndefinedTable):
-            RawStatement("nowhere", "select * from nowhere", []).execute(connection, [])
-        assert divide.execute(connection, [b"1"]) == ["1"]
+            RawStatement("nowhere", "select * from nowhere", []).send(connection, []).commit()
+        assert divide.send(connection, [b"1"]).commit() == ["1"]
+
+
+def test_nothing_is_committed_before_it_is_said(database: Database) -> None:
+    add = RawStatement("add", "insert into patient (tenant, patient, attributes) values (1, $1, '{}')", [0])
+    count = "select count(*) from patient"
+    with database.statement() as connection, database.statement() as other:
+        running = add.send(connection, [b"p"])
+        assert other.execute(count).fetchone() == (0,)
+        assert running.commit() == []
+        assert other.execute(count).fetchone() == (1,)
+        add.send(connection, [b"q"])
+        connection.close()
+        assert other.execute(count).fetchone() == (1,)
 
 
 def test_a_connection_that_broke_is_said_to_be(database: Database) -> None:
     one = RawStatement("one", "select 1", [])
     connection = psycopg.connect(database.url, autocommit=True)
-    assert one.execute(connection, []) == ["1"]
+    assert one.send(connection, []).commit() == ["1"]
     with psycopg.connect(database.url, autocommit=True) as other:
         other.execute("select pg_terminate_backend(%s)", (connection.info.backend_pid,))
     with pytest.raises(psycopg.OperationalError):
-        one.execute(connection, [])
+        one.send(connection, []).commit()
     connection.close()

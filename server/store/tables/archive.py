@@ -34,12 +34,12 @@ tombstone = Table(
     Column("study", _C, nullable=False),
     Column("sop_class", _C, nullable=False),
     # Of the file, by which what was made from it is known; null when that is cleared away too.
-    Column("sha256", LargeBinary),
+    Column("digest", LargeBinary),
     Column("who", Text, nullable=False),
     # DICOM code of the reason, e.g. 113039; empty for a plain DELETE.
     Column("reason", _C, nullable=False, server_default=text("''")),
     _now("at"),
-    Index("ix_tombstone_uncleared", "at", postgresql_where=text("sha256 is not null")),
+    Index("ix_tombstone_uncleared", "at", postgresql_where=text("digest is not null")),
     Index("ix_tombstone_study", "tenant", "study"),
     Index("ix_tombstone_series", "tenant", "series"),
     Index("ix_tombstone_at", "at"),

@@ -142,7 +142,7 @@ instance = Table(
     Column("pack", _C, nullable=False),
     Column("pack_offset", BigInteger, nullable=False),
     Column("length", BigInteger, nullable=False),
-    Column("sha256", LargeBinary, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
     # Offset of the data set behind the file meta information, and of the pixel data's value, inside the file.
     Column("dataset_offset", Integer, nullable=False),
     Column("pixel_offset", BigInteger),

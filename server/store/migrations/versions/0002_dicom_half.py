@@ -15,6 +15,9 @@ depends_on = None
 
 #: What is new on tables of 0001; "if not exists" in each.
 STATEMENTS: tuple[str, ...] = (
+    "do $$ begin if exists (select from information_schema.columns where table_schema = current_schema() "
+    "and table_name = 'instance' and column_name = 'sha256') then "
+    "alter table instance rename column sha256 to digest; end if; end $$",
     "alter table pack add column if not exists removed bigint not null default 0",
     "alter table pack add column if not exists retired timestamptz",
     "alter table pack add column if not exists verified timestamptz",
