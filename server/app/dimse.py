@@ -23,12 +23,15 @@ from server.security import token
 from server.settings import Settings
 from server.store import deliveries
 from server.store.packs import Packs
+from server.telemetry import memory
 
 
 def run(settings: Settings) -> None:
     """Answers until SIGTERM."""
     parts = compose(settings)
-    server.serve(settings, parts.ingest, offers(parts), partial(token.access_for, parts.database))
+    services = offers(parts)
+    memory.settle()
+    server.serve(settings, parts.ingest, services, partial(token.access_for, parts.database))
     parts.pool.close()
 
 

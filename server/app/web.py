@@ -12,6 +12,7 @@ from server.http.dicomweb_services import DicomWeb
 from server.imaging.workitem_subscriptions import WorkitemSubscriptions
 from server.operations.served import served
 from server.settings import Settings
+from server.telemetry import memory
 from server.workflow.delivery_queue import DeliveryQueue
 from server.workflow.results import Label, Results
 
@@ -20,7 +21,9 @@ def run(settings: Settings) -> None:
     """Answers until SIGTERM."""
     parts = compose(settings)
     WorkitemSubscriptions(database=parts.database).restarted()
-    server.serve(web(parts), settings.host, settings.http_port)
+    application = web(parts)
+    memory.settle()
+    server.serve(application, settings.host, settings.http_port)
 
 
 def web(parts: Parts) -> FastAPI:

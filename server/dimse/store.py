@@ -107,7 +107,7 @@ class InstanceStore:
         held = 0
         try:
             for piece in data:
-                session.data(bytes(piece))
+                session.data(piece)
                 held += len(piece)
                 if not self._budget.take(len(piece)) or held > HELD_OF_ONE:
                     session.spill()

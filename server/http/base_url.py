@@ -22,14 +22,14 @@ def base_url(request: Request, settings: Settings) -> str:
     """
     if settings.base_url:
         return settings.base_url.rstrip("/")
-    scheme, authority, prefix = request.url.scheme, _authority(request), ""
+    scheme, authority, prefix = str(request.scope["scheme"]), _authority(request), ""
     if settings.trusted_proxies and _is_trusted(request, settings.trusted_proxies):
         said = _forwarded(request) or _x_forwarded(request)
         scheme = said.get("proto", scheme)
         authority = said.get("host", authority)
         prefix = request.headers.get("x-forwarded-prefix", "").split(",")[0].strip().rstrip("/")
     if scheme not in ("http", "https"):
-        scheme = request.url.scheme
+        scheme = str(request.scope["scheme"])
     if not _AUTHORITY.fullmatch(authority):
         # Whatever that is, it goes into no answer.
         address, port = request.scope.get("server") or ("localhost", None)
@@ -76,7 +76,7 @@ def _x_forwarded(request: Request) -> dict[str, str]:
 
 
 def _authority(request: Request) -> str:
-    host = request.headers.get("host") or request.url.netloc
+    host = request.headers.get("host") or ""
     address, port = request.scope.get("server") or ("", None)
     # dicomweb-client leaves the port out of Host; a client that names our own address has used our own port.
     if port and host in (address, f"[{address}]", "localhost"):

@@ -117,7 +117,7 @@ class Store:
             raise UnsupportedMedia(f"A part of type '{kind}' is not taken; send application/dicom.")
         self.session.begin()
 
-    def data(self, piece: bytes) -> None:
+    def data(self, piece: bytes | memoryview) -> None:
         """More of its body."""
         self.session.data(piece)
 

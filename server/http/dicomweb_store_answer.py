@@ -1,5 +1,6 @@
 """The Store Instances Response (PS3.18 10.5.3): what became of each instance, and where it is now."""
 
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -13,6 +14,7 @@ from server.imaging.native_xml import to_xml
 _JSON, _XML = "application/dicom+json", "application/dicom+xml"
 
 
+@lru_cache(maxsize=64)
 def is_xml(accept: str) -> bool:
     """Whether the response is wanted in XML; raises NotAcceptable, before anything is stored."""
     for media in accepted(accept):

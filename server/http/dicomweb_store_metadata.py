@@ -54,7 +54,7 @@ class Described:
         if self._media.type not in (JSON, XML) and not self._location:
             raise BadRequest("A part of bulk data names no Content-Location.", expression="Content-Location")
 
-    def data(self, piece: bytes) -> None:
+    def data(self, piece: bytes | memoryview) -> None:
         """More of its body."""
         if self._media.type in (JSON, XML):
             self._size += len(piece)

@@ -20,7 +20,7 @@ class PartSink(Protocol):
     def begin(self, headers: dict[str, str]) -> None:
         """A part starts."""
 
-    def data(self, piece: bytes) -> None:
+    def data(self, piece: bytes | memoryview) -> None:
         """More of its body."""
 
     def end(self) -> None:
@@ -114,7 +114,7 @@ class PartParser:
         found = self._buffer.find(self._delimiter, self._at)
         stop = found if found >= 0 else self._no_delimiter_before()
         if stop > self._at:
-            self._sink.data(self._buffer[self._at : stop])
+            self._sink.data(memoryview(self._buffer)[self._at : stop])
             self._at = stop
         if found < 0:
             return False

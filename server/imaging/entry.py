@@ -63,6 +63,10 @@ class Entry:
 
     def commit(self, access: Access, pack: PackWriter, candidates: dict[str, Candidate], outcome: Outcome) -> None:
         start = min(c.row.pack_offset for c in candidates.values())
+        if not pack.is_noted:
+            with self._database.unit_of_work() as uow:
+                store.add_pack(uow, access.tenant, pack.pack)
+            pack.is_noted = True
         arrivals = self._arriving(access.tenant, candidates.values())
         new = self._arrivals.add(access.tenant, arrivals, pack.sync)
         outcome.stored += [candidates[uid].accepted for uid in candidates if uid in new]
@@ -143,7 +147,6 @@ class Entry:
             if (error := looked.refused.get(candidate.accepted.sop_instance)) is not None:
                 outcome.refused.append(_refused(error, candidate.accepted))
         fresh = [c for c in fresh if c.accepted.sop_instance not in looked.refused]
-        store.add_pack(uow, tenant, pack.pack)
         headers = _headers(fresh)
         people = {h.patient.patient: h.patient for h in headers}
         studies_seen = {h.study.study: h.study for h in headers}

@@ -12,10 +12,11 @@ from functools import partial
 from types import TracebackType
 
 from server.errors import BadInstance
-from server.imaging import digests, guard
+from server.imaging import digests, guard, held
 from server.imaging.admission import Admission
 from server.imaging.entry import Candidate, Entry
 from server.imaging.guard import GuardLimits, Sound
+from server.imaging.held import Held
 from server.imaging.index import Place, instance_row, patient_id, rows
 from server.imaging.memo import Memo
 from server.imaging.outcome import Accepted, Outcome, Refused, refusal
@@ -27,8 +28,6 @@ __all__ = ["BATCH", "Accepted", "Ingest", "Outcome", "Received", "Refused", "Ses
 
 #: Instances of one request that are committed together; a longer request is committed piece by piece.
 BATCH = 256
-#: Bytes of one instance that are held before they go into the pack.
-_HELD = 4 << 20
 #: Bytes after which the disk starts on them while more come.
 _SYNC_EVERY = 8 << 20
 
@@ -105,6 +104,8 @@ class Session:
         self._study = study
         self._given = pack
         self._pack = pack
+        #: What of the current instance is not in the pack yet.
+        self._held: Held | None = None
         self._outcome = Outcome()
         self._candidates: dict[str, Candidate] = {}
         self._taken = 0
@@ -123,6 +124,9 @@ class Session:
         if self._given is None and self._pack is not None:
             self._means.packs.give_back(self._pack)
             self._pack = None
+        buffer, self._held = self._held, None
+        if buffer is not None:
+            held.give_back(buffer)
 
     def begin(self, sop_class: str = "", sop_instance: str = "") -> None:
         """An instance comes; ``sop_class`` and ``sop_instance`` where the protocol names them."""
@@ -133,17 +137,21 @@ class Session:
         self._taken += 1
         self._current = _Incoming(sop_class=sop_class, sop_instance=sop_instance, error=self._no_room)
 
-    def data(self, piece: bytes) -> None:
-        """More of the instance's file; raises Unavailable when the disk takes no more."""
+    def data(self, piece: bytes | memoryview) -> None:
+        """More of the instance's file, taken over at once; raises Unavailable when the disk takes no more."""
         current = self._current
         if current.error is not None:
             return
-        current.pieces.append(piece)
         current.length += len(piece)
         if current.length > self._means.limits.instance_bytes:
             self._refuse(guard.too_large(self._means.limits))
-        elif current.length - current.written > _HELD:
+            return
+        if self._held is None:
+            self._held = held.take()
+        if not self._held.add(piece):
             self.spill()
+            if not self._held.add(piece):
+                self._write(piece)
 
     def end(self) -> Accepted | Refused:
         """The instance is whole: it is checked, and waits in the pack for its transaction.
@@ -202,12 +210,17 @@ class Session:
         """Puts what is held of the instance into the pack: long ones of themselves, others where memory is short."""
         if self._current.error is not None:
             return
+        if self._held is not None and self._held.length:
+            with self._held.view() as piece:
+                self._write(piece)
+            self._held.clear()
+
+    def _write(self, piece: bytes | memoryview) -> None:
+        """Puts the next piece of the instance into the pack."""
         current, pack = self._current, self._open_pack()
-        for piece in current.pieces:
-            current.digest.update(piece)
-            pack.append(piece)
-        current.pieces.clear()
-        current.written = current.length
+        current.digest.update(piece)
+        pack.append(piece)
+        current.written += len(piece)
         if pack.position - pack.synced > _SYNC_EVERY:
             pack.start_sync()
 
@@ -215,7 +228,8 @@ class Session:
         """Takes back what is in the pack of the current instance."""
         current = self._current
         current.error = error
-        current.pieces.clear()
+        if self._held is not None:
+            self._held.clear()
         if current.written:
             pack = self._open_pack()
             pack.forget(pack.position - current.written)
@@ -234,16 +248,11 @@ class Session:
             with view:
                 sound = guard.check(view, at, at + current.length, limits, self._means.memo)
             self._agree(sound)
-        else:
-            file = current.pieces[0] if len(current.pieces) == 1 else b"".join(current.pieces)
-            sound = guard.check(file, 0, len(file), limits, self._means.memo)
+        elif self._held is not None:
+            sound = guard.check(self._held.buffer, 0, current.length, limits, self._means.memo)
             self._agree(sound)
             start = pack.position
-            pack.append(file)
-            current.written = current.length
-            current.digest.update(file)
-        if pack.position - pack.synced > _SYNC_EVERY:
-            pack.start_sync()
+            self.spill()
         return self._described(sound, pack, start)
 
     def _described(self, sound: Sound, pack: PackWriter, start: int) -> Candidate:
@@ -283,15 +292,14 @@ class Session:
 class _Incoming:
     """The instance that is being received."""
 
-    __slots__ = ("digest", "error", "length", "pieces", "sop_class", "sop_instance", "written")
+    __slots__ = ("digest", "error", "length", "sop_class", "sop_instance", "written")
 
     def __init__(self, sop_class: str = "", sop_instance: str = "", error: BadInstance | None = None) -> None:
         self.sop_class = sop_class
         self.sop_instance = sop_instance
         #: Why it is refused already; the rest of it is not kept.
         self.error = error
-        #: What is not in the pack yet.
-        self.pieces: list[bytes] = []
         self.length = 0
+        #: Bytes of it that are in the pack.
         self.written = 0
         self.digest = digests.new()

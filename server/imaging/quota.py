@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from server.errors import BadInstance, Unavailable
@@ -17,6 +18,8 @@ OUT_OF_RESOURCES = 0xA700
 _SHARE = 20
 #: Seconds for which figures of use are good enough.
 _FRESH = 1.0
+#: Seconds for which the disk's state is: it takes longer to fill a reserve.
+_SOON = 0.05
 
 
 def refuse_full_disk(folder: Path, reserve: int) -> None:
@@ -26,7 +29,7 @@ def refuse_full_disk(folder: Path, reserve: int) -> None:
     """
     if not reserve:
         return
-    state = _disk_of(folder)
+    state = _lately(folder, int(time.monotonic() / _SOON))
     free = state.f_bavail * state.f_frsize
     # Of a small disk not most is kept in reserve.
     reserve = min(reserve, state.f_blocks * state.f_frsize // _SHARE)
@@ -35,6 +38,13 @@ def refuse_full_disk(folder: Path, reserve: int) -> None:
             f"Only {free >> 20} MiB are free and {reserve >> 20} MiB are kept in reserve (disk_reserve); "
             "delete studies, run `hutong gc`, or add storage."
         )
+
+
+@lru_cache(maxsize=4)
+def _lately(folder: Path, moment: int) -> os.statvfs_result:
+    """The disk's state at most ``_SOON`` seconds ago."""
+    del moment
+    return _disk_of(folder)
 
 
 def _disk_of(folder: Path) -> os.statvfs_result:

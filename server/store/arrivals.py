@@ -43,9 +43,15 @@ _COLUMNS = [f.name for f in fields(InstanceRow)]
 _VALUES = attrgetter(*_COLUMNS)
 _NAMES = ", ".join(f'"{name}"' for name in _COLUMNS)
 _ARRAYS = ", ".join(f"%b::{kind}[]" for kind in column_types(InstanceRow).values())
+_VALUED = f"""valued as (
+    insert into attribute_value (tenant, tag, kind, value, entity, items, number)
+    select distinct f.tenant, v.tag, v.kind, v.value, v.entity, string_to_array(v.items, '/'), v.number
+    from unnest(%b::text[], {ARRAYS}) as v(instance, tag, kind, value, entity, items, number)
+    join fresh f on f.instance = v.instance order by 1, 2, 3, 4, 5, 6 on conflict do nothing
+),
+"""
 _STATEMENT = f"""
 with new ({_NAMES}, patient, declared) as (select * from unnest({_ARRAYS}, %b::text[], %b::text[])),
-packs as (insert into pack (tenant, pack) select distinct %b::integer, pack from new on conflict do nothing),
 -- Studies before series, as everybody else: else a deletion and an arrival could wait for each other.
 held as (
     select tenant, study, patient from study where tenant = %b and study in (select study from new) and not locked
@@ -62,13 +68,7 @@ fresh as (
     and not exists (select from rejection x where x.tenant = s.tenant and x.instance = new.instance)
     order by new.instance on conflict do nothing returning tenant, instance, series, study, sop_class, sender, length
 ),
-valued as (
-    insert into attribute_value (tenant, tag, kind, value, entity, items, number)
-    select distinct f.tenant, v.tag, v.kind, v.value, v.entity, string_to_array(v.items, '/'), v.number
-    from unnest(%b::text[], {ARRAYS}) as v(instance, tag, kind, value, entity, items, number)
-    join fresh f on f.instance = v.instance order by 1, 2, 3, 4, 5, 6 on conflict do nothing
-),
-used as (
+{_VALUED}used as (
     insert into storage_use (tenant, sender, bytes, instances)
     select tenant, sender, sum(length), count(*) from fresh group by 1, 2
 ),
@@ -97,13 +97,20 @@ select instance from fresh
 
 #: The same where no values of declared attributes come, which is usual: packed here, and waited for by libpq.
 _KINDS = (*column_types(InstanceRow).values(), "text", "text")
-_NO_VALUES = [b"{}"] * (1 + ARRAYS.count("%b"))
+_PLAIN = _STATEMENT.replace(_VALUED, "")
 _BARE = RawStatement(
     "arrivals",
-    "".join(f"{text}${number}" for number, text in enumerate(_STATEMENT.split("%b")[:-1], 1))
-    + _STATEMENT.rsplit("%b", maxsplit=1)[-1],
-    [1] * len(_KINDS) + [0] * (3 + len(_NO_VALUES)),
+    "".join(f"{text}${number}" for number, text in enumerate(_PLAIN.split("%b")[:-1], 1))
+    + _PLAIN.rsplit("%b", maxsplit=1)[-1],
+    [1] * len(_KINDS) + [0] * 2,
 )
+
+
+def _taken() -> threading.Lock:
+    """A lock that somebody else will free: half the cost of an Event."""
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
 
 
 @dataclass(kw_only=True, slots=True)
@@ -112,21 +119,23 @@ class _Waiting:
 
     tenant: int
     arrivals: Sequence[Arrival]
-    #: Set when the sender's bytes are durable, or will never be.
-    synced: threading.Event = field(default_factory=threading.Event)
-    #: Set when its answer is there, or when it is its turn to lead.
-    woken: threading.Event = field(default_factory=threading.Event)
+    #: Free when the sender's bytes are durable, or will never be.
+    synced: threading.Lock = field(default_factory=_taken)
+    #: Free when its answer is there, or when it is its turn to lead.
+    woken: threading.Lock = field(default_factory=_taken)
     new: frozenset[str] | None = None
     error: HutongError | None = None
+    tried: bool = False
 
     def make_durable(self, sync: Callable[[], None]) -> None:
         """Runs ``sync`` in the sender's thread; what goes wrong is the answer."""
+        self.tried = True
         try:
             sync()
         except HutongError as error:
             self.error = error
         finally:
-            self.synced.set()
+            self.synced.release()
 
 
 class Arrivals:
@@ -151,7 +160,7 @@ class Arrivals:
             leads, self._led = not self._led, True
         if not leads:
             mine.make_durable(sync)
-            mine.woken.wait()
+            mine.woken.acquire()
         if mine.new is None:
             self._lead(mine, sync)
         if mine.error is not None:
@@ -165,10 +174,10 @@ class Arrivals:
 
         def all_durable() -> None:
             """Raises Unavailable where the bytes of one of them are not."""
-            if not mine.synced.is_set():
+            if not mine.tried:
                 mine.make_durable(sync)
             for waiting in group:
-                waiting.synced.wait()
+                waiting.synced.acquire()
             for waiting in group:
                 if waiting.error is not None:
                     raise waiting.error
@@ -180,9 +189,9 @@ class Arrivals:
                 following = self._queue[0] if self._queue else None
                 self._led = following is not None
             for waiting in group:
-                waiting.woken.set()
+                waiting.woken.release()
             if following is not None:
-                following.woken.set()
+                following.woken.release()
 
     def _group(self, tenant: int) -> list[_Waiting]:
         """Takes those of one tenant off the queue, first come first; the leader is always the first."""
@@ -225,13 +234,13 @@ class Arrivals:
                 if not values:
                     packed = [array(kind, column) for kind, column in zip(_KINDS, columns, strict=True)]
                     number = str(tenant).encode("ascii")
-                    running = _BARE.send(connection, [*packed, number, number, number, *_NO_VALUES])
+                    running = _BARE.send(connection, [*packed, number, number])
                     all_durable()
                     return frozenset(running.commit())
                 all_durable()
                 more = [uid for uid, _ in values], *arrays([value for _, value in values])
                 lists = [list(column) for column in columns]
-                found = connection.execute(_STATEMENT, (*lists, tenant, tenant, tenant, *more), prepare=True).fetchall()
+                found = connection.execute(_STATEMENT, (*lists, tenant, tenant, *more), prepare=True).fetchall()
             except psycopg.OperationalError:
                 raise
             except psycopg.Error:

@@ -134,7 +134,10 @@ class Database:
 
     def _connect(self, durable: bool) -> psycopg.Connection[Any]:
         connection = self._opened(autocommit=True)
-        if not durable:
+        if durable:
+            # The same statement again and again: its plan is not made anew each time the tables' statistics are.
+            connection.execute("set plan_cache_mode = force_generic_plan")
+        else:
             connection.execute("set synchronous_commit = off")
             connection.execute("set statement_timeout = '60s'")
         return connection

@@ -37,6 +37,8 @@ class PackWriter:
         self.position = 0
         #: Bytes up to here are durable.
         self.synced = 0
+        #: Whether the index knows of the pack; for whoever enters instances.
+        self.is_noted = False
         #: False after a write that failed.
         self.is_sound = True
         self._threads = threads

@@ -48,6 +48,7 @@ def open_series(database: Database) -> Database:
         uow.driver.execute("insert into patient (tenant, patient, attributes) values (1, 'p', '{}')")
         uow.driver.execute("insert into study (tenant, study, patient, attributes) values (1, '1.2', 'p', '{}')")
         uow.driver.execute("insert into series (tenant, series, study, attributes) values (1, '1.2.1', '1.2', '{}')")
+        uow.driver.execute("insert into pack (tenant, pack) values (1, repeat('a', 32))")
     return database
 
 

@@ -18,6 +18,8 @@ STATEMENTS: tuple[str, ...] = (
     "do $$ begin if exists (select from information_schema.columns where table_schema = current_schema() "
     "and table_name = 'instance' and column_name = 'sha256') then "
     "alter table instance rename column sha256 to digest; end if; end $$",
+    # Headers stay in their row as they are: packing them costs every arrival and every answer more than room is worth.
+    "alter table instance set (toast_tuple_target = 8160)",
     "alter table pack add column if not exists removed bigint not null default 0",
     "alter table pack add column if not exists retired timestamptz",
     "alter table pack add column if not exists verified timestamptz",
