@@ -23,6 +23,8 @@ Window = tuple[float, float, str]
 
 #: Pixel Value Transformation and Frame VOI LUT Sequence (PS3.3 C.7.6.16.2.9 and .10).
 _TRANSFORMATION, _FRAME_VOI = "00289145", "00289132"
+#: Pixels that are looked up at once.
+_STRETCH = 1 << 15
 _MODALITY_LUT, _VOI_LUT, _PRESENTATION_LUT = "00283000", "00283010", "20500010"
 
 
@@ -124,6 +126,9 @@ def stored_values(pixels: Pixels, layout: PixelFormat, header: Attributes) -> Pi
         return pixels
     high = read.integer(header, "00280102")
     low = 0 if high is None else max(high + 1 - layout.bits_stored, 0)
+    if not low and pixels.dtype.kind == "u" and pixels.size and not int(pixels.max()) >> layout.bits_stored:
+        # Usual: nothing else is in the cells.
+        return pixels
     spare = layout.bits_allocated - layout.bits_stored - low
     return pixels << max(spare, 0) >> (max(spare, 0) + low)
 
@@ -134,9 +139,22 @@ def eight_bits(pixels: Pixels, pipeline: Pipeline) -> NDArray[np.uint8]:
     if pixels.dtype.kind not in "iu" or int(high) - int(low) > 0xFFFF:
         return _shown(pixels.astype(np.float64), pipeline, pixels)
     domain = np.arange(int(low), int(high) + 1, dtype=np.float64)
-    table = _shown(domain, pipeline, pixels)
+    return _looked_up(_shown(domain, pipeline, pixels), pixels, low)
+
+
+def _looked_up(table: NDArray[np.uint8], pixels: Pixels, low: Any) -> NDArray[np.uint8]:
+    """The entry of each pixel, ``low`` being that of the first; by stretches whose indexes stay in the cache."""
+    flat = np.ascontiguousarray(pixels).reshape(-1)
+    shown = np.empty(flat.size, np.uint8)
     # Indexes of the machine's own width: numpy would turn any other into these, more slowly.
-    return np.asarray(table[np.subtract(pixels, low, dtype=np.intp, casting="unsafe")], np.uint8)
+    indexes = np.empty(min(flat.size, _STRETCH), np.intp)
+    for start in range(0, flat.size, _STRETCH):
+        stretch = flat[start : start + _STRETCH]
+        at = indexes[: stretch.size]
+        np.subtract(stretch, low, out=at, dtype=np.intp, casting="unsafe")
+        # No index is outside; "clip" only spares numpy the question.
+        table.take(at, out=shown[start : start + _STRETCH], mode="clip")
+    return shown.reshape(pixels.shape)
 
 
 def _shown(values: Values, pipeline: Pipeline, pixels: Pixels) -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -34,8 +35,13 @@ def raw(name: str) -> bytes:
 
 
 def workers() -> list[psutil.Process]:
-    mine = psutil.Process().children()
-    return [child for child in mine if "server.imaging.pixel_worker" in " ".join(child.cmdline())]
+    found = []
+    for child in psutil.Process().children():
+        # One that ends in this moment is none.
+        with suppress(psutil.NoSuchProcess):
+            if "server.imaging.pixel_worker" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 @pytest.fixture
