@@ -94,6 +94,8 @@ class Store:
 
     def close(self) -> None:
         """Gives back what the session holds; what was not committed is forgotten."""
+        # The parser refers to itself and to us: without this its last block would lie there till the next collection.
+        self._body = None
         session, self._session = self._session, None
         if session is not None:
             session.close()

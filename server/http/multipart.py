@@ -56,6 +56,7 @@ class PartParser:
         """The body is at its end; raises BadRequest unless its closing boundary came."""
         if self._step != self._skip_rest:
             raise BadRequest("The body ends before its closing boundary; send it whole.")
+        self._buffer = b""
 
     def _skip_preamble(self) -> bool:
         found = self._buffer.find(self._delimiter)

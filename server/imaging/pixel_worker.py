@@ -9,6 +9,7 @@ import struct
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from server.errors import BadInstance, HutongError, NotAcceptable, Unprocessable
 from server.imaging import pixel_wire, render, rendering, transcode
@@ -16,10 +17,13 @@ from server.imaging.decode import decode
 from server.imaging.frames import PixelFormat
 from server.imaging.head import read_head
 from server.imaging.pixel_wire import Message
+from server.telemetry import memory
 
-Verb = Callable[[Message, Sequence[bytes]], list[bytes]]
+Verb = Callable[[Message, Sequence[Any]], list[bytes]]
 
 _PR_SET_PDEATHSIG = 1
+#: The buffers of a picture that are no frames: header, presentation state.
+_KEPT = 2
 #: What the libraries that read foreign data raise where these are damaged in a way that nobody foresaw.
 _DAMAGE = (
     ArithmeticError, AttributeError, EOFError, IndexError, KeyError, NotImplementedError, RecursionError, RuntimeError,
@@ -62,10 +66,12 @@ VERBS: dict[str, Verb] = {
 }
 
 
-def _answer(message: Message, buffers: Sequence[bytes]) -> tuple[Message, list[bytes]]:
+def _answer(message: Message, buffers: Sequence[bytearray]) -> tuple[Message, list[bytes]]:
     error: HutongError
     try:
-        return {}, VERBS[message["verb"]](message, buffers)
+        # Frames are read where they lie; what is kept or looked up must not change.
+        given = [bytes(one) if at < _KEPT or message["verb"] != "render" else one for at, one in enumerate(buffers)]
+        return {}, VERBS[message["verb"]](message, given)
     except BadInstance as bad:
         error = Unprocessable(bad.details, expression=bad.issues[0].expression)
     except HutongError as known:
@@ -78,27 +84,28 @@ def _answer(message: Message, buffers: Sequence[bytes]) -> tuple[Message, list[b
     return {"error": type(error).__name__, "details": error.details, "expression": place}, []
 
 
-def _confine(memory: int) -> None:
+def _confine(most: int) -> None:
     """Limits what this process may take, and ties its life to its parent's."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-        limit = pages * resource.getpagesize() + memory
+        limit = pages * resource.getpagesize() + most
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def main(memory: int) -> None:
+def main(limit: int) -> None:
     """Serves until the other end closes."""
     with socket.socket(fileno=os.dup(0)) as channel:
         # A terminal's Ctrl-C is its parent's affair.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        _confine(memory)
+        _confine(limit)
+        memory.keep()
         pixel_wire.send(channel, {}, [])
         while True:
             try:
-                message, buffers = pixel_wire.receive(channel, memory)
-                pixel_wire.send(channel, *_answer(message, [bytes(buffer) for buffer in buffers]))
+                message, buffers = pixel_wire.receive(channel, limit)
+                pixel_wire.send(channel, *_answer(message, buffers))
             except pixel_wire.Closed:
                 return
 

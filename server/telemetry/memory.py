@@ -33,13 +33,21 @@ def settle() -> None:
     gc.set_threshold(_OBJECTS, 10, 20)
 
 
-def start() -> threading.Event | None:
-    """Looks after this process from now on, until the event is set; None where there is nothing to call."""
+def keep() -> ctypes.CDLL | None:
+    """Lets the C library keep buffers for the next request; gives it, None where there is nothing to call."""
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
     if library is None or not hasattr(library, "malloc_trim"):
         return None
     library.mallopt(_TRIM_THRESHOLD, _KEPT)
     library.mallopt(_MMAP_THRESHOLD, _OWN_MAP)
+    return library
+
+
+def start() -> threading.Event | None:
+    """Looks after this process from now on, until the event is set; None where there is nothing to call."""
+    library = keep()
+    if library is None:
+        return None
     over = threading.Event()
     threading.Thread(target=_run, args=(library, over), name="memory", daemon=True).start()
     return over
