@@ -47,6 +47,8 @@ def run(folder: Path, *, kills: int = 100, seed: int = 1) -> dict[str, Any]:
     tree.wait_until_ready()
     faults += ledger.check(tree)
     faults += beside.check()
+    # Who dies between a pack's first byte and its first row leaves a file that no row names: clearing up is for that.
+    tree.command("gc")
     checks = {one: tree.command(one) for one in ("verify", "doctor")}
     tree.stop()
     green = [one for one, done in checks.items() if not done.returncode]
