@@ -108,7 +108,7 @@ class EmbeddedPostgres:
             "unix_socket_directories": str(self.sockets),
             "unix_socket_permissions": "0700",
             "max_connections": "100",
-            "shared_buffers": "96MB",
+            "shared_buffers": "64MB",
             "fsync": "on" if self._durable else "off",
             "synchronous_commit": "on" if self._durable else "off",
             "full_page_writes": "on" if self._durable else "off",

@@ -14,11 +14,13 @@ from pathlib import Path
 #: Seconds between two looks, at least and at most.
 _EVERY, _LONGEST = 3.0, 48.0
 #: Growth in bytes from which on something is done, and what is worth having done it.
-_GROWN, _WORTH = 24 << 20, 1 << 20
+_GROWN, _WORTH = 16 << 20, 1 << 20
 #: mallopt(3): what an arena keeps at its end, and from which size on a block is a map of its own. With glibc's own
 #: figures every upload's buffers are given back and asked for again, and the system clears each page of them.
-_TRIM_THRESHOLD, _KEPT = -1, 16 << 20
-_MMAP_THRESHOLD, _OWN_MAP = -3, 8 << 20
+_TRIM_THRESHOLD, _KEPT = -1, 8 << 20
+_MMAP_THRESHOLD, _OWN_MAP = -3, 4 << 20
+#: And how many arenas there are: each keeps its own, and threads that hold Python's lock in turn need few.
+_ARENA_MAX, _ARENAS = -8, 2
 #: New objects after which the collector looks at the young ones; Python's own 700 come with every instance.
 _OBJECTS = 20_000
 
@@ -40,6 +42,7 @@ def keep() -> ctypes.CDLL | None:
         return None
     library.mallopt(_TRIM_THRESHOLD, _KEPT)
     library.mallopt(_MMAP_THRESHOLD, _OWN_MAP)
+    library.mallopt(_ARENA_MAX, _ARENAS)
     return library
 
 
