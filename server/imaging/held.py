@@ -20,8 +20,8 @@ class Held:
     __slots__ = ("buffer", "highest", "length")
 
     def __init__(self) -> None:
-        # An anonymous map: its slices are bytes, as the reader needs them.
-        self.buffer = mmap.mmap(-1, SIZE)
+        # A map: its slices are bytes, as the reader needs them. Private: the pages of a shared one can't be given back.
+        self.buffer = mmap.mmap(-1, SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self.length = self.highest = 0
 
     def add(self, piece: bytes | memoryview) -> bool:

@@ -26,3 +26,24 @@ print(memory.resident())
 def test_freed_memory_is_given_back() -> None:
     done = subprocess.run([sys.executable, "-c", _PROGRAM], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 100 << 20
+
+
+_SETTLED = """
+import gc
+from server.telemetry import memory
+
+class Ring:
+    def __init__(self):
+        self.ring = self
+
+memory.settle()
+before = gc.get_freeze_count()
+for _ in range(100_000):
+    Ring()
+print(before > 1000, sum(isinstance(one, Ring) for one in gc.get_objects()) < 50_000)
+"""
+
+
+def test_the_collector_still_finds_rings() -> None:
+    done = subprocess.run([sys.executable, "-c", _SETTLED], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True"]
