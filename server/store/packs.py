@@ -4,13 +4,16 @@ A pack's name is random and our own; no identifier from outside becomes part of 
 which pack an instance is, so giving one back is a ranged read. What a killed request leaves is an unreferenced pack.
 """
 
+import ctypes
 import fcntl
 import os
+import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from mmap import ACCESS_READ, ALLOCATIONGRANULARITY, mmap
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +29,9 @@ _SYNCS = 16
 _STALE = 60.0
 #: macOS knows fsync alone.
 _sync_file = getattr(os, "fdatasync", os.fsync)
+#: Bytes that the file system is asked for ahead: a sync then has no blocks to find.
+_AHEAD = 4 << 20
+_KEEP_SIZE = 1
 
 
 class PackWriter:
@@ -35,6 +41,8 @@ class PackWriter:
         self.tenant = tenant
         self.pack = uuid.uuid4().hex
         self.position = 0
+        #: Where the room ends that the file system was asked for.
+        self._room = 0
         #: Bytes up to here are durable.
         self.synced = 0
         #: Whether the index knows of the pack; for whoever enters instances.
@@ -55,6 +63,8 @@ class PackWriter:
     def append(self, data: bytes | memoryview) -> None:
         """Adds bytes at the end; raises Unavailable when the disk takes no more."""
         view = memoryview(data)
+        if self.position + len(view) > self._room:
+            self._ask_ahead(len(view))
         try:
             while view:
                 written = os.write(self._file, view)
@@ -63,6 +73,13 @@ class PackWriter:
         except OSError as error:
             self.is_sound = False
             raise Unavailable(f"The instance can't be written: {error.strerror}; free space and send again.") from error
+
+    def _ask_ahead(self, size: int) -> None:
+        """Room for what comes, without making the file longer (fallocate(2)); where that can't be done it is not."""
+        if _fallocate is not None:
+            wanted = max(size, _AHEAD)
+            done = _fallocate(self._file, _KEEP_SIZE, self.position, wanted) == 0
+            self._room = self.position + wanted if done else sys.maxsize
 
     def take_back(self, position: int) -> None:
         """Forgets what was appended since ``position``; nothing that is durable."""
@@ -76,6 +93,7 @@ class PackWriter:
         if running is not None:
             wait([running])
         os.ftruncate(self._file, position)
+        self._room = position
         os.lseek(self._file, position, os.SEEK_SET)
         self.position = position
         self.synced = min(self.synced, position)
@@ -118,9 +136,11 @@ class PackWriter:
         """Closes the pack; removes it where nothing in it became durable."""
         if self._running is not None:
             wait([self._running])
-        if 0 < self.synced < self.position:
-            # What did not become durable is nobody's; a full disk needs its room.
-            os.ftruncate(self._file, self.synced)
+        if self.synced:
+            # What did not become durable is nobody's, and what was asked for ahead is not needed. A disk that can't do
+            # even this has told its writer already.
+            with suppress(OSError):
+                os.ftruncate(self._file, self.synced)
         os.close(self._file)
         if not self.synced:
             self._path.unlink()
@@ -221,6 +241,18 @@ class Packs:
             return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:
             raise NotFound("The stored bytes are gone; run the storage check.") from error
+
+
+def _system_fallocate() -> Callable[[int, int, int, int], int] | None:
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if library is None or not hasattr(library, "fallocate"):
+        return None
+    library.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    found: Callable[[int, int, int, int], int] = library.fallocate
+    return found
+
+
+_fallocate = _system_fallocate()
 
 
 def _sync_folder(folder: Path) -> None:

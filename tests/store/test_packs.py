@@ -146,3 +146,20 @@ def test_syncing_beside_the_writer(packs: Packs) -> None:
         writer.forget(1000)
         assert (writer.synced, writer.position) == (1000, 1000)
     assert packs.read(1, writer.pack, 0, 1000) == bytes(1000)
+
+
+def test_room_asked_for_ahead_is_given_back(packs: Packs, tmp_path: Path) -> None:
+    writer = packs.writer(1)
+    writer.append(b"x" * 1000)
+    writer.sync()
+    path = next(tmp_path.rglob("*.pack"))
+    assert path.stat().st_size == 1000
+    writer.append(b"y" * 1000)
+    writer.forget(1000)
+    writer.append(b"z" * (6 << 20))
+    writer.sync()
+    size = path.stat().st_size
+    writer.close()
+    assert path.stat().st_size == size == 1000 + (6 << 20)
+    assert path.stat().st_blocks * 512 <= size + (64 << 10)
+    assert packs.read(1, writer.pack, 0, 1001) == b"x" * 1000 + b"z"
