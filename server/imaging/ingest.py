@@ -227,7 +227,8 @@ class Session:
     def _refuse(self, error: BadInstance) -> None:
         """Takes back what is in the pack of the current instance."""
         current = self._current
-        current.error = error
+        # Without the way that it came, which holds on to what was read there.
+        current.error = error.with_traceback(None)
         if self._held is not None:
             self._held.clear()
         if current.written:

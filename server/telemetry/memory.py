@@ -22,7 +22,7 @@ _MMAP_THRESHOLD, _OWN_MAP = -3, 4 << 20
 #: And how many arenas there are: each keeps its own, and threads that hold Python's lock in turn need few.
 _ARENA_MAX, _ARENAS = -8, 2
 #: New objects after which the collector looks at the young ones; Python's own 700 come with every instance.
-_OBJECTS = 20_000
+_OBJECTS = 5_000
 
 
 def settle() -> None:
@@ -32,7 +32,7 @@ def settle() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_OBJECTS, 10, 20)
+    gc.set_threshold(_OBJECTS, 10, 10)
 
 
 def keep() -> ctypes.CDLL | None:
