@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -24,6 +25,8 @@ from server.store.launch import stand_in
 
 #: sun_path holds 108 bytes, and PostgreSQL appends "/.s.PGSQL.5432.lock".
 _LONGEST_SOCKET_FOLDER = 80
+#: Seconds that a predecessor, which takes nobody in any more, may take to end.
+_PREDECESSOR_SECONDS = 10.0
 
 
 def _programs() -> Path:
@@ -120,7 +123,8 @@ class EmbeddedPostgres:
         command = [*_launched("postgres"), "-D", str(self.cluster)]
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
-        deadline = time.monotonic() + 60
+        began = time.monotonic()
+        deadline = began + 60
         log = self.folder / "postgres.log"
         while True:
             with log.open("ab") as output:
@@ -134,6 +138,9 @@ class EmbeddedPostgres:
                 raise Unavailable(f"PostgreSQL did not start; its log is {log}.")
             # A predecessor that was killed may still be shutting down and hold the lock file.
             time.sleep(0.2)
+            if time.monotonic() > began + _PREDECESSOR_SECONDS:
+                self._end_predecessor()
+                began = deadline
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes], deadline: float) -> bool:
         while time.monotonic() < deadline:
@@ -143,6 +150,17 @@ class EmbeddedPostgres:
                 return True
             time.sleep(0.02)
         return False
+
+    def _end_predecessor(self) -> None:
+        """Immediate shutdown of whoever holds the lock file: PostgreSQL 18, told to stop while it recovers, may not end.
+
+        What was committed is durable, and the next start recovers it.
+        """
+        with suppress(OSError, ValueError):
+            holder = int((self.cluster / "postmaster.pid").read_text(encoding="utf-8").splitlines()[0])
+            command = Path(f"/proc/{holder}/cmdline").read_bytes().split(b"\0")
+            if str(self.cluster).encode() in command:
+                os.kill(holder, signal.SIGQUIT)
 
     def answers(self) -> bool:
         """Whether the cluster runs and takes us in."""
