@@ -62,6 +62,8 @@ def main() -> None:
         began = time.monotonic()
         report[name] = PARTS[name](arguments.folder, arguments)
         report[name]["seconds"] = round(time.monotonic() - began, 1)
+        # A part that fails hides nothing of those before it.
+        print(json.dumps({name: report[name]}), file=sys.stderr, flush=True)
     print(json.dumps(report, indent=None if arguments.json else 1))
     sys.exit(any(part["faults"] for part in report.values()))
 
