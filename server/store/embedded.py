@@ -152,7 +152,7 @@ class EmbeddedPostgres:
         return False
 
     def _end_predecessor(self) -> None:
-        """Immediate shutdown of who holds the lock file: PostgreSQL 18 that is told to stop while it recovers may not end.
+        """Immediate shutdown of who holds the lock file: PostgreSQL 18, told to stop while it recovers, may not end.
 
         What was committed is durable, and the next start recovers it.
         """
