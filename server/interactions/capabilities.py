@@ -45,7 +45,7 @@ def capabilities(
         "software": {"name": "Hutong", "version": version},
         "implementation": {"description": "Hutong, interoperability server for imaging AI", "url": base_url},
         "fhirVersion": definitions.version,
-        "format": ["application/fhir+json", "json"],
+        "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
         "patchFormat": ["application/json-patch+json"],
         "rest": [rest],
     }
