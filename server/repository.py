@@ -7,7 +7,6 @@ bytes; every version is kept; a delete is a version. https://hl7.org/fhir/R4/htt
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from server.errors import BadRequest, Conflict, Gone, Issue, NotFound, PreconditionFailed, Unprocessable
@@ -17,8 +16,9 @@ from server.search import url
 from server.search.find import Search, SearchResult
 from server.search.reference import ID
 from server.security.access import Access
-from server.store import resources
+from server.store import history, resources
 from server.store.database import Database, UnitOfWork
+from server.store.history import EVERY, Place, Span
 from server.store.resources import Stored, Version
 
 Resource = dict[str, Any]
@@ -99,11 +99,11 @@ class Repository:
         *,
         count: int = 50,
         before: int | None = None,
-        since: datetime | None = None,
+        span: Span = EVERY,
     ) -> tuple[Stored, ...]:
         """Versions of one resource, newest first, tombstones among them; NotFound if it never was."""
         with self.reading(access) as transaction:
-            return transaction.history(resource_type, id, count=count, before=before, since=since)
+            return transaction.history(resource_type, id, count=count, before=before, span=span)
 
     def create(
         self, access: Access, resource: Resource, if_none_exist: str | None = None, id: str | None = None
@@ -185,16 +185,25 @@ class Transaction:
         return _present(found, resource_type, f"{id}/_history/{version}")
 
     def history(
-        self, resource_type: str, id: str, *, count: int = 50, before: int | None = None, since: datetime | None = None
+        self, resource_type: str, id: str, *, count: int = 50, before: int | None = None, span: Span
     ) -> tuple[Stored, ...]:
         """See ``Repository.history``."""
         self.access.require("read")
         self.flush()
         tenant = self.access.tenant
-        found = resources.history(self.uow, tenant, resource_type, id, count=count, before=before, since=since)
+        found = history.of_one(self.uow, tenant, resource_type, id, span, count=count, before=before)
         if not found and resources.current(self.uow, tenant, resource_type, id) is None:
             raise NotFound(f"There is no {resource_type}/{id}.")
         return found
+
+    def history_of_all(
+        self, resource_type: str, *, count: int, after: Place | None = None, span: Span
+    ) -> tuple[Stored, ...]:
+        """Versions of all resources of a type, or of every type where none is named, newest first."""
+        self.access.require("read")
+        self.flush()
+        types = (resource_type,) if resource_type else self.definitions.resource_types
+        return history.versions(self.uow, self.access.tenant, types, span, count=count, after=after)
 
     def search(
         self,

@@ -112,6 +112,10 @@ def _add_system_routes(routes: APIRouter, edge: _Edge) -> None:
     def metadata(request: Request) -> Response:
         return edge.metadata(request)
 
+    @routes.get("/_history", summary="history of the system")
+    def history(request: Request, body: Body) -> Response:
+        return edge.answer(request, ("_history",), body)
+
     @routes.post("", summary="batch or transaction")
     @routes.post("/", include_in_schema=False)
     def bundle(request: Request, body: Body) -> Response:
@@ -127,6 +131,10 @@ def _add_type_routes(routes: APIRouter, edge: _Edge) -> None:
     @routes.delete("/{type}", summary="conditional delete", operation_id="conditional-delete")
     def on_type(request: Request, type: str, body: Body) -> Response:
         return edge.answer(request, (type,), body)
+
+    @routes.get("/{type}/_history", summary="history of a type")
+    def history_of_type(request: Request, type: str, body: Body) -> Response:
+        return edge.answer(request, (type, "_history"), body)
 
     @routes.post("/{type}/_search", summary="search by POST")
     def search(request: Request, type: str, body: Body) -> Response:

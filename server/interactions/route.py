@@ -6,7 +6,7 @@ from server.errors import BadRequest, NotFound
 from server.fhir.definitions import Definitions
 from server.interactions.create import create
 from server.interactions.delete import conditional_delete, delete
-from server.interactions.history import history
+from server.interactions.history import history, history_of_all
 from server.interactions.patch import conditional_patch, patch
 from server.interactions.read import read
 from server.interactions.request import Answer, Request
@@ -22,6 +22,8 @@ INTERACTIONS: dict[tuple[str, str], tuple[str, Interaction]] = {
     ("GET", "type/id"): ("read", read),
     ("GET", "type/id/_history/version"): ("vread", vread),
     ("GET", "type/id/_history"): ("history-instance", history),
+    ("GET", "type/_history"): ("history-type", history_of_all),
+    ("GET", "_history"): ("history-system", history_of_all),
     ("GET", "type"): ("search-type", search),
     ("POST", "type/_search"): ("search-type", search),
     ("GET", "type/id/type"): ("search-type", search_compartment),
@@ -38,7 +40,7 @@ INTERACTIONS: dict[tuple[str, str], tuple[str, Interaction]] = {
 def chosen(definitions: Definitions, request: Request) -> Interaction:
     """The interaction; NotFound for a type that there is none of, BadRequest for a shape that FHIR does not have."""
     path = request.path
-    if not path or not definitions.is_resource(path[0]):
+    if not path or not (definitions.is_resource(path[0]) or path == ("_history",)):
         raise NotFound(f"There is no resource type '{path[0][:64] if path else ''}' in FHIR R4.")
     found = INTERACTIONS.get((request.method, _shape(path)))
     if found is None:
@@ -52,8 +54,10 @@ def is_reading(request: Request) -> bool:
 
 
 def _shape(path: tuple[str, ...]) -> str:
+    if path[-1] in ("_search", "_history") and len(path) < 3:
+        return "/".join(("type", path[1]) if len(path) == 2 else path)
     if len(path) == 2:
-        return "type/_search" if path[1] == "_search" else "type/id"
+        return "type/id"
     if len(path) > 2 and path[2] == "_history":
         return "type/id/_history" if len(path) == 3 else "type/id/_history/version" if len(path) == 4 else "other"
     if len(path) == 3 and path[2][:1].isupper():

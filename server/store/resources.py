@@ -101,21 +101,6 @@ def version(uow: UnitOfWork, tenant: int, resource_type: str, id: str, number: i
     return None if row is None else _stored(row)
 
 
-def history(
-    uow: UnitOfWork, tenant: int, resource_type: str, id: str, *, count: int, before: int | None = None,
-    since: datetime | None = None,
-) -> tuple[Stored, ...]:  # fmt: skip
-    """Versions, newest first: at most ``count``, below version ``before``, written at or after ``since``."""
-    statement = _HISTORY
-    if before is not None:
-        statement += " and version < %(before)s"
-    if since is not None:
-        statement += " and last_updated >= %(since)s"
-    statement += " order by version desc limit %(count)s"
-    place = {"tenant": tenant, "type": resource_type, "id": id, "count": count, "before": before, "since": since}
-    return tuple(_stored(row) for row in uow.driver.execute(statement, place))
-
-
 def by_reference(uow: UnitOfWork, tenant: int, targets: Iterable[tuple[str, str]]) -> tuple[Stored, ...]:
     """The current resources of (type, id) pairs, without those deleted or absent."""
     pairs = list(targets)

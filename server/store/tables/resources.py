@@ -58,6 +58,7 @@ resource_history = Table(
     Column("last_updated", DateTime(timezone=True), nullable=False),
     Column("deleted", Boolean, nullable=False),
     Column("body", LargeBinary, nullable=False),
+    Index("ix_resource_history_last_updated", "tenant", "type", "last_updated"),
 )
 
 
