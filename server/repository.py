@@ -117,10 +117,10 @@ class Repository:
         with self.transaction(access) as transaction:
             return transaction.update(resource, if_match)
 
-    def delete(self, access: Access, resource_type: str, id: str) -> int | None:
+    def delete(self, access: Access, resource_type: str, id: str, if_match: str | None = None) -> int | None:
         """Deletes if it is there; the tombstone's version, None when there was nothing to delete."""
         with self.transaction(access) as transaction:
-            return transaction.delete(resource_type, id)
+            return transaction.delete(resource_type, id, if_match)
 
     def search(
         self, access: Access, resource_type: str, parameters: Parameters, *, lenient: bool = False
@@ -230,6 +230,10 @@ class Transaction:
         self.uow.lock("condition", self.access.tenant, resource_type, url.normal(criteria))
         return self.search(resource_type, [*parameters, ("_count", "2")]).matches
 
+    def matches(self, resource: Resource, parameters: Parameters) -> bool:
+        """Whether a resource that is not stored yet is what a search of its type asks for."""
+        return self._repository.search_engine.matches(resource, resource["resourceType"], parameters)
+
     def create(self, resource: Resource, if_none_exist: str | None = None, id: str | None = None) -> Written:
         """See ``Repository.create``; ``id`` is for callers inside the server that chose one already."""
         self.access.require("write")
@@ -250,16 +254,14 @@ class Transaction:
         if not isinstance(id, str) or not ID.fullmatch(id):
             raise BadRequest("An update needs the resource's id: 1 to 64 of A-Z a-z 0-9 - .", expression="id")
         before = self._locked(resource_type, id)
-        current = None if before is None or before.deleted else before
-        if if_match is not None and (current is None or if_match not in ("*", str(current.version))):
-            have = f"version {current.version}" if current else "no current version"
-            raise PreconditionFailed(f"If-Match asks for version {if_match}; there is {have} of {resource_type}/{id}.")
+        _require_match(before, resource_type, id, if_match)
         return self._write(resource_type, id, resource, before)
 
-    def delete(self, resource_type: str, id: str) -> int | None:
+    def delete(self, resource_type: str, id: str, if_match: str | None = None) -> int | None:
         """See ``Repository.delete``."""
         self.access.require("write")
         before = self._locked(resource_type, id)
+        _require_match(before, resource_type, id, if_match)
         if before is None or before.deleted:
             return None
         number = before.version + 1
@@ -325,6 +327,16 @@ def _content(resource: Resource) -> bytes:
     """What makes two versions the same: everything but the stamp, whatever the order, decimals digit for digit."""
     meta = {n: v for n, v in (resource.get("meta") or {}).items() if n not in ("versionId", "lastUpdated")}
     return json_format.write_sorted({**resource, "meta": meta})
+
+
+def _require_match(before: Stored | None, resource_type: str, id: str, if_match: str | None) -> None:
+    """PreconditionFailed unless the current version is one of ``if_match``, versions with commas between them."""
+    if if_match is None:
+        return
+    current = None if before is None or before.deleted else before
+    if current is None or not (if_match == "*" or str(current.version) in if_match.split(",")):
+        have = f"version {current.version}" if current else "no current version"
+        raise PreconditionFailed(f"If-Match asks for version {if_match}; there is {have} of {resource_type}/{id}.")
 
 
 def _present(found: Stored | None, resource_type: str, place: str) -> Stored:

@@ -13,7 +13,6 @@ from server import __version__
 from server.errors import BadRequest
 from server.fhir import json_format
 from server.fhir.instants import text as instant
-from server.fhir.outcome import information
 from server.http import fhir_operations as operations
 from server.http.fhir_errors import FhirRoute
 from server.http.fhir_format import MEDIA_TYPES, wanted, written
@@ -78,16 +77,21 @@ class _Edge:
         kind = (asked.resource or {}).get("type")
         if (asked.resource or {}).get("resourceType") != "Bundle" or kind not in ("batch", "transaction"):
             raise BadRequest("Send a Bundle of type batch or transaction.", expression="Bundle.type")
-        perform_bundle = batch if kind == "batch" else transaction
-        return _response(asked, perform_bundle(self._services.repository, access, asked), form)
+        repository = self._services.repository
+        if kind == "batch":
+            return _response(asked, batch(repository, access, asked, self._operate), form)
+        return _response(asked, transaction(repository, access, asked), form)
 
     def answer(self, request: Request, path: tuple[str, ...], body: bytes) -> Response:
         """Carries out what the path below the base asks for."""
         access = self._services.access(request)
         asked, form = self._asked(request, path, body)
         if path[-1].startswith("$"):
-            return operations.answer(self._services.operations, asked, access, form)
+            return _response(asked, self._operate(asked, access), form)
         return _response(asked, perform(self._services.repository, access, asked), form)
+
+    def _operate(self, asked: FhirRequest, access: Access) -> Answer:
+        return operations.answer(self._services.operations, asked, access)
 
     def _asked(self, request: Request, path: tuple[str, ...], body: bytes) -> tuple[FhirRequest, str]:
         """What is asked for, and the format of the answer."""
@@ -179,8 +183,5 @@ def _response(request: FhirRequest, answer: Answer, form: str) -> Response:
         headers["Last-Modified"] = format_datetime(answer.last_modified.astimezone(UTC), usegmt=True)
     if answer.location and request.method in ("POST", "PUT", "PATCH"):
         headers["Location"] = f"{request.base_url}/{answer.location}"
-    body = answer.body
-    if request.prefer_return == "OperationOutcome" and answer.location:
-        body = json_format.write(information(f"{answer.location} is stored."))
-    media_type = MEDIA_TYPES[form] if body else None
-    return Response(written(body, form), answer.status, headers=headers, media_type=media_type)
+    media_type = MEDIA_TYPES[form] if answer.body else None
+    return Response(written(answer.body, form), answer.status, headers=headers, media_type=media_type)

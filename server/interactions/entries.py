@@ -28,13 +28,23 @@ class Entry:
 
 def entries(bundle: dict[str, Any], request: Request) -> Iterator[Entry]:
     """The Bundle's entries; BadRequest names the one that can't be understood."""
-    listed = bundle.get("entry") or []
-    if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
+    for place, one in enumerate(listed(bundle)):
+        yield read(place, one, request)
+
+
+def listed(bundle: dict[str, Any]) -> list[dict[str, Any]]:
+    """The Bundle's entries as they stand there."""
+    found = bundle.get("entry") or []
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise BadRequest("Bundle.entry is a list of objects.", expression="Bundle.entry")
-    if len(listed) > MOST_ENTRIES:
+    if len(found) > MOST_ENTRIES:
         raise TooLarge(f"A Bundle has at most {MOST_ENTRIES} entries here.", expression="Bundle.entry")
-    for place, one in enumerate(listed):
-        yield Entry(place=place, full_url=str(one.get("fullUrl") or ""), request=_request(place, one, request))
+    return found
+
+
+def read(place: int, entry: dict[str, Any], outer: Request) -> Entry:
+    """One entry, asked for within the request ``outer``."""
+    return Entry(place=place, full_url=str(entry.get("fullUrl") or ""), request=_request(place, entry, outer))
 
 
 def _request(place: int, entry: dict[str, Any], outer: Request) -> Request:
@@ -75,5 +85,5 @@ def _patch(resource: dict[str, Any] | None, place: int) -> Any:
 
 
 def etag(text: str | None) -> str | None:
-    """The version in ``W/"1"``; None for none."""
-    return None if text is None else text.strip().removeprefix("W/").strip('"')
+    """The version in ``W/"1"``, those of a list with commas between them; None for none."""
+    return None if text is None else ",".join(one.strip().removeprefix("W/").strip('"') for one in text.split(","))

@@ -81,7 +81,8 @@ def of_one(
 
 
 def _condition(span: Span, after: Place | None) -> tuple[str, dict[str, object]]:
-    text, values = "", {}
+    text = ""
+    values: dict[str, object] = {}
     if span.since is not None:
         text, values["since"] = f"{text} and v.last_updated >= %(since)s", span.since
     if span.at is not None:
