@@ -176,6 +176,12 @@ class Transaction:
         found = resources.current(self.uow, self.access.tenant, resource_type, id, lock=lock)
         return _present(found, resource_type, id)
 
+    def read_many(self, places: Sequence[tuple[str, str]]) -> tuple[Stored, ...]:
+        """The current versions of (type, id) pairs, without those that are absent."""
+        self.access.require("read")
+        self.flush()
+        return resources.by_reference(self.uow, self.access.tenant, places)
+
     def vread(self, resource_type: str, id: str, version: str) -> Stored:
         """See ``Repository.vread``."""
         self.access.require("read")

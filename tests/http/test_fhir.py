@@ -246,8 +246,10 @@ def test_operations(fhir: Client) -> None:
     assert statuses["type"] == "searchset" and statuses["total"] == 0
     assert fhir.get("/Subscription/none/$events").status_code == 404
     named = {one["type"]: one["operation"] for one in fhir.get("/metadata").json()["rest"][0]["resource"]}
-    assert [one["name"] for one in named["Patient"]] == ["validate"]
-    assert [one["name"] for one in named["Subscription"]] == ["validate", "status", "events"]
+    for_all = {"validate", "meta", "meta-add", "meta-delete"}
+    assert {one["name"] for one in named["Organization"]} == for_all
+    assert {one["name"] for one in named["Patient"]} == for_all | {"everything"}
+    assert {one["name"] for one in named["Subscription"]} == for_all | {"status", "events"}
 
 
 def test_the_openapi_document_can_be_made(fhir: Client) -> None:
