@@ -1,6 +1,17 @@
 """The operations that this server has, each with its canonical and where it may be called."""
 
-from server.operations import document, everything, lastn, meta, validate
+from server.operations import (
+    document,
+    everything,
+    expand,
+    lastn,
+    lookup,
+    meta,
+    subsumes,
+    translate,
+    validate,
+    validate_code,
+)
 from server.operations.operation import Operation, OperationRequest
 from server.operations.subscription_events import subscription_events
 from server.operations.subscription_status import subscription_status
@@ -18,6 +29,11 @@ def served(repository: Repository) -> tuple[Operation, ...]:
         *everything.operations(repository),
         lastn.operation(repository),
         document.operation(repository),
+        lookup.operation(repository),
+        subsumes.operation(repository),
+        *validate_code.operations(repository),
+        expand.operation(repository),
+        translate.operation(repository),
         _subscription_status(repository),
         _subscription_events(repository),
     )
