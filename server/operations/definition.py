@@ -6,11 +6,12 @@ https://hl7.org/fhir/R4/operationdefinition.html; the rows come from fhir_profil
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from server.errors import BadRequest, NotFound, UnknownParameter
+from server.errors import BadRequest, NotFound, UnknownParameter, Unprocessable
 from server.fhir.definitions import Definitions
 from server.operations.operation import Operation, OperationRequest
+from server.repository import Validate
 from server.security.access import Access
 
 #: Types whose values are JSON strings: one may stand for another, as clients mix them up and nothing is lost.
@@ -45,8 +46,15 @@ class Call:
         return next(iter(self.all(name)), default)
 
 
+class Rules(Protocol):
+    """What calls are checked by; a Repository is one."""
+
+    definitions: Definitions
+    validate: Validate | None
+
+
 def defined(
-    definitions: Definitions,
+    rules: Rules,
     canonical: str,
     run: Callable[[Call], dict[str, Any]],
     *,
@@ -58,13 +66,16 @@ def defined(
 
     ``others`` says which parameters of a query are taken besides the definition's.
     """
+    definitions = rules.definitions
     row = definitions.operations[canonical]
     resource_type = next(iter(row.get("resource", ())), "Resource")
 
     def checked(request: OperationRequest) -> dict[str, Any]:
         if request.resource_type and not definitions.is_resource(request.resource_type):
             raise NotFound(f"There is no resource type '{request.resource_type[:64]}' in FHIR R4.")
-        return run(_call(definitions, row, request, others))
+        call = _call(definitions, row, request, others)
+        _check_body(rules, request.resource)
+        return run(call)
 
     return Operation(
         name=f"${row['code']}",
@@ -74,6 +85,14 @@ def defined(
         safe=safe,
         run=checked,
     )
+
+
+def _check_body(rules: Rules, body: dict[str, Any] | None) -> None:
+    """Unprocessable for a body that breaks the standard's rules: operations need not fear its form."""
+    if body is not None and rules.validate is not None:
+        issues = tuple(rules.validate(rules.definitions, body))
+        if any(issue.severity in ("error", "fatal") for issue in issues):
+            raise Unprocessable("What was sent breaks rules of FHIR R4.", issues=issues)
 
 
 def _call(

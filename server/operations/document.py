@@ -24,7 +24,7 @@ def operation(repository: Repository) -> Operation:
         with repository.transaction(call.access) as transaction:
             return transaction.create(_document(transaction, call)).resource
 
-    return defined(repository.definitions, _CANONICAL, document)
+    return defined(repository, _CANONICAL, document)
 
 
 def _document(transaction: Transaction, call: Call) -> dict[str, Any]:

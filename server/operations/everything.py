@@ -34,8 +34,7 @@ def operations(repository: Repository) -> tuple[Operation, ...]:
 
     instance = frozenset({"instance"})
     return tuple(
-        defined(repository.definitions, canonical, everything, levels=instance, others="_page".__eq__)
-        for canonical in _CANONICALS
+        defined(repository, canonical, everything, levels=instance, others="_page".__eq__) for canonical in _CANONICALS
     )
 
 

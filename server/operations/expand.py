@@ -21,7 +21,7 @@ _TYPES = {bool: "Boolean", int: "Integer", str: "String"}
 
 def operation(repository: Repository) -> Operation:
     """The operation over the terminology at hand."""
-    return defined(repository.definitions, _CANONICAL, answering(repository, _expand))
+    return defined(repository, _CANONICAL, answering(repository, _expand))
 
 
 def _expand(held: Held, call: Call) -> dict[str, Any]:

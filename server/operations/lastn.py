@@ -26,7 +26,7 @@ def operation(repository: Repository) -> Operation:
         with repository.reading(call.access) as transaction:
             return _bundle(call, list(_latest(transaction, call)))
 
-    return defined(repository.definitions, _CANONICAL, lastn, others=_searches)
+    return defined(repository, _CANONICAL, lastn, others=_searches)
 
 
 def _searches(name: str) -> bool:

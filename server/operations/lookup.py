@@ -15,7 +15,7 @@ _CANONICAL = "http://hl7.org/fhir/OperationDefinition/CodeSystem-lookup"
 
 def operation(repository: Repository) -> Operation:
     """The operation over the terminology at hand."""
-    return defined(repository.definitions, _CANONICAL, answering(repository, _lookup))
+    return defined(repository, _CANONICAL, answering(repository, _lookup))
 
 
 def _lookup(held: Held, call: Call) -> dict[str, Any]:

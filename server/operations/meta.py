@@ -25,11 +25,11 @@ def operations(repository: Repository) -> tuple[Operation, ...]:
     def delete(call: Call) -> dict[str, Any]:
         return _changed(repository, call, _without)
 
-    definitions, instance = repository.definitions, frozenset({"instance"})
+    instance = frozenset({"instance"})
     return (
-        defined(definitions, _CANONICAL, meta, levels=instance),
-        defined(definitions, f"{_CANONICAL}-add", add, safe=False),
-        defined(definitions, f"{_CANONICAL}-delete", delete, safe=False),
+        defined(repository, _CANONICAL, meta, levels=instance),
+        defined(repository, f"{_CANONICAL}-add", add, safe=False),
+        defined(repository, f"{_CANONICAL}-delete", delete, safe=False),
     )
 
 

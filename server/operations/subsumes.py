@@ -17,7 +17,7 @@ _CANONICAL = "http://hl7.org/fhir/OperationDefinition/CodeSystem-subsumes"
 
 def operation(repository: Repository) -> Operation:
     """The operation over the terminology at hand."""
-    return defined(repository.definitions, _CANONICAL, answering(repository, _subsumes))
+    return defined(repository, _CANONICAL, answering(repository, _subsumes))
 
 
 def _subsumes(held: Held, call: Call) -> dict[str, Any]:

@@ -21,7 +21,7 @@ _MOST_MAPS = "100"
 
 def operation(repository: Repository) -> Operation:
     """The operation over the concept maps that are stored."""
-    return defined(repository.definitions, _CANONICAL, answering(repository, _translate))
+    return defined(repository, _CANONICAL, answering(repository, _translate))
 
 
 def _translate(held: Held, call: Call) -> dict[str, Any]:

@@ -19,8 +19,8 @@ _BASE = "http://hl7.org/fhir/OperationDefinition/"
 def operations(repository: Repository) -> tuple[Operation, ...]:
     """Both, over the terminology at hand."""
     return (
-        defined(repository.definitions, f"{_BASE}CodeSystem-validate-code", answering(repository, _in_code_system)),
-        defined(repository.definitions, f"{_BASE}ValueSet-validate-code", answering(repository, _in_value_set)),
+        defined(repository, f"{_BASE}CodeSystem-validate-code", answering(repository, _in_code_system)),
+        defined(repository, f"{_BASE}ValueSet-validate-code", answering(repository, _in_value_set)),
     )
 
 

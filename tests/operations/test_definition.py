@@ -1,16 +1,27 @@
 """Parameters of operations, read and checked as the standard's OperationDefinitions say."""
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from server.errors import BadRequest, NotFound, UnknownParameter
-from server.fhir.definitions import load
+from server.errors import BadRequest, NotFound, UnknownParameter, Unprocessable
+from server.fhir.definitions import Definitions, load
+from server.fhir.validate import validate
 from server.operations.definition import Call, defined
 from server.operations.operation import OperationRequest
+from server.repository import Validate
 from server.security.access import system
 
 BASE = "http://hl7.org/fhir/OperationDefinition/"
+
+
+@dataclass
+class Rules:
+    """The standard's own."""
+
+    definitions: Definitions = field(default_factory=load)
+    validate: Validate | None = validate
 
 
 def called(
@@ -25,7 +36,7 @@ def called(
     request = OperationRequest(
         access=system(), resource_type=kind, parameters=tuple((query or {}).items()), resource=body
     )
-    defined(load(), BASE + name, run).run(request)
+    defined(Rules(), BASE + name, run).run(request)
     return found[0]
 
 
@@ -34,10 +45,10 @@ def parameters(*parts: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_levels_and_name_are_the_definitions() -> None:
-    operation = defined(load(), BASE + "ValueSet-expand", lambda _: {})
+    operation = defined(Rules(), BASE + "ValueSet-expand", lambda _: {})
     assert (operation.name, operation.resource_type) == ("$expand", "ValueSet")
     assert operation.levels == {"type", "instance"}
-    assert defined(load(), BASE + "Resource-meta-add", lambda _: {}).resource_type == ""
+    assert defined(Rules(), BASE + "Resource-meta-add", lambda _: {}).resource_type == ""
 
 
 def test_values_have_the_types_of_the_definition() -> None:
@@ -84,6 +95,12 @@ def test_parts_and_resources() -> None:
 def test_what_does_not_fit_is_refused(query: dict[str, str], body: dict[str, Any] | None) -> None:
     with pytest.raises(BadRequest):
         called("ValueSet-expand", query, body)
+
+
+def test_a_body_that_breaks_the_rules_never_reaches_the_operation() -> None:
+    with pytest.raises(Unprocessable) as refused:
+        called("ValueSet-expand", body={"resourceType": "ValueSet", "status": "draft", "compose": "x"})
+    assert [issue.expression for issue in refused.value.issues] == ["ValueSet.compose"]
 
 
 def test_unknown_and_missing_parameters_and_types() -> None:
