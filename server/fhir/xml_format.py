@@ -41,7 +41,10 @@ _SCHEMA_INSTANCE = "http://www.w3.org/2001/XMLSchema-instance"
 def write(definitions: Definitions, resource: dict[str, Any]) -> bytes:
     """One resource as an XML document; NotAcceptable where it holds what XML can't say."""
     out = [_HEAD]
-    _write_resource(definitions, resource, out, f' xmlns="{NAMESPACE}"')
+    try:
+        _write_resource(definitions, resource, out, f' xmlns="{NAMESPACE}"')
+    except RecursionError as error:
+        raise NotAcceptable("This is nested too deeply for XML; ask for JSON.") from error
     return "".join(out).encode()
 
 

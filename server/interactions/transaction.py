@@ -12,7 +12,7 @@ from server.interactions.batch import answered
 from server.interactions.bundle import bundle
 from server.interactions.create import own_resource
 from server.interactions.entries import Entry, entries
-from server.interactions.request import Answer, Request, of_stored, of_written
+from server.interactions.request import Answer, Request, of_stored, of_written, preferred
 from server.interactions.route import chosen
 from server.interactions.update import matched_id, written_under
 from server.repository import Repository, Transaction
@@ -113,7 +113,8 @@ class _Work:
         """Performs one entry."""
         request = plan.request
         if plan.done is not None:
-            return replace(plan.done, body=b"" if request.prefer_return == "minimal" else plan.done.body)
+            told = preferred(replace(plan.done, body=b""), request, None, "There was one that matches; none was made.")
+            return told if request.prefer_return in ("minimal", "OperationOutcome") else plan.done
         if request.method not in ("POST", "PUT") or plan.id is None or request.resource is None:
             return chosen(self._transaction.definitions, request)(self._transaction, request)
         root = plan.entry.full_url.rpartition(f"{request.resource_type}/")[0]

@@ -152,9 +152,17 @@ def test_what_is_no_fhir_is_refused(body: str) -> None:
         parse(R4, body.encode())
 
 
+def _nested(depth: int) -> dict[str, Any]:
+    item: dict[str, Any] = {}
+    for _ in range(depth):
+        item = {"item": [item]}
+    return {"resourceType": "Questionnaire", **item}
+
+
 @pytest.mark.parametrize(
     "resource",
     [
+        pytest.param(_nested(5000), id="deep"),
         {"resourceType": "Patient", "id": "a\0b"},
         {"resourceType": "Patient", "nonsense": 1},
         {"resourceType": "Nothing"},

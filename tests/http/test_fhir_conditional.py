@@ -65,6 +65,10 @@ def test_prefer(fhir: Client) -> None:
         told = fhir.post("", json=bundle(kind, post("Patient", PATIENT)), headers={"prefer": "return=OperationOutcome"})
         entry = told.json()["entry"][0]
         assert "resource" not in entry and entry["response"]["outcome"]["resourceType"] == "OperationOutcome"
+        there = post("Patient", PATIENT)
+        there["request"]["ifNoneExist"] = "identifier=urn:mrn|1&_id=p"
+        told = fhir.post("", json=bundle(kind, there), headers={"prefer": "return=OperationOutcome"})
+        assert set(told.json()["entry"][0]) == {"response"} and "outcome" in told.json()["entry"][0]["response"]
         short = fhir.post("", json=bundle(kind, post("Patient", PATIENT)), headers={"prefer": "return=minimal"})
         assert set(short.json()["entry"][0]) == {"response"}
 
