@@ -84,7 +84,7 @@ class _Edge:
         """Carries out what the path below the base asks for."""
         access = self._services.access(request)
         asked = fhir_request(request, path, body, self._base(request))
-        if path[-1].startswith("$"):
+        if path and path[-1].startswith("$"):
             return operations.answer(self._services.operations, asked, access)
         return _response(asked, perform(self._services.repository, access, asked))
 
@@ -105,6 +105,15 @@ def _add_system_routes(routes: APIRouter, edge: _Edge) -> None:
     @routes.get("/metadata", summary="capabilities")
     def metadata(request: Request) -> Response:
         return edge.metadata(request)
+
+    @routes.get("", summary="search over several types")
+    @routes.get("/", include_in_schema=False)
+    def search(request: Request, body: Body) -> Response:
+        return edge.answer(request, (), body)
+
+    @routes.post("/_search", summary="search over several types by POST")
+    def search_by_post(request: Request, body: Body) -> Response:
+        return edge.answer(request, ("_search",), body)
 
     @routes.post("", summary="batch or transaction")
     @routes.post("/", include_in_schema=False)

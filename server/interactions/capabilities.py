@@ -29,7 +29,7 @@ def capabilities(
     rest: dict[str, Any] = {
         "mode": "server",
         "resource": [_resource(definitions, name, served.get(name, ())) for name in definitions.resource_types],
-        "interaction": [{"code": "transaction"}, {"code": "batch"}],
+        "interaction": [{"code": "transaction"}, {"code": "batch"}, {"code": "search-system"}],
     }
     if served.get(""):
         rest["operation"] = _operations(served[""])
@@ -52,7 +52,7 @@ def capabilities(
 
 
 def _resource(definitions: Definitions, name: str, operations: tuple[tuple[str, str], ...]) -> dict[str, Any]:
-    codes = sorted({code for code, _ in INTERACTIONS.values()})
+    codes = sorted({code for code, _ in INTERACTIONS.values() if not code.endswith("-system")})
     parameters = searchable(definitions, name)
     references = [code for code, found in parameters.items() if kind_of(found) == "reference"]
     statement: dict[str, Any] = {

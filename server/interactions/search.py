@@ -21,6 +21,12 @@ def search(transaction: Transaction, request: Request) -> Answer:
     return _answer(transaction.definitions, request, result, request.resource_type)
 
 
+def search_system(transaction: Transaction, request: Request) -> Answer:
+    """The same over the types that _type names, or over all: https://hl7.org/fhir/R4/http.html#search"""
+    result = transaction.search("", request.parameters, lenient=request.lenient)
+    return _answer(transaction.definitions, request, result, "")
+
+
 def _answer(definitions: Definitions, request: Request, result: SearchResult, path: str) -> Answer:
     query = result.query
     entries = [_match(definitions, request.base_url, query, found) for found in result.matches]
@@ -29,7 +35,8 @@ def _answer(definitions: Definitions, request: Request, result: SearchResult, pa
         entries.append(_ignored(query))
     more: dict[str, Any] = {} if result.total is None else {"total": result.total}
     return Answer(
-        status=200, body=bundle("searchset", entries, **more, link=_links(f"{request.base_url}/{path}", result))
+        status=200,
+        body=bundle("searchset", entries, **more, link=_links(f"{request.base_url}/{path}".rstrip("/"), result)),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from server.errors import Unprocessable
 from server.fhir.definitions import Definitions, SearchParameter
 from server.fhir.fhirpath import Expression, Node, compile_expression
-from server.search import date, number, position, quantity, reference, string, token, uri
+from server.search import date, number, position, quantity, reference, string, token, uri, words
 from server.search.entry import Entry
 from server.search.numbers import number as parameter_number
 
@@ -50,6 +50,8 @@ class _Indexed:
 
 def kind_of(parameter: SearchParameter) -> str | None:
     """Which index table serves a parameter: its type's, ``position``, or None where there is none."""
+    if parameter.code in words.CODES:
+        return "words"
     if not parameter.expression:
         return None
     if parameter.type == "special":
@@ -103,7 +105,7 @@ class Indexer:
         return _Indexed(
             parameter=parameter,
             resource_type=resource_type,
-            expression=compile_expression(parameter.expression),
+            expression=compile_expression(parameter.expression or "{}"),
             entries=entries,
             components=tuple(
                 _Component(entries=self._entries[types[url]], expression=compile_expression(expression))
@@ -112,6 +114,10 @@ class Indexer:
         )
 
     def _rows(self, indexed: _Indexed, resource: dict[str, Any]) -> Iterator[Row]:
+        if indexed.parameter.code in words.CODES:
+            for entry in words.entries(indexed.parameter.code, resource):
+                yield Row(entry.kind, indexed.number(""), 0, entry.values)
+            return
         nodes = self._nodes(indexed.expression, resource)
         if indexed.components:
             for item, node in enumerate(nodes, 1):
