@@ -30,7 +30,7 @@ from server.search.query import (
     Values,
 )
 from server.search.sight import Sight
-from server.store.tables.resources import INDEX_TABLES
+from server.store.tables.resources import INDEX_TABLES, TEXT_C
 
 Columns = ReadOnlyColumnCollection[str, Any]
 Clause = Callable[[Any, Columns], ColumnElement[bool]]
@@ -293,7 +293,7 @@ def _hierarchy(sight: Sight, criterion: Hierarchy, row: Columns) -> ColumnElemen
     link, own = INDEX_TABLES["reference"].alias(), INDEX_TABLES["reference"].alias()
     there, seen = sight.rows()
     start = f"{criterion.target_type}/"
-    first = union_all(*(select(literal(target).label("target")) for target in criterion.targets)).subquery()
+    first = union_all(*(select(literal(target, TEXT_C).label("target")) for target in criterion.targets)).subquery()
     found = select(first.c.target).cte(recursive=True)
     parents = (link.c.tenant == sight.tenant, link.c.parameter == parameter_number(
         criterion.target_type, criterion.parent))  # fmt: skip

@@ -72,7 +72,11 @@ def change(repository: Repository, random: Random, most: int = 90) -> None:
     elif what == 2:
         repository.create(ACCESS, {**patient(number), "id": "none"})
     else:
-        organization = {"resourceType": "Organization", "id": f"o{number % 3}", "name": random.choice(["org", "org again", "other"])}
+        organization = {
+            "resourceType": "Organization",
+            "id": f"o{number % 3}",
+            "name": random.choice(["org", "org again", "other"]),
+        }
         repository.update(ACCESS, organization)
 
 
