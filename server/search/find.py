@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from psycopg.errors import QueryCanceled
+from psycopg.errors import ConfigurationLimitExceeded, QueryCanceled, StatementTooComplex
 from sqlalchemy.exc import DBAPIError
 
 from server.errors import TooLarge
@@ -24,7 +24,9 @@ from server.store.database import UnitOfWork
 from server.store.resources import Stored
 
 #: Longest statement of a search.
-SLOWEST_MILLISECONDS = 20_000
+SLOWEST_MILLISECONDS = 2_000
+#: What PostgreSQL ends a statement with that takes too long, or more room for its temporary files than it may.
+_TOO_COSTLY = (QueryCanceled, ConfigurationLimitExceeded, StatementTooComplex)
 #: Versions of one value set or code system that are looked through.
 _MOST_VERSIONS = 20
 
@@ -89,12 +91,18 @@ class Search:
         """One page of a query; TooLarge when it takes the database too long."""
         uow.driver.execute(f"set local statement_timeout = {SLOWEST_MILLISECONDS}")
         try:
-            return self._find(uow, tenant, query)
-        except (DBAPIError, QueryCanceled) as error:
-            if isinstance(error, DBAPIError) and not isinstance(error.orig, QueryCanceled):
+            found = self._find(uow, tenant, query)
+        except (DBAPIError, *_TOO_COSTLY) as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            if not isinstance(cause, _TOO_COSTLY):
                 raise
-            seconds = SLOWEST_MILLISECONDS // 1000
-            raise TooLarge(f"The search took longer than {seconds} s; make it narrower.") from error
+            what = (
+                f"longer than {SLOWEST_MILLISECONDS // 1000} s" if isinstance(cause, QueryCanceled) else "too much room"
+            )
+            raise TooLarge(f"The search takes {what}; make it narrower.") from error
+        # What else this transaction does may have to wait for others.
+        uow.driver.execute("set local statement_timeout to default")
+        return found
 
     def _find(self, uow: UnitOfWork, tenant: int, query: Query) -> SearchResult:
         place = cursor.read(query.cursor, datetime.now(UTC)) if query.cursor else None
