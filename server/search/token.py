@@ -113,17 +113,18 @@ def parse_subsuming(text: str, modifier: str, terminology: Terminology) -> Opera
         found = terminology.members(url)
         if found is None:
             raise BadRequest(f"The value set '{url[:200]}' is not here: store it, or name one of the standard's.")
-        return _among(found)
+        return among(found)
     asked = parse(text, "")
     if not asked.system or not asked.code:
         raise BadRequest(f"The modifier :{modifier} wants system|code.")
     found = terminology.related(asked.system, asked.code, above=modifier == "above")
     if found is None:
         raise BadRequest(f"The code system '{asked.system[:200]}' is not here, so what subsumes what is not known.")
-    return _among(found)
+    return among(found)
 
 
-def _among(codes: Codes) -> Operand:
+def among(codes: Codes) -> Operand:
+    """The operand that any of several codes meets."""
     whole = {system for system, code in codes if code is None}
     listed: dict[str, set[str]] = {system: set() for system in whole}
     for system, code in codes:
