@@ -209,7 +209,7 @@ class Reader:
         kind = kind_of(parameter) or parameter.type
         places = [(kind, "")]
         if kind == "reference":
-            places.append(("token", "identifier"))
+            places += [("token", "identifier"), (kind, reference.CONTAINED)]
         if kind == "composite":
             places = [(self.definitions.search_parameter_types[parameter.components[0][0]], "0")]
         return Missing(

@@ -1,7 +1,7 @@
 """Runs queries: a page of matches with what they include. https://hl7.org/fhir/R4/search.html"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,13 +15,13 @@ from server.search import cursor, include, match, plan
 from server.search.codes import StoredTerminology, Terminology
 from server.search.compartment import within
 from server.search.index import Indexer
-from server.search.query import Ids, Query, Values
+from server.search.query import AnyOf, Ids, Query, Values
 from server.search.read import read
 from server.search.reference import LITERAL
 from server.search.sight import Moment, Sight
 from server.search.uri import Operand as Uri
 from server.store.database import UnitOfWork
-from server.store.resources import Stored
+from server.store.resources import Stored, by_reference
 
 #: Longest statement of a search.
 SLOWEST_MILLISECONDS = 2_000
@@ -32,11 +32,22 @@ _MOST_VERSIONS = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Parts:
+    """The matches among what one resource contains."""
+
+    inside: tuple[dict[str, Any], ...]
+    #: Whether it is a match itself.
+    itself: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SearchResult:
     """One page of a search."""
 
     query: Query
     matches: tuple[Stored, ...]
+    #: By the match's place: what it contains is given in its place.
+    parts: Mapping[int, Parts] = field(default_factory=dict)
     #: Found by _include and _revinclude, none of which is a match.
     included: tuple[Stored, ...] = ()
     #: Of all pages; None where it was not asked for and is not known anyway.
@@ -122,10 +133,32 @@ class Search:
         return SearchResult(
             query=query,
             matches=found,
+            parts=self._parts(uow, tenant, query, found),
             included=include.included(uow, tenant, self.definitions, query.includes, found),
             total=total,
             next=further,
         )
+
+    def _parts(self, uow: UnitOfWork, tenant: int, query: Query, found: Sequence[Stored]) -> dict[int, Parts]:
+        """What of the containers is to be given in their place."""
+        wanted = query.contained
+        if wanted is None:
+            return {}
+
+        def resolve(target: str) -> dict[str, Any] | None:
+            kind, _, id = target.partition("/")
+            there = by_reference(uow, tenant, [(kind, id)])
+            return json_format.parse(there[0].body) if there else None
+
+        places: dict[int, Parts] = {}
+        for place, one in enumerate(found):
+            whole = match.Candidate(resource=json_format.parse(one.body), indexer=self.indexer, resolve=resolve)
+            inside = (each.resource for kind, each in whole.contained() if match.meets(wanted, kind, each))
+            itself = any(
+                isinstance(each, AnyOf) and match.satisfied(each.criteria[0], whole) for each in query.criteria[-1:]
+            )
+            places[place] = Parts(inside=tuple(inside), itself=itself)
+        return places
 
     def count(self, uow: UnitOfWork, tenant: int, query: Query) -> int:
         """How many resources a query finds."""

@@ -1,19 +1,20 @@
 """A query's meaning for one resource in memory, as subscriptions ask it: the same as ``plan``, by property test."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from server.errors import BadRequest
 from server.search import date, number, position, prefix, quantity, reference, string, token, uri, words
-from server.search.index import Indexer
+from server.search.index import Indexer, contained_in
 from server.search.numbers import number as parameter_number
 from server.search.query import (
     AllOf,
     AnyOf,
     Chain,
     Composite,
+    Contains,
     Criterion,
     Has,
     Hierarchy,
@@ -67,6 +68,12 @@ class Candidate:
         types = criterion.resource_types if isinstance(criterion, Values | Missing) else (criterion.resource_type,)
         return self.rows.get((kind, parameter_number(own, criterion.code, suffix)), []) if own in types else []
 
+    def contained(self, target: str = "") -> Iterator[tuple[str, "Candidate"]]:
+        """The resources contained in this one with their types, all or the one that a reference points to."""
+        for _, resource in contained_in(self.resource):
+            if target in ("", f"#{resource.get('id')}"):
+                yield resource["resourceType"], Candidate(resource=resource, indexer=self.indexer, resolve=self.resolve)
+
     def follow(self, target: str, code: str) -> "Candidate | None":
         """What a reference points to; BadRequest where nothing can be looked up."""
         if self.resolve is None:
@@ -97,7 +104,14 @@ def satisfied(criterion: Criterion, candidate: Candidate) -> bool:
         return any(satisfied(each, candidate) for each in criterion.criteria)
     if isinstance(criterion, Not):
         return not satisfied(criterion.criterion, candidate)
+    if isinstance(criterion, Contains):
+        return any(meets(criterion, kind, one) for kind, one in candidate.contained())
     return _indexed(criterion, candidate)
+
+
+def meets(criterion: Contains, kind: str, contained: Candidate) -> bool:
+    """Whether a contained resource is what is looked for."""
+    return kind == criterion.resource_type and all(satisfied(each, contained) for each in criterion.criteria)
 
 
 def _indexed(criterion: Values | Composite | Missing | Chain | Has | Hierarchy, candidate: Candidate) -> bool:
@@ -145,6 +159,9 @@ def _updated(operand: date.Operand, resource: dict[str, Any]) -> bool:
 
 def _chained(criterion: Chain, candidate: Candidate) -> bool:
     inner = dict(criterion.targets)
+    for _, (target,) in candidate.values(criterion, "reference", reference.CONTAINED):
+        if any(satisfied(inner[kind], one) for kind, one in candidate.contained(target) if kind in inner):
+            return True
     for _, (target,) in candidate.values(criterion, "reference"):
         kind = target.partition("/")[0]
         if kind in inner:

@@ -5,17 +5,35 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, and_, false, func, literal, not_, or_, select, true, union_all
+from sqlalchemy import (
+    ColumnElement,
+    DateTime,
+    FromClause,
+    Select,
+    and_,
+    exists,
+    false,
+    func,
+    literal,
+    not_,
+    null,
+    or_,
+    select,
+    true,
+    union_all,
+)
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from server.errors import BadRequest
 from server.search import date, number, position, prefix, quantity, reference, string, token, uri, words
+from server.search.index import CONTAINED, PLACE, suffix_within
 from server.search.numbers import number as parameter_number
 from server.search.query import (
     AllOf,
     AnyOf,
     Chain,
     Composite,
+    Contains,
     Criterion,
     Has,
     Hierarchy,
@@ -57,6 +75,8 @@ _SORTED_BY = {
 }
 #: Columns of ``resource`` that a search gives.
 ROW = ("type", "id", "version", "last_updated", "deleted", "body", "key")
+#: Column of contained resources: which one of its container it is.
+_PART = "part"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST = datetime(1, 1, 1, tzinfo=UTC)
 _LAST = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
@@ -170,6 +190,8 @@ def condition(sight: Sight, criterion: Criterion, row: Columns) -> ColumnElement
         return or_(false(), *(condition(sight, each, row) for each in criterion.criteria))
     if isinstance(criterion, Not):
         return not_(condition(sight, criterion.criterion, row))
+    if isinstance(criterion, Contains):
+        return _contains(sight, criterion, row)
     return _indexed(sight, criterion, row)
 
 
@@ -192,9 +214,20 @@ def _indexed(
     return _has(sight, criterion, row)
 
 
-def _rows(tenant: int, table: Table, resource_types: Iterable[str], code: str, suffix: str = "") -> Select[Any]:
-    numbers = [parameter_number(name, code, suffix) for name in resource_types]
-    return select(table.c.key).where(table.c.tenant == tenant, table.c.parameter.in_(numbers))
+def _rows(
+    tenant: int, table: FromClause, resource_types: Iterable[str], code: str, suffix: str, row: Columns
+) -> Select[Any]:
+    """The index rows of a parameter; for a contained resource those that are of this one."""
+    own = suffix_within(CONTAINED, suffix) if _PART in row else suffix
+    numbers = [parameter_number(name, code, own) for name in resource_types]
+    found = select(table.c.key).where(table.c.tenant == tenant, table.c.parameter.in_(numbers))
+    return found if _PART not in row else found.where(*_same_part(table, row))
+
+
+def _same_part(table: FromClause, row: Columns) -> tuple[ColumnElement[bool], ...]:
+    """That index rows are of the contained resource that is looked at."""
+    part: ColumnElement[bool] = table.c.item.bitwise_rshift(PLACE) == row[_PART]
+    return table.c.key == row["key"], part
 
 
 def _values(tenant: int, criterion: Values, row: Columns) -> ColumnElement[bool]:
@@ -202,7 +235,7 @@ def _values(tenant: int, criterion: Values, row: Columns) -> ColumnElement[bool]
     for (kind, suffix), operands in _grouped(criterion.operands).items():
         table = INDEX_TABLES[kind]
         any_of = or_(*(CLAUSES[kind](operand, table.c) for operand in operands))
-        rows = _rows(tenant, table, criterion.resource_types, criterion.code, suffix).where(
+        rows = _rows(tenant, table, criterion.resource_types, criterion.code, suffix, row).where(
             any_of.is_not(true()) if criterion.unequal else any_of
         )
         conditions.append(
@@ -222,8 +255,11 @@ def _composite(tenant: int, criterion: Composite, operands: tuple[Operand, ...],
     tables = [INDEX_TABLES[operand.kind].alias() for operand in operands]
     first = tables[0]
     conditions: list[ColumnElement[bool]] = [true()]
+    if _PART in row:
+        conditions += _same_part(first, row)
     for table, operand in zip(tables, operands, strict=True):
-        number_of = parameter_number(criterion.resource_type, criterion.code, operand.suffix)
+        suffix = suffix_within(CONTAINED, operand.suffix) if _PART in row else operand.suffix
+        number_of = parameter_number(criterion.resource_type, criterion.code, suffix)
         conditions += [
             table.c.tenant == tenant,
             table.c.parameter == number_of,
@@ -237,7 +273,7 @@ def _composite(tenant: int, criterion: Composite, operands: tuple[Operand, ...],
 
 def _present(tenant: int, criterion: Missing, kind: str, suffix: str, row: Columns) -> ColumnElement[bool]:
     table = INDEX_TABLES[kind]
-    rows = _rows(tenant, table, criterion.resource_types, criterion.code, suffix)
+    rows = _rows(tenant, table, criterion.resource_types, criterion.code, suffix, row)
     return rows.where(table.c.key == row["key"]).exists()
 
 
@@ -254,7 +290,6 @@ def _last_updated(operand: date.Operand, row: Columns) -> ColumnElement[bool]:
 
 def _chain(sight: Sight, criterion: Chain, row: Columns) -> ColumnElement[bool]:
     table = INDEX_TABLES["reference"].alias()
-    number_of = parameter_number(criterion.resource_type, criterion.code)
     conditions = []
     for target_type, inner in criterion.targets:
         there, seen = sight.rows()
@@ -262,14 +297,52 @@ def _chain(sight: Sight, criterion: Chain, row: Columns) -> ColumnElement[bool]:
             seen, there.c.type == target_type, condition(sight, inner, there.c)
         )
         conditions.append(table.c.target.in_(targets))
-    rows = select(table.c.key).where(table.c.tenant == sight.tenant, table.c.parameter == number_of, or_(*conditions))
+    rows = _rows(sight.tenant, table, (criterion.resource_type,), criterion.code, "", row).where(or_(*conditions))
+    found: ColumnElement[bool] = row["key"].in_(rows)
+    return found if _PART in row else or_(found, _chain_inside(sight, criterion, row))
+
+
+def _chain_inside(sight: Sight, criterion: Chain, row: Columns) -> ColumnElement[bool]:
+    """The same, to what the resource itself contains."""
+    table = INDEX_TABLES["reference"].alias()
+    conditions = []
+    for target_type, inner in criterion.targets:
+        place, seen = _part(sight, target_type)
+        conditions.append(
+            exists().where(
+                seen, place["key"] == table.c.key, place[_PART] == table.c.item, condition(sight, inner, place)
+            )
+        )
+    rows = _rows(sight.tenant, table, (criterion.resource_type,), criterion.code, reference.CONTAINED, row)
+    found: ColumnElement[bool] = row["key"].in_(rows.where(or_(*conditions)))
+    return found
+
+
+def _contains(sight: Sight, criterion: Contains, row: Columns) -> ColumnElement[bool]:
+    place, seen = _part(sight, criterion.resource_type)
+    rows = select(place["key"]).where(seen, *(condition(sight, each, place) for each in criterion.criteria))
     found: ColumnElement[bool] = row["key"].in_(rows)
     return found
+
+
+def _part(sight: Sight, resource_type: str) -> tuple[Columns, ColumnElement[bool]]:
+    """Contained resources of a type, as columns that a condition reads, and the condition that they are that."""
+    table = INDEX_TABLES["token"].alias()
+    columns = select(
+        table.c.tenant, table.c.parameter, table.c.key, table.c.code.label("id"),
+        table.c.item.bitwise_rshift(PLACE).label(_PART), literal(resource_type, TEXT_C).label("type"),
+        # What is contained has no time of its own.
+        null().cast(DateTime(timezone=True)).label("last_updated"),
+    ).subquery().c  # fmt: skip
+    number_of = parameter_number(resource_type, "", CONTAINED)
+    return columns, and_(columns.tenant == sight.tenant, columns.parameter == number_of)
 
 
 def _has(sight: Sight, criterion: Has, row: Columns) -> ColumnElement[bool]:
     table = INDEX_TABLES["reference"].alias()
     there, seen = sight.rows()
+    if _PART in row:
+        return false()
     number_of = parameter_number(criterion.source_type, criterion.code)
     start = f"{criterion.resource_type}/"
     whole = not criterion.resource_type
@@ -307,10 +380,8 @@ def _hierarchy(sight: Sight, criterion: Hierarchy, row: Columns) -> ColumnElemen
             found, link.c.target == found.c.target
         ).where(*parents)  # fmt: skip
     found = found.union(step)
-    rows = select(own.c.key).where(
-        own.c.tenant == sight.tenant,
-        own.c.parameter == parameter_number(criterion.resource_type, criterion.code),
-        own.c.target.in_(select(found.c.target)),
+    rows = _rows(sight.tenant, own, (criterion.resource_type,), criterion.code, "", row).where(
+        own.c.target.in_(select(found.c.target))
     )
     among: ColumnElement[bool] = row["key"].in_(rows)
     return among

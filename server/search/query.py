@@ -131,7 +131,20 @@ class Hierarchy:
     above: bool
 
 
-Criterion = Values | Composite | Missing | Ids | LastUpdated | Chain | Has | AnyOf | AllOf | Not | OfType | Hierarchy
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contains:
+    """A resource contained in this one, of a type, meets all of several criteria.
+
+    https://hl7.org/fhir/R4/search.html#contained
+    """
+
+    resource_type: str
+    criteria: tuple["Criterion", ...]
+
+
+Criterion = (
+    Values | Composite | Missing | Ids | LastUpdated | Chain | Has | AnyOf | AllOf | Not | OfType | Hierarchy | Contains
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,6 +188,8 @@ class Query:
     #: true, text, data, count or false.
     summary: str = "false"
     elements: tuple[str, ...] = ()
+    #: Of these matches (containers) the contained resources are given that meet the criteria, see ``Contains``.
+    contained: Contains | None = None
     #: Where the page before this one ended; empty for the first.
     cursor: str = ""
     #: The parameters that were understood, as they came: what links repeat.

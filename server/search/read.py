@@ -1,7 +1,7 @@
 """From the parameters of a URL to a Query: https://hl7.org/fhir/R4/search.html"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from server.errors import BadRequest, UnknownParameter
@@ -12,7 +12,7 @@ from server.search.cursor import CURSOR
 from server.search.everywhere import everywhere
 from server.search.filtered import filtered
 from server.search.index import kind_of
-from server.search.query import AllOf, AnyOf, Criterion, Has, Ids, Include, OfType, Query, Sort
+from server.search.query import AllOf, AnyOf, Contains, Criterion, Has, Ids, Include, OfType, Query, Sort
 from server.search.reference import ID
 from server.search.text import split, unescape
 
@@ -24,6 +24,8 @@ _OF_THE_EDGE = frozenset({"_format", "_pretty"})
 _CHOICES = {
     "_total": ("none", "estimate", "accurate"),
     "_summary": ("true", "text", "data", "count", "false"),
+    "_contained": ("false", "true", "both"),
+    "_containedType": ("container", "contained"),
 }
 #: The resource type and parameter that _list looks at: https://hl7.org/fhir/R4/search.html#list
 _LIST = ("List", "item")
@@ -39,8 +41,8 @@ class _Draft:
     includes: list[Include] = field(default_factory=list)
     sort: tuple[Sort, ...] = ()
     count: int = DEFAULT_COUNT
-    total: str = "none"
-    summary: str = "false"
+    #: What was chosen of ``_CHOICES``.
+    chosen: dict[str, str] = field(default_factory=dict)
     elements: tuple[str, ...] = ()
     cursor: str = ""
     used: list[tuple[str, str]] = field(default_factory=list)
@@ -72,21 +74,44 @@ def read(
             if not lenient:
                 raise
             draft.ignored.append(error.details)
-    if draft.includes and draft.summary == "text":
+    return _query(draft)
+
+
+def _query(draft: _Draft) -> Query:
+    """The draft as it is asked."""
+    summary = draft.chosen.get("_summary", "false")
+    if draft.includes and summary == "text":
         raise BadRequest("_summary=text can't be joined with _include or _revinclude.", expression="_summary")
-    return Query(
+    whole = Query(
         resource_types=draft.types,
         criteria=tuple(draft.criteria),
         sort=draft.sort,
         count=draft.count,
-        total=draft.total,
+        total=draft.chosen.get("_total", "none"),
         includes=tuple(draft.includes),
-        summary=draft.summary,
+        summary=summary,
         elements=draft.elements,
         cursor=draft.cursor,
         used=tuple(draft.used),
         ignored=tuple(draft.ignored),
     )
+    return whole if draft.chosen.get("_contained", "false") == "false" else _contained(draft, whole)
+
+
+def _contained(draft: _Draft, query: Query) -> Query:
+    """The query over contained resources, alone or besides others: https://hl7.org/fhir/R4/search.html#contained"""
+    if len(query.resource_types) != 1 or any(sort.kind for sort in query.sort):
+        raise BadRequest(
+            "_contained goes with a search for one type, sorted by _id or _lastUpdated at most.",
+            expression="_contained",
+        )
+    contains = Contains(resource_type=query.resource_types[0], criteria=query.criteria)
+    criteria: tuple[Criterion, ...] = (contains,)
+    if draft.chosen["_contained"] == "both":
+        itself = AllOf(criteria=(OfType(resource_types=query.resource_types), *query.criteria))
+        criteria = (AnyOf(criteria=(itself, contains)),)
+    inside = draft.chosen.get("_containedType") == "contained"
+    return replace(query, resource_types=(), criteria=criteria, contained=contains if inside else None)
 
 
 def _take(draft: _Draft, reader: Reader, name: str, value: str, *, named: bool) -> None:
@@ -104,7 +129,7 @@ def _take(draft: _Draft, reader: Reader, name: str, value: str, *, named: bool) 
     elif name in _CHOICES:
         if value not in _CHOICES[name]:
             raise BadRequest(f"{name} is one of {', '.join(_CHOICES[name])}.", expression=name)
-        setattr(draft, name.removeprefix("_"), value)
+        draft.chosen[name] = value
     elif name == CURSOR:
         draft.cursor = value
     else:

@@ -16,6 +16,8 @@ from server.search.token import identifier_entries
 
 #: Besides these, the name of a resource type is a modifier.
 MODIFIERS = frozenset({"identifier", "above", "below"})
+#: Suffix of the rows of references to contained resources; their ``item`` is the place of what they refer to.
+CONTAINED = "#"
 Columns = ReadOnlyColumnCollection[str, Any]
 #: A literal reference to a resource, on this server or another: https://hl7.org/fhir/R4/references.html#literal
 LITERAL = re.compile(
@@ -49,13 +51,17 @@ def entries(node: Node, base_url: str = "") -> Iterator[Entry]:
     """Index rows of a Reference (and of its identifier), or of a canonical or uri."""
     value = node.value
     if isinstance(value, str):
-        if not value.startswith("#"):
+        if value.startswith("#"):
+            yield Entry("reference", (cut(value),), CONTAINED)
+        else:
             yield Entry("reference", (target(value, base_url),))
         return
     if not isinstance(value, dict):
         return
     literal = value.get("reference")
-    if isinstance(literal, str) and literal and not literal.startswith("#"):
+    if isinstance(literal, str) and literal.startswith("#"):
+        yield Entry("reference", (cut(literal),), CONTAINED)
+    elif isinstance(literal, str) and literal:
         yield Entry("reference", (target(literal, base_url),))
     if isinstance(value.get("identifier"), dict):
         yield from identifier_entries(value["identifier"], "identifier")
