@@ -1,17 +1,17 @@
 """From a Query to SQL over the index tables: the same meaning as ``match``, for the database."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    CompoundSelect,
     DateTime,
     FromClause,
     Select,
     and_,
-    exists,
     false,
     func,
     literal,
@@ -289,33 +289,36 @@ def _last_updated(operand: date.Operand, row: Columns) -> ColumnElement[bool]:
 
 
 def _chain(sight: Sight, criterion: Chain, row: Columns) -> ColumnElement[bool]:
+    """One list of keys for all target types, so that the planner can join it as it likes."""
     table = INDEX_TABLES["reference"].alias()
-    conditions = []
+    targets = []
     for target_type, inner in criterion.targets:
         there, seen = sight.rows()
-        targets = select(literal(f"{target_type}/").concat(there.c.id)).where(
-            seen, there.c.type == target_type, condition(sight, inner, there.c)
-        )
-        conditions.append(table.c.target.in_(targets))
-    rows = _rows(sight.tenant, table, (criterion.resource_type,), criterion.code, "", row).where(or_(*conditions))
-    found: ColumnElement[bool] = row["key"].in_(rows)
-    return found if _PART in row else or_(found, _chain_inside(sight, criterion, row))
-
-
-def _chain_inside(sight: Sight, criterion: Chain, row: Columns) -> ColumnElement[bool]:
-    """The same, to what the resource itself contains."""
-    table = INDEX_TABLES["reference"].alias()
-    conditions = []
-    for target_type, inner in criterion.targets:
-        place, seen = _part(sight, target_type)
-        conditions.append(
-            exists().where(
-                seen, place["key"] == table.c.key, place[_PART] == table.c.item, condition(sight, inner, place)
+        targets.append(
+            select(literal(f"{target_type}/").concat(there.c.id)).where(
+                seen, there.c.type == target_type, condition(sight, inner, there.c)
             )
         )
-    rows = _rows(sight.tenant, table, (criterion.resource_type,), criterion.code, reference.CONTAINED, row)
-    found: ColumnElement[bool] = row["key"].in_(rows.where(or_(*conditions)))
+    rows = _rows(sight.tenant, table, (criterion.resource_type,), criterion.code, "", row)
+    parts = [rows.where(table.c.target.in_(_all(targets)))]
+    if _PART not in row:
+        parts += _chain_inside(sight, criterion, row)
+    found: ColumnElement[bool] = row["key"].in_(_all(parts))
     return found
+
+
+def _all(parts: Sequence[Select[Any]]) -> Select[Any] | CompoundSelect[Any]:
+    return parts[0] if len(parts) == 1 else union_all(*parts)
+
+
+def _chain_inside(sight: Sight, criterion: Chain, row: Columns) -> Iterator[Select[Any]]:
+    """The same, to what the resource itself contains."""
+    for target_type, inner in criterion.targets:
+        table = INDEX_TABLES["reference"].alias()
+        place, seen = _part(sight, target_type)
+        rows = _rows(sight.tenant, table, (criterion.resource_type,), criterion.code, reference.CONTAINED, row)
+        here = and_(place["key"] == table.c.key, place[_PART] == table.c.item)
+        yield rows.where(seen, here, condition(sight, inner, place))
 
 
 def _contains(sight: Sight, criterion: Contains, row: Columns) -> ColumnElement[bool]:
@@ -342,7 +345,8 @@ def _has(sight: Sight, criterion: Has, row: Columns) -> ColumnElement[bool]:
     table = INDEX_TABLES["reference"].alias()
     there, seen = sight.rows()
     if _PART in row:
-        return false()
+        # Nothing refers to what is contained; as a value, since SQLAlchemy would drop the conditions beside false().
+        return literal(False)
     number_of = parameter_number(criterion.source_type, criterion.code)
     start = f"{criterion.resource_type}/"
     whole = not criterion.resource_type
