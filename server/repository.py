@@ -219,11 +219,15 @@ class Transaction:
         lenient: bool = False,
         compartment: tuple[str, str] | None = None,
     ) -> SearchResult:
-        """See ``Repository.search``; ``compartment`` is the (type, id) whose resources are meant."""
+        """See ``Repository.search``; no type means all; ``compartment`` is the (type, id) whose resources are meant."""
         self.access.require("read")
         self.flush()
-        query = self._repository.search_engine.read(resource_type, parameters, lenient=lenient, compartment=compartment)
-        return self._repository.search_engine.find(self.uow, self.access.tenant, query)
+        engine = self._repository.search_engine
+        query = engine.read(
+            resource_type, parameters, lenient=lenient, compartment=compartment,
+            terminology=engine.terminology(self.uow, self.access.tenant),
+        )  # fmt: skip
+        return engine.find(self.uow, self.access.tenant, query)
 
     def matches_locked(self, resource_type: str, criteria: str) -> tuple[Stored, ...]:
         """At most two current resources that a conditional interaction's query finds; BadRequest for an empty one.

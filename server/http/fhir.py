@@ -86,7 +86,7 @@ class _Edge:
         """Carries out what the path below the base asks for."""
         access = self._services.access(request)
         asked, form = self._asked(request, path, body)
-        if path[-1].startswith("$"):
+        if path and path[-1].startswith("$"):
             return _response(asked, self._operate(asked, access), form)
         return _response(asked, perform(self._services.repository, access, asked), form)
 
@@ -119,6 +119,15 @@ def _add_system_routes(routes: APIRouter, edge: _Edge) -> None:
     @routes.get("/_history", summary="history of the system")
     def history(request: Request, body: Body) -> Response:
         return edge.answer(request, ("_history",), body)
+
+    @routes.get("", summary="search over several types")
+    @routes.get("/", include_in_schema=False)
+    def search(request: Request, body: Body) -> Response:
+        return edge.answer(request, (), body)
+
+    @routes.post("/_search", summary="search over several types by POST")
+    def search_by_post(request: Request, body: Body) -> Response:
+        return edge.answer(request, ("_search",), body)
 
     @routes.post("", summary="batch or transaction")
     @routes.post("/", include_in_schema=False)

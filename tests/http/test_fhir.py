@@ -82,7 +82,6 @@ def test_formats(fhir: Client) -> None:
         ("GET", "/Patient/x/y", 400),
         ("GET", "/Patient/x/y/$z", 404),
         ("PATCH", "/Patient/x", 415),
-        ("GET", "/", 404),
         ("DELETE", "/Nothing/x", 404),
     ]:
         answer = fhir.request(method, path)
@@ -340,3 +339,18 @@ def test_of_updates_at_once_with_one_if_match_one_wins(fhir: Client) -> None:
 
     with ThreadPoolExecutor(16) as threads:
         assert sorted(threads.map(update, range(16))) == [200] + [412] * 15
+
+
+def test_search_over_several_types(fhir: Client) -> None:
+    made(fhir, {**PATIENT, "meta": {"tag": [{"system": "urn:t", "code": "a"}]}})
+    made(fhir, OBSERVATION)
+    for answer in (fhir.get("?_type=Patient,Observation"), fhir.get("/?_sort=_lastUpdated"),
+                   fhir.post("/_search", data={"_type": "Patient,Observation"})):  # fmt: skip
+        kinds = sorted(entry["resource"]["resourceType"] for entry in answer.json()["entry"])
+        assert answer.status_code == 200 and kinds == ["Observation", "Patient"]
+    tagged = fhir.get("", params={"_tag": "urn:t|a"}).json()
+    assert [entry["resource"]["resourceType"] for entry in tagged["entry"]] == ["Patient"]
+    assert tagged["link"][0]["url"] == f"{str(fhir.base_url).rstrip('/')}?_tag=urn:t|a"
+    assert fhir.get("?code=1").status_code == 400 and fhir.get("?_type=Nothing").status_code == 400
+    lenient = fhir.get("?code=1&_type=Patient", headers={"prefer": "handling=lenient"}).json()
+    assert [entry["search"]["mode"] for entry in lenient["entry"]] == ["match", "outcome"]
