@@ -15,6 +15,7 @@ from server.interactions.request import Request as FhirRequest
 
 #: What we write; https://hl7.org/fhir/R4/http.html#mime-type
 _JSON = frozenset({"application/fhir+json", "application/json", "text/json", "json", "*/*", "application/*"})
+_FHIR_JSON = "application/fhir+json"
 _JSON_PATCH = "application/json-patch+json"
 _FORM = "application/x-www-form-urlencoded"
 #: Largest body of a FHIR request, bytes.
@@ -79,8 +80,11 @@ def _resource(request: Request, body: bytes) -> dict[str, object] | None:
 
 
 def _patch(request: Request, body: bytes) -> object:
+    if _content_type(request) == _FHIR_JSON:
+        return json_format.parse(body)
     if _content_type(request) not in (_JSON_PATCH, "application/json"):
-        raise UnsupportedMedia(f"Send a patch as {_JSON_PATCH}.", expression="Content-Type")
+        details = f"Send a JSON Patch as {_JSON_PATCH}, a FHIRPath Patch as {_FHIR_JSON}."
+        raise UnsupportedMedia(details, expression="Content-Type")
     return json_format.parse_any(body)
 
 

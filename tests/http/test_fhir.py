@@ -302,6 +302,28 @@ def test_patch(fhir: Client) -> None:
     assert answer.json()["entry"][0]["resource"]["birthDate"] == "1971"
 
 
+def test_fhirpath_patch(fhir: Client) -> None:
+    id = made(fhir, PATIENT)["id"]
+    parts = [{"name": "type", "valueCode": "add"}, {"name": "path", "valueString": "Patient"}]
+    parts += [{"name": "name", "valueString": "birthDate"}, {"name": "value", "valueDate": "1970"}]
+    patch = {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": parts}]}
+    headers = {"content-type": "application/fhir+json"}
+    patched = fhir.patch(f"/Patient/{id}", json=patch, headers={**headers, "if-match": 'W/"1"'})
+    assert patched.status_code == 200 and patched.json()["birthDate"] == "1970"
+    assert patched.headers["etag"] == 'W/"2"'
+    again = fhir.patch(f"/Patient/{id}", json=patch, headers=headers)
+    assert again.status_code == 422 and again.json()["issue"][0]["expression"] == ["Parameters.parameter[0]"]
+    parts[0] = {"name": "type", "valueCode": "replace"}
+    parts[1:] = [{"name": "path", "valueString": "Patient.birthDate"}, {"name": "value", "valueDate": "soon"}]
+    assert fhir.patch("/Patient?identifier=1", json=patch, headers=headers).status_code == 422
+    parts[-1] = {"name": "value", "valueDate": "1971"}
+    assert fhir.patch("/Patient?identifier=1", json=patch, headers=headers).json()["birthDate"] == "1971"
+    parts[-1] = {"name": "value", "valueDate": "1972"}
+    entry = {"resource": patch, "request": {"method": "PATCH", "url": f"Patient/{id}"}}
+    answer = fhir.post("", json=transaction(entry))
+    assert answer.json()["entry"][0]["resource"]["birthDate"] == "1972"
+
+
 def test_compartments(fhir: Client) -> None:
     for n in "12":
         assert fhir.put(f"/Patient/{n}", json={**PATIENT, "id": n}).status_code == 201

@@ -13,6 +13,7 @@ from server.fhir.fhirpath.model import Definitions
 from server.fhir.fhirpath.node import Collection, Node, plain_value, resource_node
 from server.fhir.fhirpath.parser import parse
 from server.fhir.fhirpath.singleton import truth
+from server.fhir.fhirpath.syntax import Dollar, Member, Syntax
 
 _NO_VARIABLES: Mapping[str, Any] = {}
 
@@ -20,10 +21,10 @@ _NO_VARIABLES: Mapping[str, Any] = {}
 class Expression:
     """One FHIRPath expression, parsed once and compiled once for each model."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, syntax: Syntax | None = None) -> None:
         #: As it was written.
         self.text = text
-        self._syntax = parse(text)
+        self._syntax = syntax or parse(text)
         # By identity: definitions hold tables and can't be hashed. The model is kept so that its id stays its own.
         self._steps: dict[int, tuple[Definitions | None, Step]] = {}
         self._step(None)
@@ -40,6 +41,12 @@ class Expression:
     def check(self, type_name: str, model: Definitions) -> None:
         """Raise BadRequest if the expression makes no sense for that type: a name it lacks, an order there isn't."""
         check(self._syntax, type_name, model)
+
+    def parent(self) -> tuple["Expression", str] | None:
+        """What the last step is taken from, and its element name; None if the expression doesn't end in a name."""
+        if not isinstance(self._syntax, Member):
+            return None
+        return Expression(self.text, self._syntax.of or Dollar("this")), self._syntax.name
 
     def evaluate(
         self,
