@@ -102,10 +102,15 @@ class _Work:
         request = plan.request
         if plan.done is not None:
             return replace(plan.done, body=b"" if request.prefer_return == "minimal" else plan.done.body)
+        definitions = self._transaction.definitions
+        root = plan.entry.full_url.rpartition(f"{request.resource_type}/")[0] if request.path else ""
+        if request.resource is not None and request.patch is request.resource:
+            # What a FHIRPath Patch brings may refer to other entries as any resource may.
+            linked = rewritten(definitions, request.resource, lambda text: self._renamed(text, root))
+            request = replace(request, patch=linked)
         if plan.id is None or request.resource is None:
-            return chosen(self._transaction.definitions, request)(self._transaction, request)
-        root = plan.entry.full_url.rpartition(f"{request.resource_type}/")[0]
-        resource = rewritten(self._transaction.definitions, request.resource, lambda text: self._renamed(text, root))
+            return chosen(definitions, request)(self._transaction, request)
+        resource = rewritten(definitions, request.resource, lambda text: self._renamed(text, root))
         if request.method == "POST":
             return of_written(self._transaction.create(resource, id=plan.id), request)
         written = self._transaction.update({**resource, "id": plan.id}, request.if_match)

@@ -322,6 +322,15 @@ def test_fhirpath_patch(fhir: Client) -> None:
     entry = {"resource": patch, "request": {"method": "PATCH", "url": f"Patient/{id}"}}
     answer = fhir.post("", json=transaction(entry))
     assert answer.json()["entry"][0]["resource"]["birthDate"] == "1972"
+    # A link in the patch to another entry is rewritten like any other.
+    urn = "urn:uuid:9f0f9eb0-5d5a-4d6f-b9b6-8d1c8c1c7b11"
+    parts[0] = {"name": "type", "valueCode": "add"}
+    parts[1:] = [{"name": "path", "valueString": "Patient"}, {"name": "name", "valueString": "managingOrganization"}]
+    parts += [{"name": "value", "valueReference": {"reference": urn}}]
+    ward = {"resource": {"resourceType": "Organization", "name": "Ward"}, "fullUrl": urn}
+    answer = fhir.post("", json=transaction(entry, {**ward, "request": {"method": "POST", "url": "Organization"}}))
+    linked, organization = (one["resource"] for one in answer.json()["entry"])
+    assert linked["managingOrganization"]["reference"] == f"Organization/{organization['id']}"
 
 
 def test_compartments(fhir: Client) -> None:

@@ -97,6 +97,26 @@ def test_member_of_asks_the_terminology() -> None:
         expression.values(OBSERVATION)
 
 
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("gender.memberOf('http://hl7.org/fhir/ValueSet/administrative-gender')", [True]),
+        ("gender.memberOf('http://hl7.org/fhir/ValueSet/administrative-gender|4.0.1')", [True]),
+        ("id.memberOf('http://hl7.org/fhir/ValueSet/administrative-gender')", [False]),
+        ("maritalStatus.coding[0].memberOf('http://hl7.org/fhir/ValueSet/name-use')", [True]),
+        ("maritalStatus.coding[1].memberOf('http://hl7.org/fhir/ValueSet/name-use')", [False]),
+        ("maritalStatus.memberOf('http://hl7.org/fhir/ValueSet/name-use')", [True]),
+        ("name.memberOf('http://hl7.org/fhir/ValueSet/name-use')", [False]),
+        ("photo.memberOf('http://hl7.org/fhir/ValueSet/name-use')", []),
+    ],
+)
+def test_member_of_the_standards_own_value_sets(expression: str, expected: list[bool]) -> None:
+    codings = [{"system": "http://hl7.org/fhir/name-use", "code": "usual"}, {"system": "http://a", "code": "usual"}]
+    patient = {"resourceType": "Patient", "id": "x", "gender": "male", "maritalStatus": {"coding": codings}}
+    patient["name"] = [{"text": "usual"}]
+    assert compile_expression(expression).values(patient, model=load()) == expected
+
+
 def test_variables() -> None:
     before = {**OBSERVATION, "status": "preliminary"}
     expression = compile_expression("%previous.status = 'preliminary' and %resource.status = 'final'")
