@@ -16,16 +16,18 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import httpx
+
 from conformance.examples.exchange import Outcome, exchange
 from conformance.examples.package import resources
-from conformance.own_server import own_server
+from conformance.own_server import NotStarted, own_server
 
 #: So many issues are shown of one refusal.
 _SHOWN = 3
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command; 1 when something stored came back as another."""
+    """Runs the command; 1 when something stored came back as another, 2 when it can't be run."""
     parser = argparse.ArgumentParser(prog="python -m conformance.examples", description="Store and read back examples.")
     parser.add_argument("source", type=Path, help="folder or .tgz of a FHIR package")
     parser.add_argument("--url", help="FHIR base of a running server; without it a Hutong is started for this")
@@ -33,8 +35,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print the figures and lists as JSON")
     options = parser.parse_args(argv)
     server = contextlib.nullcontext(options.url) if options.url else own_server()
-    with server as base:
-        outcome = exchange(base, resources(options.source), options.token)
+    try:
+        with server as base:
+            outcome = exchange(base, resources(options.source), options.token)
+    except (NotStarted, OSError, httpx.HTTPError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     if options.json:
         print(json.dumps({"stored": outcome.stored, **asdict(outcome)}, indent=1))
     else:

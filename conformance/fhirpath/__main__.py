@@ -16,13 +16,13 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from conformance.fhirpath.run import run
+from conformance.fhirpath.run import EngineEnded, run
 
 _INPUTS = Path(__file__).parents[2] / "tests" / "fhir" / "fhirpath" / "inputs"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command; 1 when too few tests pass, 2 when there are none."""
+    """Runs the command; 1 when too few tests pass, 2 when they can't be run or there are none."""
     parser = argparse.ArgumentParser(prog="python -m conformance.fhirpath", description="Run HL7's FHIRPath suite.")
     parser.add_argument("folder", type=Path, help="folder of the suite's XML")
     parser.add_argument("--inputs", type=Path, default=_INPUTS, help="folder of the resources as JSON")
@@ -30,7 +30,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--least", type=int, default=900, help="so many have to pass")
     parser.add_argument("--json", action="store_true", help="print the figures and failures as JSON")
     options = parser.parse_args(argv)
-    count, failures = run(options.folder, options.inputs, shlex.split(options.engine))
+    try:
+        count, failures = run(options.folder, options.inputs, shlex.split(options.engine))
+    except (EngineEnded, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     passed = count - len(failures)
     if options.json:
         print(json.dumps({"tests": count, "passed": passed, "failures": [asdict(each) for each in failures]}, indent=1))

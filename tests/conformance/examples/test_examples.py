@@ -50,6 +50,11 @@ def test_stored_and_read_back(package: Path, capsys: pytest.CaptureFixture[str])
     assert issue.startswith("required at Observation.code: ")
 
 
+def test_a_server_that_does_not_answer_is_told(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(package), "--url", "http://127.0.0.1:9/fhir"]) == 2
+    assert "error: " in capsys.readouterr().err
+
+
 def test_a_folder_holds_the_same(package: Path, tmp_path: Path) -> None:
     folder = tmp_path / "unpacked"
     with tarfile.open(package) as archive:

@@ -57,7 +57,10 @@ def test_failures_are_listed_with_what_was_expected_and_got(suite: Path, capsys:
 
 def test_too_few_and_none(suite: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     assert main([str(suite), "--inputs", str(suite), "--least", "8"]) == 1
-    assert main([str(tmp_path_factory.mktemp("empty")), "--least", "0"]) == 2
+    empty = str(tmp_path_factory.mktemp("empty"))
+    assert main([empty, "--least", "0"]) == 2
+    assert main([str(suite), "--inputs", empty, "--least", "0"]) == 2
+    assert main([str(suite), "--inputs", str(suite), "--engine", "/nowhere/engine", "--least", "0"]) == 2
 
 
 def test_an_engine_that_ends_is_told(suite: Path) -> None:
