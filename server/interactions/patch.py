@@ -26,7 +26,10 @@ def _patch(transaction: Transaction, request: Request, id: str) -> Answer:
     if request.patch is None:
         raise BadRequest("Send a JSON Patch (RFC 6902), or a FHIRPath Patch as Parameters.")
     before = transaction.read(request.resource_type, id, lock=True)
-    after = _patched(transaction, before, request.patch)
+    try:
+        after = _patched(transaction, before, request.patch)
+    except RecursionError as error:
+        raise Unprocessable("The patch nests too deeply; flatten it.") from error
     if not isinstance(after, dict) or (after.get("resourceType"), after.get("id")) != (request.resource_type, id):
         raise Unprocessable("A patch may change neither resourceType nor id.")
     return of_written(transaction.update(after, request.if_match), request)

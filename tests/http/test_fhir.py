@@ -333,6 +333,30 @@ def test_fhirpath_patch(fhir: Client) -> None:
     assert linked["managingOrganization"]["reference"] == f"Organization/{organization['id']}"
 
 
+def test_a_transaction_that_nests_too_deeply_is_refused(fhir: Client) -> None:
+    for depth in (100, 330, 400, 3000):
+        deep = '{"extension":[' * depth + "{}" + "]}" * depth
+        resource = f'{{"resourceType":"Patient","extension":[{deep}]}}'
+        entry = f'{{"resource":{resource},"request":{{"method":"POST","url":"Patient"}}}}'
+        body = f'{{"resourceType":"Bundle","type":"transaction","entry":[{entry}]}}'
+        answer = fhir.post("", content=body, headers={"content-type": "application/fhir+json"})
+        assert answer.status_code in (400, 422), depth
+
+
+def test_a_patch_that_nests_too_deeply_is_refused(fhir: Client) -> None:
+    id = made(fhir, PATIENT)["id"]
+    for depth in (100, 400, 3000, 100_000):
+        deep = '{"extension":[' * depth + "{}" + "]}" * depth
+        body = f'[{{"op": "add", "path": "/extension", "value": [{deep}]}}]'
+        answer = fhir.patch(f"/Patient/{id}", content=body, headers={"content-type": "application/json-patch+json"})
+        assert answer.status_code in (400, 422), depth
+        parts = '[{"name":"type","valueCode":"add"},{"name":"path","valueString":"Patient"},{"name":"name",'
+        parts += f'"valueString":"extension"}},{{"name":"value","valueExtension":{deep}}}]'
+        body = f'{{"resourceType":"Parameters","parameter":[{{"name":"operation","part":{parts}}}]}}'
+        answer = fhir.patch(f"/Patient/{id}", content=body, headers={"content-type": "application/fhir+json"})
+        assert answer.status_code in (400, 422), depth
+
+
 def test_compartments(fhir: Client) -> None:
     for n in "12":
         assert fhir.put(f"/Patient/{n}", json={**PATIENT, "id": n}).status_code == 201
