@@ -6,7 +6,7 @@ from typing import Any
 
 from server.errors import BadRequest, TooLarge, Unprocessable
 from server.fhir.definitions import Definitions, Property
-from server.fhir.fhirpath import Expression, compile_expression
+from server.fhir.fhirpath import Budget, Expression, compile_expression
 from server.fhir.patch_places import Element, Places
 from server.fhir.patch_value import PatchValue, named_parts, whole_number
 
@@ -46,6 +46,8 @@ class _Patch:
     def __init__(self, definitions: Definitions, resource: dict[str, Any]) -> None:
         self.resource = resource
         self._definitions = definitions
+        #: One for all operations: whoever may write chooses the expressions.
+        self._budget = Budget()
         self._operations: dict[str, Callable[[dict[str, Any]], None]] = {
             "add": self._add,
             "insert": self._insert,
@@ -130,7 +132,7 @@ class _Patch:
         return expression
 
     def _find(self, expression: Expression) -> list[Element]:
-        return Places(self._definitions, self.resource).find(expression)
+        return Places(self._definitions, self.resource).find(expression, self._budget)
 
     def _only(self, expression: Expression, found: list[Element] | None = None) -> Element:
         """The one element that a path gives."""

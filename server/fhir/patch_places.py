@@ -10,7 +10,7 @@ from typing import Any
 
 from server.errors import Unprocessable
 from server.fhir.definitions import Definitions
-from server.fhir.fhirpath import Expression, Node
+from server.fhir.fhirpath import Budget, Expression, Node
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,11 +57,11 @@ class Places:
             container={"": resource}, key="", index=None, path="", name="", content_path=kind, primitive=False
         )
 
-    def find(self, expression: Expression) -> list[Element]:
+    def find(self, expression: Expression, budget: Budget | None = None) -> list[Element]:
         """The elements that an expression gives; Unprocessable for what is no element of this resource."""
-        found = []
+        model, found = self._definitions, []
         # What is contained resolve() finds itself; other resources are out of a patch's reach.
-        for item in expression.evaluate(self._copy, model=self._definitions, resolve=lambda _reference: None):
+        for item in expression.evaluate(self._copy, model=model, resolve=lambda _reference: None, budget=budget):
             mark = None
             if isinstance(item, Node):
                 mark = item.value if isinstance(item.value, dict) else item.extra

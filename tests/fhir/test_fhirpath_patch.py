@@ -232,6 +232,13 @@ def test_a_patch_is_parameters_with_so_many_operations() -> None:
         after(*[{"type": "delete", "path": "Patient.photo"}] * (MOST_OPERATIONS + 1))
 
 
+def test_the_work_of_all_operations_together_is_bounded() -> None:
+    contacts = [{"gender": "male"} for _ in range(60)]
+    costly = "Patient.contact.where(%resource.contact.where(%resource.contact.exists(gender = 'x')).exists())"
+    with pytest.raises(Unprocessable, match="too many items"):
+        after(*[{"type": "delete", "path": costly}] * 8, of={"resourceType": "Patient", "contact": contacts})
+
+
 def leaves(value: Any, path: str, kind: str) -> Iterator[tuple[str, Any, str, int | None]]:
     """FHIRPath of every element of a resource, with the JSON object, property and place that hold it."""
     for key, inner in value.items():
