@@ -14,6 +14,7 @@ from server.http import fhir_format
 from server.interactions.entries import etag
 from server.interactions.request import Request as FhirRequest
 
+_FHIR = ("application/fhir+json", "application/fhir+xml")
 _JSON_PATCH = "application/json-patch+json"
 _FORM = "application/x-www-form-urlencoded"
 #: Largest body of a FHIR request, bytes.
@@ -45,7 +46,7 @@ def fhir_request(
         path=path,
         parameters=tuple(parameters),
         resource=None if is_search or request.method == "PATCH" else _resource(definitions, request, body),
-        patch=_patch(request, body) if request.method == "PATCH" else None,
+        patch=_patch(definitions, request, body) if request.method == "PATCH" else None,
         if_match=etag(request.headers.get("if-match")),
         if_none_match=etag(request.headers.get("if-none-match")),
         if_modified_since=_date(request.headers.get("if-modified-since")),
@@ -66,9 +67,12 @@ def _resource(definitions: Definitions, request: Request, body: bytes) -> dict[s
     return fhir_format.resource_in(definitions, request, body)
 
 
-def _patch(request: Request, body: bytes) -> object:
+def _patch(definitions: Definitions, request: Request, body: bytes) -> object:
+    if _content_type(request) in _FHIR:
+        return fhir_format.resource_in(definitions, request, body)
     if _content_type(request) not in (_JSON_PATCH, "application/json"):
-        raise UnsupportedMedia(f"Send a patch as {_JSON_PATCH}.", expression="Content-Type")
+        details = f"Send a JSON Patch as {_JSON_PATCH}, a FHIRPath Patch as {_FHIR[0]}."
+        raise UnsupportedMedia(details, expression="Content-Type")
     return json_format.parse_any(body)
 
 

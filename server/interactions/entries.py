@@ -74,10 +74,13 @@ def _request(place: int, entry: dict[str, Any], outer: Request) -> Request:
 
 
 def _patch(resource: dict[str, Any] | None, place: int) -> Any:
-    """The JSON Patch that a Binary carries: https://hl7.org/fhir/R4/http.html#patch"""
+    """A FHIRPath Patch, or the JSON Patch that a Binary carries: https://hl7.org/fhir/R4/http.html#patch"""
+    if resource and resource.get("resourceType") == "Parameters":
+        return resource
     where = f"Bundle.entry[{place}].resource"
     if not resource or resource.get("contentType") != "application/json-patch+json":
-        raise BadRequest("A PATCH entry holds a Binary of type application/json-patch+json.", expression=where)
+        details = "A PATCH entry holds Parameters, or a Binary of type application/json-patch+json."
+        raise BadRequest(details, expression=where)
     try:
         return json_format.parse_any(b64decode(str(resource.get("data", "")), validate=True))
     except binascii.Error as error:

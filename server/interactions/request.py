@@ -20,7 +20,7 @@ class Request:
     path: tuple[str, ...] = ()
     parameters: tuple[tuple[str, str], ...] = ()
     resource: dict[str, Any] | None = None
-    #: Of a PATCH: the operations of a JSON Patch.
+    #: Of a PATCH: the operations of a JSON Patch, or the Parameters of a FHIRPath Patch.
     patch: Any = None
     #: Version ids without ETag's quotes, with commas between several; "*" for any.
     if_match: str | None = None

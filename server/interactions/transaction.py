@@ -73,7 +73,7 @@ class _Work:
         request = entry.request
         chosen(self._transaction.definitions, request)
         plan = _Plan(entry, request)
-        if request.method == "POST" and len(request.path) == 1:
+        if request.method == "POST" and len(request.path) == 1 and request.path != ("_search",):
             plan = self._creation(entry, request)
         elif request.method == "PUT":
             own_resource(request)
@@ -115,10 +115,15 @@ class _Work:
         if plan.done is not None:
             told = preferred(replace(plan.done, body=b""), request, None, "There was one that matches; none was made.")
             return told if request.prefer_return in ("minimal", "OperationOutcome") else plan.done
+        definitions = self._transaction.definitions
+        root = plan.entry.full_url.rpartition(f"{request.resource_type}/")[0] if request.path else ""
+        if request.resource is not None and request.patch is request.resource:
+            # What a FHIRPath Patch brings may refer to other entries as any resource may.
+            linked = rewritten(definitions, request.resource, lambda text: self._renamed(text, root))
+            request = replace(request, patch=linked)
         if request.method not in ("POST", "PUT") or plan.id is None or request.resource is None:
-            return chosen(self._transaction.definitions, request)(self._transaction, request)
-        root = plan.entry.full_url.rpartition(f"{request.resource_type}/")[0]
-        resource = rewritten(self._transaction.definitions, request.resource, lambda text: self._renamed(text, root))
+            return chosen(definitions, request)(self._transaction, request)
+        resource = rewritten(definitions, request.resource, lambda text: self._renamed(text, root))
         if request.method == "POST":
             return of_written(self._transaction.create(resource, id=plan.id), request)
         return written_under(self._transaction, request, {**resource, "id": plan.id})

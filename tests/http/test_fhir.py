@@ -303,6 +303,61 @@ def test_patch(fhir: Client) -> None:
     assert answer.json()["entry"][0]["resource"]["birthDate"] == "1971"
 
 
+def test_fhirpath_patch(fhir: Client) -> None:
+    id = made(fhir, PATIENT)["id"]
+    parts = [{"name": "type", "valueCode": "add"}, {"name": "path", "valueString": "Patient"}]
+    parts += [{"name": "name", "valueString": "birthDate"}, {"name": "value", "valueDate": "1970"}]
+    patch = {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": parts}]}
+    headers = {"content-type": "application/fhir+json"}
+    patched = fhir.patch(f"/Patient/{id}", json=patch, headers={**headers, "if-match": 'W/"1"'})
+    assert patched.status_code == 200 and patched.json()["birthDate"] == "1970"
+    assert patched.headers["etag"] == 'W/"2"'
+    again = fhir.patch(f"/Patient/{id}", json=patch, headers=headers)
+    assert again.status_code == 422 and again.json()["issue"][0]["expression"] == ["Parameters.parameter[0]"]
+    parts[0] = {"name": "type", "valueCode": "replace"}
+    parts[1:] = [{"name": "path", "valueString": "Patient.birthDate"}, {"name": "value", "valueDate": "soon"}]
+    assert fhir.patch("/Patient?identifier=1", json=patch, headers=headers).status_code == 422
+    parts[-1] = {"name": "value", "valueDate": "1971"}
+    assert fhir.patch("/Patient?identifier=1", json=patch, headers=headers).json()["birthDate"] == "1971"
+    parts[-1] = {"name": "value", "valueDate": "1972"}
+    entry = {"resource": patch, "request": {"method": "PATCH", "url": f"Patient/{id}"}}
+    answer = fhir.post("", json=transaction(entry))
+    assert answer.json()["entry"][0]["resource"]["birthDate"] == "1972"
+    # A link in the patch to another entry is rewritten like any other.
+    urn = "urn:uuid:9f0f9eb0-5d5a-4d6f-b9b6-8d1c8c1c7b11"
+    parts[0] = {"name": "type", "valueCode": "add"}
+    parts[1:] = [{"name": "path", "valueString": "Patient"}, {"name": "name", "valueString": "managingOrganization"}]
+    parts += [{"name": "value", "valueReference": {"reference": urn}}]
+    ward = {"resource": {"resourceType": "Organization", "name": "Ward"}, "fullUrl": urn}
+    answer = fhir.post("", json=transaction(entry, {**ward, "request": {"method": "POST", "url": "Organization"}}))
+    linked, organization = (one["resource"] for one in answer.json()["entry"])
+    assert linked["managingOrganization"]["reference"] == f"Organization/{organization['id']}"
+
+
+def test_a_transaction_that_nests_too_deeply_is_refused(fhir: Client) -> None:
+    for depth in (100, 330, 400, 3000):
+        deep = '{"extension":[' * depth + "{}" + "]}" * depth
+        resource = f'{{"resourceType":"Patient","extension":[{deep}]}}'
+        entry = f'{{"resource":{resource},"request":{{"method":"POST","url":"Patient"}}}}'
+        body = f'{{"resourceType":"Bundle","type":"transaction","entry":[{entry}]}}'
+        answer = fhir.post("", content=body, headers={"content-type": "application/fhir+json"})
+        assert answer.status_code in (400, 422), depth
+
+
+def test_a_patch_that_nests_too_deeply_is_refused(fhir: Client) -> None:
+    id = made(fhir, PATIENT)["id"]
+    for depth in (100, 400, 3000, 100_000):
+        deep = '{"extension":[' * depth + "{}" + "]}" * depth
+        body = f'[{{"op": "add", "path": "/extension", "value": [{deep}]}}]'
+        answer = fhir.patch(f"/Patient/{id}", content=body, headers={"content-type": "application/json-patch+json"})
+        assert answer.status_code in (400, 422), depth
+        parts = '[{"name":"type","valueCode":"add"},{"name":"path","valueString":"Patient"},{"name":"name",'
+        parts += f'"valueString":"extension"}},{{"name":"value","valueExtension":{deep}}}]'
+        body = f'{{"resourceType":"Parameters","parameter":[{{"name":"operation","part":{parts}}}]}}'
+        answer = fhir.patch(f"/Patient/{id}", content=body, headers={"content-type": "application/fhir+json"})
+        assert answer.status_code in (400, 422), depth
+
+
 def test_compartments(fhir: Client) -> None:
     for n in "12":
         assert fhir.put(f"/Patient/{n}", json={**PATIENT, "id": n}).status_code == 201
