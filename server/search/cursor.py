@@ -14,7 +14,7 @@ from server.store.resources import PAGES_LAST
 
 #: The parameter that holds it.
 CURSOR = "_page"
-_SNAPSHOT = re.compile(r"\d{1,20}:\d{1,20}:(\d{1,20}(,\d{1,20})*)?")
+_SNAPSHOT = re.compile(r"[1-9]\d{0,17}:[1-9]\d{0,17}:([1-9]\d{0,17}(,[1-9]\d{0,17})*)?", re.ASCII)
 _LONGEST = 20_000
 
 
@@ -42,11 +42,28 @@ def read(text: str, now: datetime) -> Position:
         at = datetime.fromtimestamp(seconds, UTC)
     except (ValueError, TypeError, OverflowError, OSError, binascii.Error, RecursionError) as error:
         raise damaged from error
-    plain = all(value is None or isinstance(value, str | int | float) for value in values)
-    if not isinstance(snapshot, str) or not _SNAPSHOT.fullmatch(snapshot) or not values or not plain:
+    if not isinstance(snapshot, str) or not _is_snapshot(snapshot) or not values or not all(map(_is_plain, values)):
         raise damaged
-    if type(values[-1]) is not int or abs(values[-1]) >= 1 << 63:
+    if type(values[-1]) is not int:
         raise damaged
     if not now - timedelta(minutes=PAGES_LAST) <= at <= now + timedelta(minutes=PAGES_LAST):
         raise Gone(f"Pages can be turned for {PAGES_LAST} minutes; start again from the first page.", expression=CURSOR)
     return Position(moment=Moment(snapshot=snapshot, at=at), values=values)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a sort value is one that the database can take."""
+    if isinstance(value, str):
+        return "\x00" not in value
+    return value is None or (isinstance(value, int) and abs(value) < 1 << 63)
+
+
+def _is_snapshot(text: str) -> bool:
+    """Whether PostgreSQL takes this as a snapshot: what was in progress lies between its ends, in order."""
+    if not _SNAPSHOT.fullmatch(text):
+        return False
+    first, last, between = text.split(":")
+    inside = [int(part) for part in between.split(",") if part]
+    return int(first) <= int(last) and inside == sorted(set(inside)) and all(
+        int(first) <= one < int(last) for one in inside
+    )  # fmt: skip

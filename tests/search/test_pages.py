@@ -164,7 +164,16 @@ def test_old_links_are_refused_and_damaged_ones_too() -> None:
     for values in (["x"], [1 << 80], [True], [{}, 1]):
         with pytest.raises(BadRequest):
             cursor.read(cursor.written(moment, values), now)
-    for damaged in ("", "!", "ä", "W10", text[:-9], cursor.written(Moment(snapshot="1:2;drop", at=now), [1])):
+    for damaged in (
+        "",
+        "!",
+        "ä",
+        "W10",
+        text[:-9],
+        cursor.written(Moment(snapshot="1:2;drop", at=now), [1]),
+        cursor.written(Moment(snapshot="5:7:8", at=now), [1]),
+        cursor.written(Moment(snapshot="9:7:", at=now), [1]),
+    ):
         with pytest.raises(BadRequest):
             cursor.read(damaged, now)
 
