@@ -7,7 +7,6 @@ bytes; every version is kept; a delete is a version. https://hl7.org/fhir/R4/htt
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from server.errors import BadRequest, Conflict, Gone, Issue, NotFound, PreconditionFailed, Unprocessable
@@ -17,8 +16,9 @@ from server.search import url
 from server.search.find import Search, SearchResult
 from server.search.reference import ID
 from server.security.access import Access
-from server.store import resources
+from server.store import history, resources
 from server.store.database import Database, UnitOfWork
+from server.store.history import EVERY, Place, Span
 from server.store.resources import Stored, Version
 
 Resource = dict[str, Any]
@@ -99,11 +99,11 @@ class Repository:
         *,
         count: int = 50,
         before: int | None = None,
-        since: datetime | None = None,
+        span: Span = EVERY,
     ) -> tuple[Stored, ...]:
         """Versions of one resource, newest first, tombstones among them; NotFound if it never was."""
         with self.reading(access) as transaction:
-            return transaction.history(resource_type, id, count=count, before=before, since=since)
+            return transaction.history(resource_type, id, count=count, before=before, span=span)
 
     def create(
         self, access: Access, resource: Resource, if_none_exist: str | None = None, id: str | None = None
@@ -117,10 +117,10 @@ class Repository:
         with self.transaction(access) as transaction:
             return transaction.update(resource, if_match)
 
-    def delete(self, access: Access, resource_type: str, id: str) -> int | None:
+    def delete(self, access: Access, resource_type: str, id: str, if_match: str | None = None) -> int | None:
         """Deletes if it is there; the tombstone's version, None when there was nothing to delete."""
         with self.transaction(access) as transaction:
-            return transaction.delete(resource_type, id)
+            return transaction.delete(resource_type, id, if_match)
 
     def search(
         self, access: Access, resource_type: str, parameters: Parameters, *, lenient: bool = False
@@ -176,6 +176,12 @@ class Transaction:
         found = resources.current(self.uow, self.access.tenant, resource_type, id, lock=lock)
         return _present(found, resource_type, id)
 
+    def read_many(self, places: Sequence[tuple[str, str]]) -> tuple[Stored, ...]:
+        """The current versions of (type, id) pairs, without those that are absent."""
+        self.access.require("read")
+        self.flush()
+        return resources.by_reference(self.uow, self.access.tenant, places)
+
     def vread(self, resource_type: str, id: str, version: str) -> Stored:
         """See ``Repository.vread``."""
         self.access.require("read")
@@ -185,16 +191,25 @@ class Transaction:
         return _present(found, resource_type, f"{id}/_history/{version}")
 
     def history(
-        self, resource_type: str, id: str, *, count: int = 50, before: int | None = None, since: datetime | None = None
+        self, resource_type: str, id: str, *, count: int = 50, before: int | None = None, span: Span
     ) -> tuple[Stored, ...]:
         """See ``Repository.history``."""
         self.access.require("read")
         self.flush()
         tenant = self.access.tenant
-        found = resources.history(self.uow, tenant, resource_type, id, count=count, before=before, since=since)
+        found = history.of_one(self.uow, tenant, resource_type, id, span, count=count, before=before)
         if not found and resources.current(self.uow, tenant, resource_type, id) is None:
             raise NotFound(f"There is no {resource_type}/{id}.")
         return found
+
+    def history_of_all(
+        self, resource_type: str, *, count: int, after: Place | None = None, span: Span
+    ) -> tuple[Stored, ...]:
+        """Versions of all resources of a type, or of every type where none is named, newest first."""
+        self.access.require("read")
+        self.flush()
+        types = (resource_type,) if resource_type else self.definitions.resource_types
+        return history.versions(self.uow, self.access.tenant, types, span, count=count, after=after)
 
     def search(
         self,
@@ -204,11 +219,15 @@ class Transaction:
         lenient: bool = False,
         compartment: tuple[str, str] | None = None,
     ) -> SearchResult:
-        """See ``Repository.search``; ``compartment`` is the (type, id) whose resources are meant."""
+        """See ``Repository.search``; no type means all; ``compartment`` is the (type, id) whose resources are meant."""
         self.access.require("read")
         self.flush()
-        query = self._repository.search_engine.read(resource_type, parameters, lenient=lenient, compartment=compartment)
-        return self._repository.search_engine.find(self.uow, self.access.tenant, query)
+        engine = self._repository.search_engine
+        query = engine.read(
+            resource_type, parameters, lenient=lenient, compartment=compartment,
+            terminology=engine.terminology(self.uow, self.access.tenant),
+        )  # fmt: skip
+        return engine.find(self.uow, self.access.tenant, query)
 
     def matches_locked(self, resource_type: str, criteria: str) -> tuple[Stored, ...]:
         """At most two current resources that a conditional interaction's query finds; BadRequest for an empty one.
@@ -220,6 +239,10 @@ class Transaction:
             raise BadRequest("A conditional interaction needs at least one search parameter.", expression=criteria)
         self.uow.lock("condition", self.access.tenant, resource_type, url.normal(criteria))
         return self.search(resource_type, [*parameters, ("_count", "2")]).matches
+
+    def matches(self, resource: Resource, parameters: Parameters) -> bool:
+        """Whether a resource that is not stored yet is what a search of its type asks for."""
+        return self._repository.search_engine.matches(resource, resource["resourceType"], parameters)
 
     def create(self, resource: Resource, if_none_exist: str | None = None, id: str | None = None) -> Written:
         """See ``Repository.create``; ``id`` is for callers inside the server that chose one already."""
@@ -241,16 +264,14 @@ class Transaction:
         if not isinstance(id, str) or not ID.fullmatch(id):
             raise BadRequest("An update needs the resource's id: 1 to 64 of A-Z a-z 0-9 - .", expression="id")
         before = self._locked(resource_type, id)
-        current = None if before is None or before.deleted else before
-        if if_match is not None and (current is None or if_match not in ("*", str(current.version))):
-            have = f"version {current.version}" if current else "no current version"
-            raise PreconditionFailed(f"If-Match asks for version {if_match}; there is {have} of {resource_type}/{id}.")
+        _require_match(before, resource_type, id, if_match)
         return self._write(resource_type, id, resource, before)
 
-    def delete(self, resource_type: str, id: str) -> int | None:
+    def delete(self, resource_type: str, id: str, if_match: str | None = None) -> int | None:
         """See ``Repository.delete``."""
         self.access.require("write")
         before = self._locked(resource_type, id)
+        _require_match(before, resource_type, id, if_match)
         if before is None or before.deleted:
             return None
         number = before.version + 1
@@ -316,6 +337,16 @@ def _content(resource: Resource) -> bytes:
     """What makes two versions the same: everything but the stamp, whatever the order, decimals digit for digit."""
     meta = {n: v for n, v in (resource.get("meta") or {}).items() if n not in ("versionId", "lastUpdated")}
     return json_format.write_sorted({**resource, "meta": meta})
+
+
+def _require_match(before: Stored | None, resource_type: str, id: str, if_match: str | None) -> None:
+    """PreconditionFailed unless the current version is one of ``if_match``, versions with commas between them."""
+    if if_match is None:
+        return
+    current = None if before is None or before.deleted else before
+    if current is None or not (if_match == "*" or str(current.version) in if_match.split(",")):
+        have = f"version {current.version}" if current else "no current version"
+        raise PreconditionFailed(f"If-Match asks for version {if_match}; there is {have} of {resource_type}/{id}.")
 
 
 def _present(found: Stored | None, resource_type: str, place: str) -> Stored:

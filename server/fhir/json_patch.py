@@ -5,10 +5,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from server.errors import BadRequest, Unprocessable
+from server.errors import BadRequest, TooLarge, Unprocessable
 
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 _BAD_ESCAPE = re.compile(r"~(?![01])")
+#: Members and characters that copies may bring in all: each copy can double the document.
+MOST_COPIED = 16 << 20
 
 
 def patched(document: Any, operations: Any) -> Any:
@@ -17,11 +19,15 @@ def patched(document: Any, operations: Any) -> Any:
         raise BadRequest("A JSON Patch is an array of operations.")
     # One member more, so that the whole document has a parent like everything else.
     root = {"": copy.deepcopy(document)}
+    copied = 0
     for place, operation in enumerate(operations):
         where = f"[{place}]"
         if not isinstance(operation, dict) or operation.get("op") not in _OPERATIONS:
             raise BadRequest(f"op is one of {', '.join(_OPERATIONS)}.", expression=where)
         try:
+            copied += _size(_source(root, operation)) if operation["op"] == "copy" else 0
+            if copied > MOST_COPIED:
+                raise TooLarge("The patch copies too much.", expression=where)
             _OPERATIONS[operation["op"]](root, operation)
         except BadRequest as error:
             raise BadRequest(error.details, expression=where) from error
@@ -112,8 +118,28 @@ def _move(root: Any, operation: dict[str, Any]) -> None:
 
 
 def _copy(root: Any, operation: dict[str, Any]) -> None:
-    source = _pointer(operation, "from")
-    _put(root, _pointer(operation), copy.deepcopy(_member(_parent(root, source), source[-1])))
+    _put(root, _pointer(operation), copy.deepcopy(_source(root, operation)))
+
+
+def _source(root: Any, operation: dict[str, Any]) -> Any:
+    steps = _pointer(operation, "from")
+    return _member(_parent(root, steps), steps[-1])
+
+
+def _size(value: Any) -> int:
+    """Members and characters of a JSON value."""
+    size, waiting = 0, [value]
+    while waiting:
+        each = waiting.pop()
+        size += 1
+        if isinstance(each, dict):
+            size += sum(map(len, each))
+            waiting.extend(each.values())
+        elif isinstance(each, list):
+            waiting.extend(each)
+        elif isinstance(each, str):
+            size += len(each)
+    return size
 
 
 def _test(root: Any, operation: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from html import escape, unescape
 from typing import Any
 
+from server.errors import Unprocessable
 from server.fhir.definitions import Definitions
 
 #: A link's new text, or None to leave it.
@@ -18,9 +19,14 @@ _HTML_LINK = re.compile(r"""(\b(?:href|src)\s*=\s*)(?:"([^"]*)"|'([^']*)')""")
 
 
 def rewritten(definitions: Definitions, resource: dict[str, Any], rename: Rename) -> dict[str, Any]:
-    """The resource with every link (Reference, uri and its kin, links in the narrative) renamed."""
-    kept: dict[str, Any] = _object(definitions, resource, resource["resourceType"], rename)
-    return kept
+    """The resource with every link (Reference, uri and its kin, links in the narrative) renamed.
+
+    Unprocessable for one that nests too deeply.
+    """
+    try:
+        return _object(definitions, resource, resource["resourceType"], rename)
+    except RecursionError as error:
+        raise Unprocessable("The resource nests too deeply; flatten it.") from error
 
 
 def _object(definitions: Definitions, value: dict[str, Any], path: str, rename: Rename) -> dict[str, Any]:

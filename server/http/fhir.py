@@ -13,10 +13,10 @@ from server import __version__
 from server.errors import BadRequest
 from server.fhir import json_format
 from server.fhir.instants import text as instant
-from server.fhir.outcome import information
 from server.http import fhir_operations as operations
-from server.http.fhir_errors import MEDIA_TYPE, FhirRoute
-from server.http.fhir_request import body_of, check_acceptable, fhir_request
+from server.http.fhir_errors import FhirRoute
+from server.http.fhir_format import MEDIA_TYPES, wanted, written
+from server.http.fhir_request import body_of, fhir_request
 from server.interactions.batch import batch, perform
 from server.interactions.capabilities import capabilities
 from server.interactions.request import Answer
@@ -67,26 +67,36 @@ class _Edge:
 
     def metadata(self, request: Request) -> Response:
         """The CapabilityStatement."""
-        check_acceptable(request, request.query_params.get("_format", ""))
-        return Response(self._statement(self._base(request)), media_type=MEDIA_TYPE)
+        form = wanted(request)
+        return Response(written(self._statement(self._base(request)), form), media_type=MEDIA_TYPES[form])
 
     def bundle(self, request: Request, body: bytes) -> Response:
         """Carries out a batch or transaction."""
         access = self._services.access(request)
-        asked = fhir_request(request, (), body, self._base(request))
+        asked, form = self._asked(request, (), body)
         kind = (asked.resource or {}).get("type")
         if (asked.resource or {}).get("resourceType") != "Bundle" or kind not in ("batch", "transaction"):
             raise BadRequest("Send a Bundle of type batch or transaction.", expression="Bundle.type")
-        perform_bundle = batch if kind == "batch" else transaction
-        return _response(asked, perform_bundle(self._services.repository, access, asked))
+        repository = self._services.repository
+        if kind == "batch":
+            return _response(asked, batch(repository, access, asked, self._operate), form)
+        return _response(asked, transaction(repository, access, asked), form)
 
     def answer(self, request: Request, path: tuple[str, ...], body: bytes) -> Response:
         """Carries out what the path below the base asks for."""
         access = self._services.access(request)
-        asked = fhir_request(request, path, body, self._base(request))
-        if path[-1].startswith("$"):
-            return operations.answer(self._services.operations, asked, access)
-        return _response(asked, perform(self._services.repository, access, asked))
+        asked, form = self._asked(request, path, body)
+        if path and path[-1].startswith("$"):
+            return _response(asked, self._operate(asked, access), form)
+        return _response(asked, perform(self._services.repository, access, asked), form)
+
+    def _operate(self, asked: FhirRequest, access: Access) -> Answer:
+        return operations.answer(self._services.operations, asked, access)
+
+    def _asked(self, request: Request, path: tuple[str, ...], body: bytes) -> tuple[FhirRequest, str]:
+        """What is asked for, and the format of the answer."""
+        asked = fhir_request(self._services.repository.definitions, request, path, body, self._base(request))
+        return asked, wanted(request, dict(asked.parameters).get("_format", ""))
 
     def _base(self, request: Request) -> str:
         return (self._services.base_url or str(request.base_url)).rstrip("/") + self._prefix
@@ -106,6 +116,19 @@ def _add_system_routes(routes: APIRouter, edge: _Edge) -> None:
     def metadata(request: Request) -> Response:
         return edge.metadata(request)
 
+    @routes.get("/_history", summary="history of the system")
+    def history(request: Request, body: Body) -> Response:
+        return edge.answer(request, ("_history",), body)
+
+    @routes.get("", summary="search over several types")
+    @routes.get("/", include_in_schema=False)
+    def search(request: Request, body: Body) -> Response:
+        return edge.answer(request, (), body)
+
+    @routes.post("/_search", summary="search over several types by POST")
+    def search_by_post(request: Request, body: Body) -> Response:
+        return edge.answer(request, ("_search",), body)
+
     @routes.post("", summary="batch or transaction")
     @routes.post("/", include_in_schema=False)
     def bundle(request: Request, body: Body) -> Response:
@@ -121,6 +144,10 @@ def _add_type_routes(routes: APIRouter, edge: _Edge) -> None:
     @routes.delete("/{type}", summary="conditional delete", operation_id="conditional-delete")
     def on_type(request: Request, type: str, body: Body) -> Response:
         return edge.answer(request, (type,), body)
+
+    @routes.get("/{type}/_history", summary="history of a type")
+    def history_of_type(request: Request, type: str, body: Body) -> Response:
+        return edge.answer(request, (type, "_history"), body)
 
     @routes.post("/{type}/_search", summary="search by POST")
     def search(request: Request, type: str, body: Body) -> Response:
@@ -157,7 +184,7 @@ def _add_all_other(routes: APIRouter, edge: _Edge) -> None:
         return edge.answer(request, tuple(step for step in rest.split("/") if step) or ("",), body)
 
 
-def _response(request: FhirRequest, answer: Answer) -> Response:
+def _response(request: FhirRequest, answer: Answer, form: str) -> Response:
     headers = {}
     if answer.version:
         headers["ETag"] = f'W/"{answer.version}"'
@@ -165,7 +192,5 @@ def _response(request: FhirRequest, answer: Answer) -> Response:
         headers["Last-Modified"] = format_datetime(answer.last_modified.astimezone(UTC), usegmt=True)
     if answer.location and request.method in ("POST", "PUT", "PATCH"):
         headers["Location"] = f"{request.base_url}/{answer.location}"
-    body = answer.body
-    if request.prefer_return == "OperationOutcome" and answer.location:
-        body = json_format.write(information(f"{answer.location} is stored."))
-    return Response(body, answer.status, headers=headers, media_type=MEDIA_TYPE if body else None)
+    media_type = MEDIA_TYPES[form] if answer.body else None
+    return Response(written(answer.body, form), answer.status, headers=headers, media_type=media_type)

@@ -2,7 +2,7 @@
 
 import logging
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from fastapi import Request, Response
@@ -11,8 +11,8 @@ from fastapi.routing import APIRoute
 from server.errors import HutongError, Issue, Unavailable
 from server.fhir import json_format
 from server.fhir.outcome import outcome, status
+from server.http.fhir_format import MEDIA_TYPES, wanted_by_refused, written
 
-MEDIA_TYPE = "application/fhir+json; charset=utf-8"
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 _log = logging.getLogger(__name__)
 
@@ -28,21 +28,26 @@ class FhirRoute(APIRoute):
             try:
                 return await handle(request)
             except HutongError as error:
-                return refusal(error)
+                return refusal(error, wanted_by_refused(request))
             except Exception as error:  # noqa: BLE001 an edge: what nobody foresaw is a 500 that says nothing of the data
                 # Without the error's own text, which may quote what was sent.
                 frames = "".join(traceback.format_tb(error.__traceback__)[-4:])
                 _log.error("unforeseen %s at %s %s\n%s", type(error).__name__, request.method, self.path, frames)
                 issue = Issue(code="exception", details="The server failed; its log says where.", severity="fatal")
-                return Response(json_format.write(outcome([issue])), 500, media_type=MEDIA_TYPE)
+                return _answer([issue], 500, wanted_by_refused(request))
 
         return translated
 
 
-def refusal(error: HutongError) -> Response:
+def refusal(error: HutongError, form: str) -> Response:
     """The response for an error of the tree."""
     headers = {"Retry-After": "5"} if isinstance(error, Unavailable) else {}
     code = status(error)
     if code == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return Response(json_format.write(outcome(error.issues)), code, headers=headers, media_type=MEDIA_TYPE)
+    return _answer(error.issues, code, form, headers)
+
+
+def _answer(issues: Iterable[Issue], code: int, form: str, headers: Mapping[str, str] | None = None) -> Response:
+    body = written(json_format.write(outcome(issues)), form)
+    return Response(body, code, headers=dict(headers or {}), media_type=MEDIA_TYPES[form])

@@ -2,19 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 
-from fastapi import Response
-
 from server.errors import BadRequest, NotFound
 from server.fhir import json_format
-from server.http.fhir_errors import MEDIA_TYPE
-from server.interactions.request import Request
+from server.interactions.request import Answer, Request
 from server.operations.operation import Operation, OperationRequest
 from server.security.access import Access
 
 _LEVELS = ("system", "type", "instance")
 
 
-def answer(operations: Sequence[Operation], request: Request, access: Access) -> Response:
+def answer(operations: Sequence[Operation], request: Request, access: Access) -> Answer:
     """Runs the operation that the URL names; NotFound where it is not served there."""
     *place, name = request.path
     level = _LEVELS[len(place)] if len(place) < len(_LEVELS) else ""
@@ -32,7 +29,7 @@ def answer(operations: Sequence[Operation], request: Request, access: Access) ->
         resource=request.resource,
         base_url=request.base_url,
     )
-    return Response(json_format.write(found.run(call)), media_type=MEDIA_TYPE)
+    return Answer(status=200, body=json_format.write(found.run(call)))
 
 
 def listed(operations: Iterable[Operation], resource_types: Iterable[str]) -> dict[str, tuple[tuple[str, str], ...]]:

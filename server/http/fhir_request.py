@@ -7,14 +7,14 @@ from urllib.parse import parse_qsl
 
 from fastapi import Request
 
-from server.errors import BadRequest, NotAcceptable, TooLarge, UnsupportedMedia
+from server.errors import BadRequest, TooLarge, UnsupportedMedia
 from server.fhir import json_format
-from server.http import media_type
+from server.fhir.definitions import Definitions
+from server.http import fhir_format
 from server.interactions.entries import etag
 from server.interactions.request import Request as FhirRequest
 
-#: What we write; https://hl7.org/fhir/R4/http.html#mime-type
-_JSON = frozenset({"application/fhir+json", "application/json", "text/json", "json", "*/*", "application/*"})
+_FHIR = ("application/fhir+json", "application/fhir+xml")
 _JSON_PATCH = "application/json-patch+json"
 _FORM = "application/x-www-form-urlencoded"
 #: Largest body of a FHIR request, bytes.
@@ -32,20 +32,21 @@ async def body_of(request: Request) -> bytes:
     return b"".join(parts)
 
 
-def fhir_request(request: Request, path: tuple[str, ...], body: bytes, base_url: str) -> FhirRequest:
-    """The FHIR request; raises for a format that is not spoken here or a header that can't be read."""
+def fhir_request(
+    definitions: Definitions, request: Request, path: tuple[str, ...], body: bytes, base_url: str
+) -> FhirRequest:
+    """The FHIR request; raises for a body in a format that is not spoken here or a header that can't be read."""
     parameters = [(name, value) for name, value in request.query_params.multi_items()]
     is_search = path[-1:] == ("_search",)
     if is_search:
         parameters += _form(request, body)
-    check_acceptable(request, dict(parameters).get("_format", ""))
     preferences = _preferences(request)
     return FhirRequest(
         method="GET" if request.method == "HEAD" else request.method,
         path=path,
         parameters=tuple(parameters),
-        resource=None if is_search or request.method == "PATCH" else _resource(request, body),
-        patch=_patch(request, body) if request.method == "PATCH" else None,
+        resource=None if is_search or request.method == "PATCH" else _resource(definitions, request, body),
+        patch=_patch(definitions, request, body) if request.method == "PATCH" else None,
         if_match=etag(request.headers.get("if-match")),
         if_none_match=etag(request.headers.get("if-none-match")),
         if_modified_since=_date(request.headers.get("if-modified-since")),
@@ -56,31 +57,22 @@ def fhir_request(request: Request, path: tuple[str, ...], body: bytes, base_url:
     )
 
 
-def check_acceptable(request: Request, wanted: str) -> None:
-    """NotAcceptable unless the client takes FHIR JSON; ``_format`` decides before Accept."""
-    if wanted:
-        # A plus sign in a query is a space once it is decoded.
-        if wanted.partition(";")[0].strip().replace(" ", "+").lower() not in _JSON:
-            raise NotAcceptable("Only JSON is spoken here: ask for application/fhir+json.", expression="_format")
-    elif not any(one.type in _JSON for one in media_type.accepted(request.headers.get("accept", ""))):
-        raise NotAcceptable("Only JSON is spoken here: accept application/fhir+json.", expression="Accept")
-
-
 def _content_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _resource(request: Request, body: bytes) -> dict[str, object] | None:
+def _resource(definitions: Definitions, request: Request, body: bytes) -> dict[str, object] | None:
     if not body or request.method in ("GET", "HEAD", "DELETE"):
         return None
-    if _content_type(request) not in _JSON | {""}:
-        raise UnsupportedMedia("Send the resource as application/fhir+json.", expression="Content-Type")
-    return json_format.parse(body)
+    return fhir_format.resource_in(definitions, request, body)
 
 
-def _patch(request: Request, body: bytes) -> object:
+def _patch(definitions: Definitions, request: Request, body: bytes) -> object:
+    if _content_type(request) in _FHIR:
+        return fhir_format.resource_in(definitions, request, body)
     if _content_type(request) not in (_JSON_PATCH, "application/json"):
-        raise UnsupportedMedia(f"Send a patch as {_JSON_PATCH}.", expression="Content-Type")
+        details = f"Send a JSON Patch as {_JSON_PATCH}, a FHIRPath Patch as {_FHIR[0]}."
+        raise UnsupportedMedia(details, expression="Content-Type")
     return json_format.parse_any(body)
 
 

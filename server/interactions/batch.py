@@ -1,21 +1,29 @@
 """batch: every entry for itself. https://hl7.org/fhir/R4/http.html#brules"""
 
+from collections.abc import Callable
 from typing import Any
 
 from server.errors import HutongError
 from server.fhir import json_format
 from server.fhir.outcome import outcome, status
 from server.interactions.bundle import bundle, response
-from server.interactions.entries import entries
+from server.interactions.entries import listed, read
 from server.interactions.request import Answer, Request
 from server.interactions.route import chosen, is_reading
 from server.repository import Repository
 from server.security.access import Access
 
+#: Calls a $operation.
+Operate = Callable[[Request, Access], Answer]
 
-def batch(repository: Repository, access: Access, request: Request) -> Answer:
-    """A batch-response; an entry that fails has an OperationOutcome and leaves the others alone."""
-    made = [_entry(repository, access, one.request) for one in entries(request.resource or {}, request)]
+
+def batch(repository: Repository, access: Access, request: Request, operate: Operate | None = None) -> Answer:
+    """A batch-response; an entry that fails has an OperationOutcome and leaves the others alone.
+
+    ``operate`` calls the $operations.
+    """
+    found = listed(request.resource or {})
+    made = [_entry(repository, access, request, place, one, operate) for place, one in enumerate(found)]
     return Answer(status=200, body=bundle("batch-response", made))
 
 
@@ -29,8 +37,13 @@ def perform(repository: Repository, access: Access, request: Request) -> Answer:
     return answer  # noqa: RET504
 
 
-def _entry(repository: Repository, access: Access, request: Request) -> dict[str, Any]:
+def _entry(
+    repository: Repository, access: Access, outer: Request, place: int, entry: dict[str, Any], operate: Operate | None
+) -> dict[str, Any]:
     try:
+        request = read(place, entry, outer).request
+        if operate is not None and request.path and request.path[-1].startswith("$"):
+            return answered(operate(request, access))
         return answered(perform(repository, access, request))
     except HutongError as error:
         return {"response": {**response(Answer(status=status(error))), "outcome": outcome(error.issues)}}
@@ -38,5 +51,9 @@ def _entry(repository: Repository, access: Access, request: Request) -> dict[str
 
 def answered(answer: Answer) -> dict[str, Any]:
     """The entry of a response Bundle that says what one request came to."""
-    found: dict[str, Any] = {"resource": json_format.raw(answer.body)} if answer.body else {}
-    return {**found, "response": response(answer)}
+    body = json_format.raw(answer.body)
+    if not answer.body:
+        return {"response": response(answer)}
+    if answer.is_outcome:
+        return {"response": {**response(answer), "outcome": body}}
+    return {"resource": body, "response": response(answer)}

@@ -29,7 +29,7 @@ def capabilities(
     rest: dict[str, Any] = {
         "mode": "server",
         "resource": [_resource(definitions, name, served.get(name, ())) for name in definitions.resource_types],
-        "interaction": [{"code": "transaction"}, {"code": "batch"}],
+        "interaction": [{"code": code} for code in ("transaction", "batch", *_codes(system=True))],
     }
     if served.get(""):
         rest["operation"] = _operations(served[""])
@@ -45,19 +45,18 @@ def capabilities(
         "software": {"name": "Hutong", "version": version},
         "implementation": {"description": "Hutong, interoperability server for imaging AI", "url": base_url},
         "fhirVersion": definitions.version,
-        "format": ["application/fhir+json", "json"],
-        "patchFormat": ["application/json-patch+json"],
+        "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
+        "patchFormat": ["application/json-patch+json", "application/fhir+json", "application/fhir+xml"],
         "rest": [rest],
     }
 
 
 def _resource(definitions: Definitions, name: str, operations: tuple[tuple[str, str], ...]) -> dict[str, Any]:
-    codes = sorted({code for code, _ in INTERACTIONS.values()})
     parameters = searchable(definitions, name)
     references = [code for code, found in parameters.items() if kind_of(found) == "reference"]
     statement: dict[str, Any] = {
         "type": name,
-        "interaction": [{"code": code} for code in codes],
+        "interaction": [{"code": code} for code in _codes(system=False)],
         "versioning": "versioned-update",
         "readHistory": True,
         "updateCreate": True,
@@ -75,6 +74,11 @@ def _resource(definitions: Definitions, name: str, operations: tuple[tuple[str, 
     if operations:
         statement["operation"] = _operations(operations)
     return {key: value for key, value in statement.items() if value != []}
+
+
+def _codes(*, system: bool) -> list[str]:
+    """The interactions on the system, or on types and instances."""
+    return sorted({code for code, _ in INTERACTIONS.values() if code.endswith("-system") == system})
 
 
 def _referring(definitions: Definitions, name: str) -> list[str]:

@@ -28,13 +28,23 @@ class Entry:
 
 def entries(bundle: dict[str, Any], request: Request) -> Iterator[Entry]:
     """The Bundle's entries; BadRequest names the one that can't be understood."""
-    listed = bundle.get("entry") or []
-    if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
+    for place, one in enumerate(listed(bundle)):
+        yield read(place, one, request)
+
+
+def listed(bundle: dict[str, Any]) -> list[dict[str, Any]]:
+    """The Bundle's entries as they stand there."""
+    found = bundle.get("entry") or []
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise BadRequest("Bundle.entry is a list of objects.", expression="Bundle.entry")
-    if len(listed) > MOST_ENTRIES:
+    if len(found) > MOST_ENTRIES:
         raise TooLarge(f"A Bundle has at most {MOST_ENTRIES} entries here.", expression="Bundle.entry")
-    for place, one in enumerate(listed):
-        yield Entry(place=place, full_url=str(one.get("fullUrl") or ""), request=_request(place, one, request))
+    return found
+
+
+def read(place: int, entry: dict[str, Any], outer: Request) -> Entry:
+    """One entry, asked for within the request ``outer``."""
+    return Entry(place=place, full_url=str(entry.get("fullUrl") or ""), request=_request(place, entry, outer))
 
 
 def _request(place: int, entry: dict[str, Any], outer: Request) -> Request:
@@ -64,10 +74,13 @@ def _request(place: int, entry: dict[str, Any], outer: Request) -> Request:
 
 
 def _patch(resource: dict[str, Any] | None, place: int) -> Any:
-    """The JSON Patch that a Binary carries: https://hl7.org/fhir/R4/http.html#patch"""
+    """A FHIRPath Patch, or the JSON Patch that a Binary carries: https://hl7.org/fhir/R4/http.html#patch"""
+    if resource and resource.get("resourceType") == "Parameters":
+        return resource
     where = f"Bundle.entry[{place}].resource"
     if not resource or resource.get("contentType") != "application/json-patch+json":
-        raise BadRequest("A PATCH entry holds a Binary of type application/json-patch+json.", expression=where)
+        details = "A PATCH entry holds Parameters, or a Binary of type application/json-patch+json."
+        raise BadRequest(details, expression=where)
     try:
         return json_format.parse_any(b64decode(str(resource.get("data", "")), validate=True))
     except binascii.Error as error:
@@ -75,5 +88,5 @@ def _patch(resource: dict[str, Any] | None, place: int) -> Any:
 
 
 def etag(text: str | None) -> str | None:
-    """The version in ``W/"1"``; None for none."""
-    return None if text is None else text.strip().removeprefix("W/").strip('"')
+    """The version in ``W/"1"``, those of a list with commas between them; None for none."""
+    return None if text is None else ",".join(one.strip().removeprefix("W/").strip('"') for one in text.split(","))

@@ -1,7 +1,9 @@
-"""patch, conditional too, by JSON Patch: https://hl7.org/fhir/R4/http.html#patch"""
+"""patch, conditional too, by JSON Patch or FHIRPath Patch: https://hl7.org/fhir/R4/http.html#patch"""
+
+from typing import Any
 
 from server.errors import BadRequest, NotFound, Unprocessable
-from server.fhir.json_patch import patched
+from server.fhir import fhirpath_patch, json_patch
 from server.interactions.request import Answer, Request, of_written
 from server.interactions.update import matched_id
 from server.repository import Transaction
@@ -22,9 +24,18 @@ def conditional_patch(transaction: Transaction, request: Request) -> Answer:
 
 def _patch(transaction: Transaction, request: Request, id: str) -> Answer:
     if request.patch is None:
-        raise BadRequest("Send a JSON Patch (RFC 6902).")
+        raise BadRequest("Send a JSON Patch (RFC 6902), or a FHIRPath Patch as Parameters.")
     before = transaction.read(request.resource_type, id, lock=True)
-    after = patched(before, request.patch)
+    try:
+        after = _patched(transaction, before, request.patch)
+    except RecursionError as error:
+        raise Unprocessable("The patch nests too deeply; flatten it.") from error
     if not isinstance(after, dict) or (after.get("resourceType"), after.get("id")) != (request.resource_type, id):
         raise Unprocessable("A patch may change neither resourceType nor id.")
     return of_written(transaction.update(after, request.if_match), request)
+
+
+def _patched(transaction: Transaction, resource: dict[str, Any], patch: Any) -> Any:
+    if isinstance(patch, dict) and patch.get("resourceType") == "Parameters":
+        return fhirpath_patch.patched(transaction.definitions, resource, patch)
+    return json_patch.patched(resource, patch)

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from server.fhir import json_format
+from server.fhir.outcome import information
 from server.repository import Written
 from server.store.resources import Stored
 
@@ -19,9 +20,9 @@ class Request:
     path: tuple[str, ...] = ()
     parameters: tuple[tuple[str, str], ...] = ()
     resource: dict[str, Any] | None = None
-    #: Of a PATCH: the operations of a JSON Patch.
+    #: Of a PATCH: the operations of a JSON Patch, or the Parameters of a FHIRPath Patch.
     patch: Any = None
-    #: Version ids without ETag's quotes.
+    #: Version ids without ETag's quotes, with commas between several; "*" for any.
     if_match: str | None = None
     if_none_match: str | None = None
     if_modified_since: datetime | None = None
@@ -56,6 +57,8 @@ class Answer:
     status: int
     #: A resource as JSON; empty for none.
     body: bytes = b""
+    #: Whether the body is an OperationOutcome about what was done, as Prefer asked for it.
+    is_outcome: bool = False
     #: ETag and Last-Modified of what the body is a version of.
     version: str = ""
     last_modified: datetime | None = None
@@ -72,10 +75,24 @@ def of_written(written: Written, request: Request) -> Answer:
     """The answer to a create or update, as Prefer asks for it."""
     meta = written.resource["meta"]
     place = f"{written.resource['resourceType']}/{written.resource['id']}/_history/{meta['versionId']}"
-    return Answer(
+    answer = Answer(
         status=201 if written.created else 200,
-        body=b"" if request.prefer_return == "minimal" else json_format.write(written.resource),
         version=meta["versionId"],
         last_modified=datetime.fromisoformat(meta["lastUpdated"]),
         location=place,
     )
+    return preferred(answer, request, written.resource, f"{place} is stored.")
+
+
+def preferred(answer: Answer, request: Request, resource: dict[str, Any] | None, done: str) -> Answer:
+    """The answer with the body that Prefer: return= asks for; ``done`` is what an OperationOutcome says."""
+    if request.prefer_return == "OperationOutcome":
+        return replace(answer, body=json_format.write(information(done)), is_outcome=True)
+    if request.prefer_return == "minimal" or resource is None:
+        return answer
+    return replace(answer, body=json_format.write(resource))
+
+
+def has(versions: str | None, version: str) -> bool:
+    """Whether a list of versions, as If-Match and If-None-Match have it, names this one."""
+    return versions is not None and (versions == "*" or version in versions.split(","))

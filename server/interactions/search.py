@@ -21,15 +21,27 @@ def search(transaction: Transaction, request: Request) -> Answer:
     return _answer(transaction.definitions, request, result, request.resource_type)
 
 
+def search_system(transaction: Transaction, request: Request) -> Answer:
+    """The same over the types that _type names, or over all: https://hl7.org/fhir/R4/http.html#search"""
+    result = transaction.search("", request.parameters, lenient=request.lenient)
+    return _answer(transaction.definitions, request, result, "")
+
+
 def _answer(definitions: Definitions, request: Request, result: SearchResult, path: str) -> Answer:
     query = result.query
-    entries = [_match(definitions, request.base_url, query, found) for found in result.matches]
+    entries = []
+    for place, found in enumerate(result.matches):
+        parts = result.parts.get(place)
+        if parts is None or parts.itself:
+            entries.append(_match(definitions, request.base_url, query, found))
+        entries += [_inside(request.base_url, found, one) for one in (parts.inside if parts else ())]
     entries += [entry(request.base_url, found, search={"mode": "include"}) for found in result.included]
     if query.ignored:
         entries.append(_ignored(query))
     more: dict[str, Any] = {} if result.total is None else {"total": result.total}
     return Answer(
-        status=200, body=bundle("searchset", entries, **more, link=_links(f"{request.base_url}/{path}", result))
+        status=200,
+        body=bundle("searchset", entries, **more, link=_links(f"{request.base_url}/{path}".rstrip("/"), result)),
     )
 
 
@@ -50,6 +62,12 @@ def _match(definitions: Definitions, base_url: str, query: Query, found: Stored)
         whole = json_format.parse(found.body)
         resource = subset(definitions, whole, summary=query.summary, elements=query.elements)
     return entry(base_url, found, resource, search={"mode": "match"})
+
+
+def _inside(base_url: str, container: Stored, contained: dict[str, Any]) -> dict[str, Any]:
+    """A contained resource as a match: https://hl7.org/fhir/R4/search.html#contained"""
+    found = entry(base_url, container, contained, search={"mode": "match"})
+    return {**found, "fullUrl": f"{found['fullUrl']}#{contained.get('id', '')}"}
 
 
 def _ignored(query: Query) -> dict[str, Any]:

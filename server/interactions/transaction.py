@@ -12,9 +12,9 @@ from server.interactions.batch import answered
 from server.interactions.bundle import bundle
 from server.interactions.create import own_resource
 from server.interactions.entries import Entry, entries
-from server.interactions.request import Answer, Request, of_stored, of_written
+from server.interactions.request import Answer, Request, of_stored, of_written, preferred
 from server.interactions.route import chosen
-from server.interactions.update import matched_id
+from server.interactions.update import matched_id, written_under
 from server.repository import Repository, Transaction
 from server.search import url
 from server.security.access import Access
@@ -30,6 +30,7 @@ def transaction(repository: Repository, access: Access, request: Request) -> Ans
     with repository.transaction(access) as opened:
         work = _Work(opened)
         plans = [_at(one, work.planned) for one in wanted]
+        work.pending = [plan for plan in plans if plan.request.method in ("POST", "PUT") and plan.done is None]
         _refuse_overlap(plans)
         answers = {plan.entry.place: _at(plan.entry, partial(work.carried_out, plan)) for plan in plans}
     made = [answered(answers[place]) for place in sorted(answers)]
@@ -48,7 +49,7 @@ class _Plan:
     def __init__(self, entry: Entry, request: Request, *, id: str | None = None, done: Answer | None = None) -> None:
         self.entry = entry
         self.request = request
-        #: The id that a POST or PUT writes.
+        #: The id that a POST or PUT writes, or that a conditional PATCH or DELETE found.
         self.id = id
         #: The answer of a conditional create that found its match.
         self.done = done
@@ -64,19 +65,28 @@ class _Work:
         #: (type, condition) -> id, for conditions that are stated more than once.
         self._conditions: dict[tuple[str, str], str] = {}
         self._found: dict[str, str] = {}
+        #: What POST and PUT are going to write.
+        self.pending: list[_Plan] = []
 
     def planned(self, entry: Entry) -> _Plan:
         """Settles which resource an entry is about, and what its fullUrl stands for."""
         request = entry.request
         chosen(self._transaction.definitions, request)
         plan = _Plan(entry, request)
-        if request.method == "POST" and len(request.path) == 1:
+        if request.method == "POST" and len(request.path) == 1 and request.path != ("_search",):
             plan = self._creation(entry, request)
         elif request.method == "PUT":
             own_resource(request)
             plan = _Plan(entry, request, id=request.id if len(request.path) == 2 else self._conditional(request))
-        if plan.id is not None and entry.full_url:
-            self._places[entry.full_url] = f"{request.resource_type}/{plan.id}"
+        elif len(request.path) == 1 and request.method in ("PATCH", "DELETE"):
+            plan = _Plan(entry, request, id=matched_id(self._transaction, request))
+        if plan.id is not None and entry.full_url and request.resource is not None:
+            place = f"{request.resource_type}/{plan.id}"
+            if self._places.setdefault(entry.full_url, place) != place:
+                raise BadRequest(
+                    "Two entries have the same fullUrl and are two resources (bdl-7).",
+                    expression=f"Bundle.entry[{entry.place}].fullUrl",
+                )
         return plan
 
     def _creation(self, entry: Entry, request: Request) -> _Plan:
@@ -94,22 +104,29 @@ class _Work:
         return _Plan(entry, request, id=id, done=of_stored(found[0]) if found else None)
 
     def _conditional(self, request: Request) -> str:
-        own = own_resource(request).get("id")
-        return matched_id(self._transaction, request) or str(own or instants.new_id())
+        own, found = own_resource(request).get("id"), matched_id(self._transaction, request)
+        if found is not None and own not in (None, found):
+            raise BadRequest(f"The criteria match {request.resource_type}/{found}, the resource has another id.")
+        return found or str(own or instants.new_id())
 
     def carried_out(self, plan: _Plan, _: Entry) -> Answer:
         """Performs one entry."""
         request = plan.request
         if plan.done is not None:
-            return replace(plan.done, body=b"" if request.prefer_return == "minimal" else plan.done.body)
-        if plan.id is None or request.resource is None:
-            return chosen(self._transaction.definitions, request)(self._transaction, request)
-        root = plan.entry.full_url.rpartition(f"{request.resource_type}/")[0]
-        resource = rewritten(self._transaction.definitions, request.resource, lambda text: self._renamed(text, root))
+            told = preferred(replace(plan.done, body=b""), request, None, "There was one that matches; none was made.")
+            return told if request.prefer_return in ("minimal", "OperationOutcome") else plan.done
+        definitions = self._transaction.definitions
+        root = plan.entry.full_url.rpartition(f"{request.resource_type}/")[0] if request.path else ""
+        if request.resource is not None and request.patch is request.resource:
+            # What a FHIRPath Patch brings may refer to other entries as any resource may.
+            linked = rewritten(definitions, request.resource, lambda text: self._renamed(text, root))
+            request = replace(request, patch=linked)
+        if request.method not in ("POST", "PUT") or plan.id is None or request.resource is None:
+            return chosen(definitions, request)(self._transaction, request)
+        resource = rewritten(definitions, request.resource, lambda text: self._renamed(text, root))
         if request.method == "POST":
             return of_written(self._transaction.create(resource, id=plan.id), request)
-        written = self._transaction.update({**resource, "id": plan.id}, request.if_match)
-        return of_written(written, request)
+        return written_under(self._transaction, request, {**resource, "id": plan.id})
 
     def _renamed(self, text: str, root: str) -> str | None:
         """What a link stands for after the transaction; None where it stays."""
@@ -128,12 +145,22 @@ class _Work:
         key = f"{kind}?{query}"
         if key not in self._found:
             known = self._conditions.get((kind, url.normal(query)))
-            found = [known] if known else [one.id for one in self._transaction.matches_locked(kind, query)]
+            found = [known] if known else self._matching(kind, query)
             if len(found) != 1:
                 amount = "Several resources match" if found else "No resource matches"
                 raise PreconditionFailed(f"{amount} the conditional reference to {kind}; exactly one must.")
             self._found[key] = f"{kind}/{found[0]}"
         return self._found[key]
+
+    def _matching(self, kind: str, query: str) -> list[str]:
+        """What a query will find when all is written: what is there, and what this transaction writes."""
+        writes = {plan.id: plan.request.resource for plan in self.pending if plan.request.resource_type == kind}
+        stored = [one.id for one in self._transaction.matches_locked(kind, query) if one.id not in writes]
+        parameters = url.parameters(query)
+        made = [
+            str(id) for id, resource in writes.items() if resource and self._transaction.matches(resource, parameters)
+        ]
+        return stored + made
 
 
 def _refuse_overlap(plans: Sequence[_Plan]) -> None:

@@ -1,6 +1,17 @@
 """The operations that this server has, each with its canonical and where it may be called."""
 
-from server.operations import validate
+from server.operations import (
+    document,
+    everything,
+    expand,
+    lastn,
+    lookup,
+    meta,
+    subsumes,
+    translate,
+    validate,
+    validate_code,
+)
 from server.operations.operation import Operation, OperationRequest
 from server.operations.subscription_events import subscription_events
 from server.operations.subscription_status import subscription_status
@@ -12,7 +23,20 @@ _BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport/OperationDefinition/b
 
 def served(repository: Repository) -> tuple[Operation, ...]:
     """Every operation, over one repository."""
-    return (validate.operation(repository), _subscription_status(repository), _subscription_events(repository))
+    return (
+        validate.operation(repository),
+        *meta.operations(repository),
+        *everything.operations(repository),
+        lastn.operation(repository),
+        document.operation(repository),
+        lookup.operation(repository),
+        subsumes.operation(repository),
+        *validate_code.operations(repository),
+        expand.operation(repository),
+        translate.operation(repository),
+        _subscription_status(repository),
+        _subscription_events(repository),
+    )
 
 
 def _subscription_status(repository: Repository) -> Operation:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from server.errors import Unprocessable
 from server.fhir.definitions import Definitions, SearchParameter
 from server.fhir.fhirpath import Expression, Node, compile_expression
-from server.search import date, number, position, quantity, reference, string, token, uri
+from server.search import date, number, position, quantity, reference, string, token, uri, words
 from server.search.entry import Entry
 from server.search.numbers import number as parameter_number
 
@@ -16,6 +16,10 @@ from server.search.numbers import number as parameter_number
 OWN_COLUMNS = frozenset({"_id", "_lastUpdated"})
 #: Special parameters that there is an index for.
 SPECIAL = {"near": "position"}
+#: Suffix of the rows of contained resources; in their ``item`` the upper bits say which one it is.
+CONTAINED = "contained"
+PLACE = 16
+MOST_CONTAINED = 1000
 Entries = Callable[[Node], Iterator[Entry]]
 
 
@@ -50,6 +54,8 @@ class _Indexed:
 
 def kind_of(parameter: SearchParameter) -> str | None:
     """Which index table serves a parameter: its type's, ``position``, or None where there is none."""
+    if parameter.code in words.CODES:
+        return "words"
     if not parameter.expression:
         return None
     if parameter.type == "special":
@@ -82,9 +88,31 @@ class Indexer:
         self._compiled: dict[str, tuple[_Indexed, ...]] = {}
 
     def rows(self, resource: dict[str, Any]) -> Iterator[Row]:
-        """Every index row of a resource."""
+        """Every index row of a resource, and of the resources that it contains."""
+        contained = contained_in(resource)
+        places = {f"#{inner.get('id')}": place for place, inner in contained}
+        for row in self._own(resource):
+            if row.kind == "reference" and row.values[0].startswith("#"):
+                yield row._replace(item=places.get(row.values[0], 0))
+            else:
+                yield row
+        for place, inner in contained:
+            yield from self._contained(place, inner)
+
+    def _own(self, resource: dict[str, Any]) -> Iterator[Row]:
         for indexed in self._parameters(resource["resourceType"]):
             yield from self._rows(indexed, resource)
+
+    def _contained(self, place: int, resource: dict[str, Any]) -> Iterator[Row]:
+        """Rows of one contained resource: that it is there, and its parameters; ``item`` tells which one it is."""
+        kind = resource["resourceType"]
+        id = str(resource.get("id", ""))[:64]
+        yield Row("token", parameter_number(kind, "", CONTAINED), place << PLACE, (None, id, None))
+        for indexed in self._parameters(kind):
+            if indexed.parameter.code in words.CODES:
+                continue
+            for row in self._rows(indexed, resource, CONTAINED):
+                yield row._replace(item=(place << PLACE) + min(row.item, (1 << PLACE) - 1))
 
     def _parameters(self, resource_type: str) -> tuple[_Indexed, ...]:
         known = self._compiled.get(resource_type)
@@ -103,7 +131,7 @@ class Indexer:
         return _Indexed(
             parameter=parameter,
             resource_type=resource_type,
-            expression=compile_expression(parameter.expression),
+            expression=compile_expression(parameter.expression or "{}"),
             entries=entries,
             components=tuple(
                 _Component(entries=self._entries[types[url]], expression=compile_expression(expression))
@@ -111,20 +139,26 @@ class Indexer:
             ),
         )
 
-    def _rows(self, indexed: _Indexed, resource: dict[str, Any]) -> Iterator[Row]:
+    def _rows(self, indexed: _Indexed, resource: dict[str, Any], within: str = "") -> Iterator[Row]:
+        if indexed.parameter.code in words.CODES:
+            for entry in words.entries(indexed.parameter.code, resource):
+                yield Row(entry.kind, indexed.number(""), 0, entry.values)
+            return
         nodes = self._nodes(indexed.expression, resource)
         if indexed.components:
             for item, node in enumerate(nodes, 1):
-                yield from self._composite(indexed, node, item, resource)
+                yield from self._composite(indexed, node, item, resource, within)
         elif indexed.entries:
             seen = set()
             for node in nodes:
                 for entry in indexed.entries(node):
                     if entry not in seen:
                         seen.add(entry)
-                        yield Row(entry.kind, indexed.number(entry.suffix), 0, entry.values)
+                        yield Row(entry.kind, indexed.number(suffix_within(within, entry.suffix)), 0, entry.values)
 
-    def _composite(self, indexed: _Indexed, node: Node, item: int, resource: dict[str, Any]) -> Iterator[Row]:
+    def _composite(
+        self, indexed: _Indexed, node: Node, item: int, resource: dict[str, Any], within: str
+    ) -> Iterator[Row]:
         """The components of one composite value, tied by ``item``; none unless every component has a value."""
         found = []
         for place, component in enumerate(indexed.components):
@@ -134,7 +168,7 @@ class Indexer:
                 return
             found += [(component_suffix(place, entry.suffix), entry) for entry in entries]
         for suffix, entry in found:
-            yield Row(entry.kind, indexed.number(suffix), item, entry.values)
+            yield Row(entry.kind, indexed.number(suffix_within(within, suffix)), item, entry.values)
 
     def _nodes(
         self, expression: Expression, focus: dict[str, Any] | Node, resource: dict[str, Any] | None = None
@@ -155,6 +189,22 @@ def bound_system(definitions: Definitions, parameter: SearchParameter) -> str | 
         return None
     systems = definitions.codes(element.value_set) or {}
     return next(iter(systems)) if len(systems) == 1 else None
+
+
+def contained_in(resource: dict[str, Any]) -> list[tuple[int, dict[str, Any]]]:
+    """The contained resources with their places, from 1."""
+    listed = resource.get("contained")
+    if not isinstance(listed, list):
+        return []
+    sound = (
+        one for one in listed[:MOST_CONTAINED] if isinstance(one, dict) and isinstance(one.get("resourceType"), str)
+    )
+    return list(enumerate(sound, 1))
+
+
+def suffix_within(within: str, suffix: str) -> str:
+    """The suffix of rows of contained resources, or of a resource itself."""
+    return ".".join(part for part in (within, suffix) if part)
 
 
 def component_suffix(place: int, inner: str) -> str:

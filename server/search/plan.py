@@ -1,31 +1,54 @@
 """From a Query to SQL over the index tables: the same meaning as ``match``, for the database."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, and_, false, func, literal, not_, or_, select, true
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    DateTime,
+    FromClause,
+    Select,
+    and_,
+    false,
+    func,
+    literal,
+    not_,
+    null,
+    or_,
+    select,
+    true,
+    union_all,
+)
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from server.errors import BadRequest
-from server.search import date, number, position, prefix, quantity, reference, string, token, uri
+from server.search import date, number, position, prefix, quantity, reference, string, token, uri, words
+from server.search.index import CONTAINED, PLACE, suffix_within
 from server.search.numbers import number as parameter_number
 from server.search.query import (
+    AllOf,
     AnyOf,
     Chain,
     Composite,
+    Contains,
     Criterion,
     Has,
+    Hierarchy,
     Ids,
     LastUpdated,
     Missing,
+    Not,
+    OfType,
     Operand,
     Query,
     Sort,
     Values,
 )
-from server.store.tables.resources import INDEX_TABLES, resource
+from server.search.sight import Sight
+from server.store.tables.resources import INDEX_TABLES, TEXT_C
 
 Columns = ReadOnlyColumnCollection[str, Any]
 Clause = Callable[[Any, Columns], ColumnElement[bool]]
@@ -38,6 +61,7 @@ CLAUSES: dict[str, Clause] = {
     "quantity": quantity.clause,
     "uri": uri.clause,
     "position": position.clause,
+    "words": words.clause,
 }
 #: What an index table is sorted by, upwards and downwards.
 _SORTED_BY = {
@@ -51,30 +75,38 @@ _SORTED_BY = {
 }
 #: Columns of ``resource`` that a search gives.
 ROW = ("type", "id", "version", "last_updated", "deleted", "body", "key")
+#: Column of contained resources: which one of its container it is.
+_PART = "part"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST = datetime(1, 1, 1, tzinfo=UTC)
 _LAST = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
 
 
-def matching(tenant: int, query: Query) -> Select[Any]:
-    """The rows of ``resource`` that a query's criteria hold for: one column, the key."""
-    return _of_type(tenant, query.resource_type).where(
-        *(condition(tenant, each, resource.c) for each in query.criteria)
-    )
+def matching(sight: Sight, query: Query) -> Select[Any]:
+    """The resources that a query's criteria hold for: ``ROW``."""
+    rows, seen = sight.rows()
+    found = select(*(rows.c[name] for name in ROW)).where(seen)
+    if query.resource_types:
+        found = found.where(rows.c.type.in_(query.resource_types))
+    return found.where(*(condition(sight, each, rows.c) for each in query.criteria))
 
 
-def page(tenant: int, query: Query, after: list[Any] | None) -> Select[Any]:
+def page(sight: Sight, query: Query, after: list[Any] | None) -> Select[Any]:
     """One page, a row more than asked for so that the next one is known to exist: ``ROW``, then the sort values."""
-    found = matching(tenant, query)
-    keys = [_sort_column(tenant, query.resource_type, sort).label(f"sort{n}") for n, sort in enumerate(query.sort)]
-    rows = found.add_columns(*keys).subquery("found")
-    inner = select(rows)
+    rows, seen = sight.rows()
+    keys = [_sort_column(sight, sort, rows.c).label(f"sort{n}") for n, sort in enumerate(query.sort)]
+    found = select(rows.c.key, *keys).where(seen)
+    if query.resource_types:
+        found = found.where(rows.c.type.in_(query.resource_types))
+    inner = found.where(*(condition(sight, each, rows.c) for each in query.criteria)).subquery("found")
+    sorted_rows = select(inner)
     if after is not None:
-        inner = inner.where(_behind(query.sort, rows.c, after))
-    chosen = inner.order_by(*_order(query.sort, rows.c)).limit(query.count + 1).subquery("page")
+        sorted_rows = sorted_rows.where(_behind(query.sort, inner.c, after))
+    chosen = sorted_rows.order_by(*_order(query.sort, inner.c)).limit(query.count + 1).subquery("page")
     sorts = (chosen.c[f"sort{n}"] for n in range(len(keys)))
-    statement = select(*(resource.c[name] for name in ROW), *sorts).join(
-        chosen, and_(resource.c.tenant == tenant, resource.c.key == chosen.c.key)
+    whole, whole_seen = sight.rows()
+    statement = select(*(whole.c[name] for name in ROW), *sorts).join(
+        chosen, and_(whole_seen, whole.c.key == chosen.c.key)
     )
     return statement.order_by(*_order(query.sort, chosen.c))
 
@@ -88,27 +120,26 @@ def _order(sorts: tuple[Sort, ...], columns: Columns) -> list[Any]:
     return [*order, columns["key"].desc()]
 
 
-def total(tenant: int, query: Query) -> Select[Any]:
+def total(sight: Sight, query: Query) -> Select[Any]:
     """How many resources the criteria hold for."""
-    return select(func.count()).select_from(matching(tenant, query).subquery())
+    found = matching(sight, query)
+    return found.with_only_columns(func.count(), maintain_column_froms=True)
 
 
-def _of_type(tenant: int, resource_type: str) -> Select[Any]:
-    return select(resource.c.key).where(
-        resource.c.tenant == tenant, resource.c.type == resource_type, not_(resource.c.deleted)
-    )
-
-
-def _sort_column(tenant: int, resource_type: str, sort: Sort) -> ColumnElement[Any]:
+def _sort_column(sight: Sight, sort: Sort, row: Columns) -> ColumnElement[Any]:
     if sort.code == "_id":
-        return resource.c.id
+        own: ColumnElement[Any] = row["id"]
+        return own
     if sort.code == "_lastUpdated":
-        return resource.c.last_updated
+        updated: ColumnElement[Any] = row["last_updated"]
+        return updated
     table = INDEX_TABLES[sort.kind]
     low, high = _SORTED_BY[sort.kind]
     value = func.max(table.c[high]) if sort.descending else func.min(table.c[low])
-    number_of = parameter_number(resource_type, sort.code)
-    rows = select(value).where(table.c.tenant == tenant, table.c.parameter == number_of, table.c.key == resource.c.key)
+    numbers = [parameter_number(name, sort.code) for name in sort.resource_types]
+    rows = select(value).where(
+        table.c.tenant == sight.tenant, table.c.parameter.in_(numbers), table.c.key == row["key"]
+    )
     return rows.scalar_subquery()
 
 
@@ -143,8 +174,32 @@ def _bound(sort: Sort, value: Any) -> Any:
         raise BadRequest("The page link is damaged; start again from the first page.") from error
 
 
-def condition(tenant: int, criterion: Criterion, row: Columns) -> ColumnElement[bool]:
-    """A criterion as a condition on a row of ``resource``."""
+def condition(sight: Sight, criterion: Criterion, row: Columns) -> ColumnElement[bool]:
+    """A criterion as a condition on a row of resources."""
+    if isinstance(criterion, LastUpdated):
+        return or_(*(_last_updated(operand, row) for operand in criterion.operands))
+    if isinstance(criterion, Ids):
+        among: ColumnElement[bool] = row["id"].in_(criterion.ids)
+        return not_(among) if criterion.negated else among
+    if isinstance(criterion, OfType):
+        of_type: ColumnElement[bool] = row["type"].in_(criterion.resource_types)
+        return of_type
+    if isinstance(criterion, AllOf):
+        return and_(true(), *(condition(sight, each, row) for each in criterion.criteria))
+    if isinstance(criterion, AnyOf):
+        return or_(false(), *(condition(sight, each, row) for each in criterion.criteria))
+    if isinstance(criterion, Not):
+        return not_(condition(sight, criterion.criterion, row))
+    if isinstance(criterion, Contains):
+        return _contains(sight, criterion, row)
+    return _indexed(sight, criterion, row)
+
+
+def _indexed(
+    sight: Sight, criterion: Values | Composite | Missing | Chain | Has | Hierarchy, row: Columns
+) -> ColumnElement[bool]:
+    """A criterion that the index tables answer."""
+    tenant = sight.tenant
     if isinstance(criterion, Values):
         return _values(tenant, criterion, row)
     if isinstance(criterion, Composite):
@@ -152,20 +207,27 @@ def condition(tenant: int, criterion: Criterion, row: Columns) -> ColumnElement[
     if isinstance(criterion, Missing):
         present = or_(*(_present(tenant, criterion, kind, suffix, row) for kind, suffix in criterion.places))
         return not_(present) if criterion.missing else present
-    if isinstance(criterion, Ids):
-        among: ColumnElement[bool] = row["id"].in_(criterion.ids)
-        return not_(among) if criterion.negated else among
-    if isinstance(criterion, LastUpdated):
-        return or_(*(_last_updated(operand, row) for operand in criterion.operands))
     if isinstance(criterion, Chain):
-        return _chain(tenant, criterion, row)
-    if isinstance(criterion, AnyOf):
-        return or_(false(), *(condition(tenant, each, row) for each in criterion.criteria))
-    return _has(tenant, criterion, row)
+        return _chain(sight, criterion, row)
+    if isinstance(criterion, Hierarchy):
+        return _hierarchy(sight, criterion, row)
+    return _has(sight, criterion, row)
 
 
-def _rows(tenant: int, table: Table, number_of: int) -> Select[Any]:
-    return select(table.c.key).where(table.c.tenant == tenant, table.c.parameter == number_of)
+def _rows(
+    tenant: int, table: FromClause, resource_types: Iterable[str], code: str, suffix: str, row: Columns
+) -> Select[Any]:
+    """The index rows of a parameter; for a contained resource those that are of this one."""
+    own = suffix_within(CONTAINED, suffix) if _PART in row else suffix
+    numbers = [parameter_number(name, code, own) for name in resource_types]
+    found = select(table.c.key).where(table.c.tenant == tenant, table.c.parameter.in_(numbers))
+    return found if _PART not in row else found.where(*_same_part(table, row))
+
+
+def _same_part(table: FromClause, row: Columns) -> tuple[ColumnElement[bool], ...]:
+    """That index rows are of the contained resource that is looked at."""
+    part: ColumnElement[bool] = table.c.item.bitwise_rshift(PLACE) == row[_PART]
+    return table.c.key == row["key"], part
 
 
 def _values(tenant: int, criterion: Values, row: Columns) -> ColumnElement[bool]:
@@ -173,8 +235,9 @@ def _values(tenant: int, criterion: Values, row: Columns) -> ColumnElement[bool]
     for (kind, suffix), operands in _grouped(criterion.operands).items():
         table = INDEX_TABLES[kind]
         any_of = or_(*(CLAUSES[kind](operand, table.c) for operand in operands))
-        number_of = parameter_number(criterion.resource_type, criterion.code, suffix)
-        rows = _rows(tenant, table, number_of).where(any_of)
+        rows = _rows(tenant, table, criterion.resource_types, criterion.code, suffix, row).where(
+            any_of.is_not(true()) if criterion.unequal else any_of
+        )
         conditions.append(
             not_(rows.where(table.c.key == row["key"]).exists()) if criterion.negated else row["key"].in_(rows)
         )
@@ -192,8 +255,11 @@ def _composite(tenant: int, criterion: Composite, operands: tuple[Operand, ...],
     tables = [INDEX_TABLES[operand.kind].alias() for operand in operands]
     first = tables[0]
     conditions: list[ColumnElement[bool]] = [true()]
+    if _PART in row:
+        conditions += _same_part(first, row)
     for table, operand in zip(tables, operands, strict=True):
-        number_of = parameter_number(criterion.resource_type, criterion.code, operand.suffix)
+        suffix = suffix_within(CONTAINED, operand.suffix) if _PART in row else operand.suffix
+        number_of = parameter_number(criterion.resource_type, criterion.code, suffix)
         conditions += [
             table.c.tenant == tenant,
             table.c.parameter == number_of,
@@ -207,7 +273,7 @@ def _composite(tenant: int, criterion: Composite, operands: tuple[Operand, ...],
 
 def _present(tenant: int, criterion: Missing, kind: str, suffix: str, row: Columns) -> ColumnElement[bool]:
     table = INDEX_TABLES[kind]
-    rows = _rows(tenant, table, parameter_number(criterion.resource_type, criterion.code, suffix))
+    rows = _rows(tenant, table, criterion.resource_types, criterion.code, suffix, row)
     return rows.where(table.c.key == row["key"]).exists()
 
 
@@ -222,39 +288,104 @@ def _last_updated(operand: date.Operand, row: Columns) -> ColumnElement[bool]:
     return prefix.clause(operand.prefix, column, column, _moment(operand.low), _moment(operand.high))
 
 
-def _chain(tenant: int, criterion: Chain, row: Columns) -> ColumnElement[bool]:
+def _chain(sight: Sight, criterion: Chain, row: Columns) -> ColumnElement[bool]:
+    """One list of keys for all target types, so that the planner can join it as it likes."""
     table = INDEX_TABLES["reference"].alias()
-    number_of = parameter_number(criterion.resource_type, criterion.code)
-    conditions = []
+    targets = []
     for target_type, inner in criterion.targets:
-        there = resource.alias()
-        targets = select(literal(f"{target_type}/").concat(there.c.id)).where(
-            there.c.tenant == tenant,
-            there.c.type == target_type,
-            not_(there.c.deleted),
-            condition(tenant, inner, there.c),
+        there, seen = sight.rows()
+        targets.append(
+            select(literal(f"{target_type}/").concat(there.c.id)).where(
+                seen, there.c.type == target_type, condition(sight, inner, there.c)
+            )
         )
-        conditions.append(table.c.target.in_(targets))
-    rows = select(table.c.key).where(table.c.tenant == tenant, table.c.parameter == number_of, or_(*conditions))
+    rows = _rows(sight.tenant, table, (criterion.resource_type,), criterion.code, "", row)
+    parts = [rows.where(table.c.target.in_(_all(targets)))]
+    if _PART not in row:
+        parts += _chain_inside(sight, criterion, row)
+    found: ColumnElement[bool] = row["key"].in_(_all(parts))
+    return found
+
+
+def _all(parts: Sequence[Select[Any]]) -> Select[Any] | CompoundSelect[Any]:
+    return parts[0] if len(parts) == 1 else union_all(*parts)
+
+
+def _chain_inside(sight: Sight, criterion: Chain, row: Columns) -> Iterator[Select[Any]]:
+    """The same, to what the resource itself contains."""
+    for target_type, inner in criterion.targets:
+        table = INDEX_TABLES["reference"].alias()
+        place, seen = _part(sight, target_type)
+        rows = _rows(sight.tenant, table, (criterion.resource_type,), criterion.code, reference.CONTAINED, row)
+        here = and_(place["key"] == table.c.key, place[_PART] == table.c.item)
+        yield rows.where(seen, here, condition(sight, inner, place))
+
+
+def _contains(sight: Sight, criterion: Contains, row: Columns) -> ColumnElement[bool]:
+    place, seen = _part(sight, criterion.resource_type)
+    rows = select(place["key"]).where(seen, *(condition(sight, each, place) for each in criterion.criteria))
     found: ColumnElement[bool] = row["key"].in_(rows)
     return found
 
 
-def _has(tenant: int, criterion: Has, row: Columns) -> ColumnElement[bool]:
+def _part(sight: Sight, resource_type: str) -> tuple[Columns, ColumnElement[bool]]:
+    """Contained resources of a type, as columns that a condition reads, and the condition that they are that."""
+    table = INDEX_TABLES["token"].alias()
+    columns = select(
+        table.c.tenant, table.c.parameter, table.c.key, table.c.code.label("id"),
+        table.c.item.bitwise_rshift(PLACE).label(_PART), literal(resource_type, TEXT_C).label("type"),
+        # What is contained has no time of its own.
+        null().cast(DateTime(timezone=True)).label("last_updated"),
+    ).subquery().c  # fmt: skip
+    number_of = parameter_number(resource_type, "", CONTAINED)
+    return columns, and_(columns.tenant == sight.tenant, columns.parameter == number_of)
+
+
+def _has(sight: Sight, criterion: Has, row: Columns) -> ColumnElement[bool]:
     table = INDEX_TABLES["reference"].alias()
-    there = resource.alias()
+    there, seen = sight.rows()
+    if _PART in row:
+        # Nothing refers to what is contained; as a value, since SQLAlchemy would drop the conditions beside false().
+        return literal(False)
     number_of = parameter_number(criterion.source_type, criterion.code)
     start = f"{criterion.resource_type}/"
-    ids = (
-        select(func.substr(table.c.target, len(start) + 1))
-        .join(there, and_(there.c.tenant == tenant, there.c.key == table.c.key))
+    whole = not criterion.resource_type
+    target = table.c.target if whole else func.substr(table.c.target, len(start) + 1)
+    targets = (
+        select(target)
+        .join(there, and_(seen, there.c.key == table.c.key))
         .where(
-            table.c.tenant == tenant,
+            table.c.tenant == sight.tenant,
             table.c.parameter == number_of,
-            func.starts_with(table.c.target, start),
-            not_(there.c.deleted),
-            condition(tenant, criterion.criterion, there.c),
+            true() if whole else func.starts_with(table.c.target, start),
+            condition(sight, criterion.criterion, there.c),
         )
     )
-    found: ColumnElement[bool] = row["id"].in_(ids)
+    found: ColumnElement[bool] = (row["type"].concat("/").concat(row["id"]) if whole else row["id"]).in_(targets)
     return found
+
+
+def _hierarchy(sight: Sight, criterion: Hierarchy, row: Columns) -> ColumnElement[bool]:
+    """References to one of those that stand above or below; ``union`` ends at what was seen before."""
+    link, own = INDEX_TABLES["reference"].alias(), INDEX_TABLES["reference"].alias()
+    there, seen = sight.rows()
+    start = f"{criterion.target_type}/"
+    first = union_all(*(select(literal(target, TEXT_C).label("target")) for target in criterion.targets)).subquery()
+    found = select(first.c.target).cte(recursive=True)
+    parents = (link.c.tenant == sight.tenant, link.c.parameter == parameter_number(
+        criterion.target_type, criterion.parent))  # fmt: skip
+    joined = and_(seen, there.c.type == criterion.target_type, there.c.key == link.c.key)
+    if criterion.above:
+        step = select(link.c.target).join(there, joined).join(
+            found, there.c.id == func.substr(found.c.target, len(start) + 1)
+        ).where(*parents)  # fmt: skip
+    else:
+        step = select(literal(start).concat(there.c.id)).select_from(link).join(there, joined).join(
+            found, link.c.target == found.c.target
+        ).where(*parents)  # fmt: skip
+    found = found.union(step)
+    rows = _rows(sight.tenant, own, (criterion.resource_type,), criterion.code, "", row).where(
+        own.c.target.in_(select(found.c.target))
+    )
+    among: ColumnElement[bool] = row["key"].in_(rows)
+    return among

@@ -16,7 +16,7 @@ def taken(text: str) -> tuple[str, str]:
 
 
 def clause(prefix: str, low: Any, high: Any, asked_low: Any, asked_high: Any) -> ColumnElement[bool]:
-    """Whether the stored range (two columns) stands to the asked one as the prefix says."""
+    """Whether the stored range (two columns) stands to the asked one as the prefix says; ``co`` is _filter's."""
     contained = and_(low >= asked_low, high <= asked_high)
     conditions: dict[str, ColumnElement[bool]] = {
         "eq": contained,
@@ -27,6 +27,7 @@ def clause(prefix: str, low: Any, high: Any, asked_low: Any, asked_high: Any) ->
         "le": or_(low < asked_low, contained),
         "sa": low > asked_high,
         "eb": high < asked_low,
+        "co": and_(low <= asked_low, high >= asked_high),
         "ap": and_(low <= asked_high, high >= asked_low),
     }
     return conditions[prefix]
@@ -44,6 +45,7 @@ def matches(prefix: str, low: Any, high: Any, asked_low: Any, asked_high: Any) -
         "le": low < asked_low or contained,
         "sa": low > asked_high,
         "eb": high < asked_low,
+        "co": low <= asked_low and high >= asked_high,
         "ap": low <= asked_high and high >= asked_low,
     }
     return bool(conditions[prefix])

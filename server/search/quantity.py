@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Context, Decimal
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from sqlalchemy import ColumnElement, and_, or_
@@ -20,7 +20,6 @@ Columns = ReadOnlyColumnCollection[str, Any]
 UCUM = "http://unitsofmeasure.org"
 #: Suffix of the rows that hold a quantity in UCUM base units, so that 5 mg finds 0.005 g.
 CANONICAL = "ucum"
-_EXACT = Context(prec=500)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +69,7 @@ def in_base_units(low: Decimal, high: Decimal, code: str) -> tuple[Decimal, Deci
     if unit is None:
         return None
     dimension = ".".join(f"{base}{exponent}" for base, exponent in unit.dimension) or "1"
-    scaled = _EXACT.multiply(low, unit.factor), _EXACT.multiply(high, unit.factor)
+    scaled = unit.in_base(low), unit.in_base(high)
     return (*scaled, dimension) if bounded(scaled[0]) and bounded(scaled[1]) else None
 
 

@@ -20,10 +20,13 @@ class Operand(Protocol):
 class Values:
     """Any of the operands (or, negated, none of them) among a parameter's values."""
 
-    resource_type: str
+    #: More than one where a search goes over several types at once.
+    resource_types: tuple[str, ...]
     code: str
     operands: tuple[Operand, ...]
     negated: bool = False
+    #: A value that is none of the operands, as _filter's ``ne`` means it.
+    unequal: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +42,7 @@ class Composite:
 class Missing:
     """Whether a parameter has no value at all."""
 
-    resource_type: str
+    resource_types: tuple[str, ...]
     code: str
     #: The index tables that its values may stand in, with the suffix.
     places: tuple[tuple[str, str], ...]
@@ -75,6 +78,7 @@ class Chain:
 class Has:
     """A resource of another type refers to this one and meets a criterion."""
 
+    #: Empty where this one may be of any type.
     resource_type: str
     #: The type that refers, and the reference parameter by which it does.
     source_type: str
@@ -89,7 +93,58 @@ class AnyOf:
     criteria: tuple["Criterion", ...]
 
 
-Criterion = Values | Composite | Missing | Ids | LastUpdated | Chain | Has | AnyOf
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AllOf:
+    """All of several criteria."""
+
+    criteria: tuple["Criterion", ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Not:
+    """A criterion that does not hold."""
+
+    criterion: "Criterion"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OfType:
+    """The resource is of one of these types."""
+
+    resource_types: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hierarchy:
+    """A reference to something above or below one of these in their own hierarchy, or to one of these.
+
+    https://hl7.org/fhir/R4/search.html#recursive
+    """
+
+    resource_type: str
+    code: str
+    #: Type/id of what is asked for.
+    targets: tuple[str, ...]
+    #: The type of the hierarchy, and the parameter by which each points to its parent.
+    target_type: str
+    parent: str
+    above: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contains:
+    """A resource contained in this one, of a type, meets all of several criteria.
+
+    https://hl7.org/fhir/R4/search.html#contained
+    """
+
+    resource_type: str
+    criteria: tuple["Criterion", ...]
+
+
+Criterion = (
+    Values | Composite | Missing | Ids | LastUpdated | Chain | Has | AnyOf | AllOf | Not | OfType | Hierarchy | Contains
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,6 +155,8 @@ class Sort:
     #: Index table, or "" for what stands in the resource's own row.
     kind: str
     descending: bool
+    #: Whose parameter it is.
+    resource_types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,9 +175,10 @@ class Include:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Query:
-    """One search for resources of one type."""
+    """One search for resources of one type or several."""
 
-    resource_type: str
+    #: Empty means every type.
+    resource_types: tuple[str, ...]
     criteria: tuple[Criterion, ...] = ()
     sort: tuple[Sort, ...] = ()
     count: int = 0
@@ -130,6 +188,8 @@ class Query:
     #: true, text, data, count or false.
     summary: str = "false"
     elements: tuple[str, ...] = ()
+    #: Of these matches (containers) the contained resources are given that meet the criteria, see ``Contains``.
+    contained: Contains | None = None
     #: Where the page before this one ended; empty for the first.
     cursor: str = ""
     #: The parameters that were understood, as they came: what links repeat.

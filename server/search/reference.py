@@ -15,7 +15,9 @@ from server.search.text import cut, unescape
 from server.search.token import identifier_entries
 
 #: Besides these, the name of a resource type is a modifier.
-MODIFIERS = frozenset({"identifier"})
+MODIFIERS = frozenset({"identifier", "above", "below"})
+#: Suffix of the rows of references to contained resources; their ``item`` is the place of what they refer to.
+CONTAINED = "#"
 Columns = ReadOnlyColumnCollection[str, Any]
 #: A literal reference to a resource, on this server or another: https://hl7.org/fhir/R4/references.html#literal
 LITERAL = re.compile(
@@ -32,6 +34,8 @@ class Operand:
     targets: tuple[str, ...]
     #: A canonical without version: every version of it is meant.
     any_version: bool = False
+    #: A canonical whose version begins like this.
+    below: str = ""
     suffix: str = ""
 
 
@@ -47,13 +51,17 @@ def entries(node: Node, base_url: str = "") -> Iterator[Entry]:
     """Index rows of a Reference (and of its identifier), or of a canonical or uri."""
     value = node.value
     if isinstance(value, str):
-        if not value.startswith("#"):
+        if value.startswith("#"):
+            yield Entry("reference", (cut(value),), CONTAINED)
+        else:
             yield Entry("reference", (target(value, base_url),))
         return
     if not isinstance(value, dict):
         return
     literal = value.get("reference")
-    if isinstance(literal, str) and literal and not literal.startswith("#"):
+    if isinstance(literal, str) and literal.startswith("#"):
+        yield Entry("reference", (cut(literal),), CONTAINED)
+    elif isinstance(literal, str) and literal:
         yield Entry("reference", (target(literal, base_url),))
     if isinstance(value.get("identifier"), dict):
         yield from identifier_entries(value["identifier"], "identifier")
@@ -72,10 +80,24 @@ def parse(text: str, types: tuple[str, ...], base_url: str = "") -> Operand:
     return Operand(targets=(literal,), any_version=":" in literal and "|" not in literal)
 
 
+def parse_versions(text: str, *, above: bool) -> Operand:
+    """The operand of a canonical's :below (``url|1`` finds 1.2) and :above (``url|1.2`` finds 1)."""
+    plain = cut(unescape(text))
+    url, _, version = plain.partition("|")
+    if not version:
+        return Operand(targets=(plain,), any_version=True)
+    if not above:
+        return Operand(targets=(plain,), below=f"{plain}.")
+    parts = version.split(".")
+    return Operand(targets=tuple(f"{url}|{'.'.join(parts[:length])}" for length in range(1, len(parts) + 1)))
+
+
 def clause(operand: Operand, columns: Columns) -> ColumnElement[bool]:
     """The operand over the column of index_reference."""
     column = columns["target"]
     equal: ColumnElement[bool] = column.in_(operand.targets)
+    if operand.below:
+        return or_(equal, func.starts_with(column, operand.below))
     if not operand.any_version:
         return equal
     return or_(equal, *(func.starts_with(column, f"{url}|") for url in operand.targets))
@@ -86,4 +108,6 @@ def matches(operand: Operand, values: tuple[Any, ...]) -> bool:
     (found,) = values
     if found in operand.targets:
         return True
+    if operand.below:
+        return bool(found.startswith(operand.below))
     return operand.any_version and any(found.startswith(f"{url}|") for url in operand.targets)

@@ -1,6 +1,7 @@
 """String search: https://hl7.org/fhir/R4/search.html#string"""
 
-from collections.abc import Iterator
+import operator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,6 +18,12 @@ Columns = ReadOnlyColumnCollection[str, Any]
 _INDEXED = 64
 #: Sorts behind every character in collation "C".
 _LAST = "\U0010ffff"
+_COMPARED: dict[str, Callable[[Any, Any], Any]] = {
+    "gt": operator.gt,
+    "lt": operator.lt,
+    "ge": operator.ge,
+    "le": operator.le,
+}
 _PARTS = {
     "HumanName": ("text", "family", "given", "prefix", "suffix"),
     "Address": ("text", "line", "city", "district", "state", "postalCode", "country"),
@@ -31,7 +38,7 @@ class Operand:
     """What one value of a string parameter asks for."""
 
     kind: ClassVar[str] = "string"
-    #: starts, exact or contains.
+    #: starts, exact or contains; of _filter also equal, ends, gt, lt, ge and le.
     how: str
     #: Folded, unless ``how`` is exact.
     text: str
@@ -69,12 +76,19 @@ def clause(operand: Operand, columns: Columns) -> ColumnElement[bool]:
     """The operand over the columns of index_string; the first condition of each is the one that the index serves."""
     if operand.how == "contains":
         return func.strpos(columns["folded"], operand.text) > 0
+    if operand.how == "ends":
+        return func.right(columns["folded"], len(operand.text), type_=String(collation="C")) == operand.text
+    if operand.how in _COMPARED:
+        compared: ColumnElement[bool] = _COMPARED[operand.how](columns["folded"], operand.text)
+        return compared
     # Written into the statement, since the planner has to see the index's very expression.
     indexed = func.left(columns["folded"], literal(_INDEXED, literal_execute=True), type_=String(collation="C"))
     if operand.how == "exact":
         beginning = fold(operand.text)[:_INDEXED]
         return and_(indexed == beginning, columns["exact"] == operand.text)
     beginning = operand.text[:_INDEXED]
+    if operand.how == "equal":
+        return and_(indexed == beginning, columns["folded"] == operand.text)
     near = and_(indexed >= beginning, indexed < beginning + _LAST) if beginning else indexed >= ""
     return and_(near, func.starts_with(columns["folded"], operand.text))
 
@@ -84,6 +98,12 @@ def matches(operand: Operand, values: tuple[Any, ...]) -> bool:
     folded, exact = values
     if operand.how == "exact":
         return bool(exact == operand.text)
+    if operand.how in _COMPARED:
+        return bool(_COMPARED[operand.how](folded, operand.text))
     if operand.how == "contains":
         return operand.text in folded
+    if operand.how == "equal":
+        return bool(folded == operand.text)
+    if operand.how == "ends":
+        return bool(folded.endswith(operand.text))
     return bool(folded.startswith(operand.text))

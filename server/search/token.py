@@ -1,7 +1,7 @@
 """Token search: https://hl7.org/fhir/R4/search.html#token"""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from sqlalchemy import ColumnElement, and_, false, or_
@@ -9,10 +9,11 @@ from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from server.errors import BadRequest
 from server.fhir.fhirpath.node import Node
+from server.search.codes import Codes, Terminology
 from server.search.entry import Entry
 from server.search.text import cut, fold, split, unescape
 
-MODIFIERS = frozenset({"text", "not", "of-type"})
+MODIFIERS = frozenset({"text", "not", "of-type", "in", "not-in", "above", "below"})
 Columns = ReadOnlyColumnCollection[str, Any]
 
 
@@ -27,6 +28,8 @@ class Operand:
     code: str | None = None
     #: Folded beginning of the words beside the code (:text).
     text: str | None = None
+    #: Any of these, by system (:in, :above, :below); a system without codes is meant whole.
+    among: Mapping[str, frozenset[str]] | None = field(default=None, hash=False)
     suffix: str = ""
 
 
@@ -103,8 +106,37 @@ def parse(text: str, modifier: str) -> Operand:
     return Operand(system=system, code=code or None)
 
 
+def parse_subsuming(text: str, modifier: str, terminology: Terminology) -> Operand:
+    """The operand of :in and :not-in (a value set), :above and :below (system|code); BadRequest for unknown ones."""
+    if modifier in ("in", "not-in"):
+        url = unescape(text)
+        found = terminology.members(url)
+        if found is None:
+            raise BadRequest(f"The value set '{url[:200]}' is not here: store it, or name one of the standard's.")
+        return among(found)
+    asked = parse(text, "")
+    if not asked.system or not asked.code:
+        raise BadRequest(f"The modifier :{modifier} wants system|code.")
+    found = terminology.related(asked.system, asked.code, above=modifier == "above")
+    if found is None:
+        raise BadRequest(f"The code system '{asked.system[:200]}' is not here, so what subsumes what is not known.")
+    return among(found)
+
+
+def among(codes: Codes) -> Operand:
+    """The operand that any of several codes meets."""
+    whole = {system for system, code in codes if code is None}
+    listed: dict[str, set[str]] = {system: set() for system in whole}
+    for system, code in codes:
+        if code is not None and system not in whole:
+            listed.setdefault(cut(system), set()).add(cut(code))
+    return Operand(among={system: frozenset(found) for system, found in listed.items()})
+
+
 def clause(operand: Operand, columns: Columns) -> ColumnElement[bool]:
     """The operand over the columns of index_token."""
+    if operand.among is not None:
+        return or_(false(), *(_one_system(system, codes, columns) for system, codes in operand.among.items()))
     conditions: list[ColumnElement[bool]] = []
     if operand.text is not None:
         conditions.append(columns["text"].startswith(operand.text, autoescape=True))
@@ -117,9 +149,17 @@ def clause(operand: Operand, columns: Columns) -> ColumnElement[bool]:
     return and_(*conditions) if conditions else false()
 
 
+def _one_system(system: str, codes: frozenset[str], columns: Columns) -> ColumnElement[bool]:
+    of_system: ColumnElement[bool] = columns["system"] == system
+    return and_(columns["code"].in_(sorted(codes)), of_system) if codes else of_system
+
+
 def matches(operand: Operand, values: tuple[Any, ...]) -> bool:
     """The same, for one row in memory."""
     system, code, text = values
+    if operand.among is not None:
+        codes = operand.among.get(system)
+        return codes is not None and (not codes or code in codes)
     if operand.text is not None:
         return text is not None and str(text).startswith(operand.text)
     if operand.code is not None and code != operand.code:

@@ -119,6 +119,8 @@ class EmbeddedPostgres:
             "timezone": "UTC",
             # Fresh statistics soon after a load: without them the planner joins index tables in the wrong order.
             "autovacuum_naptime": "5s",
+            # One query must not fill the disk.
+            "temp_file_limit": "4GB",
         }
         command = [*_launched("postgres"), "-D", str(self.cluster)]
         for name, value in options.items():

@@ -54,8 +54,9 @@ _HISTORY = f"""
     ) versions
     where tenant = %(tenant)s and type = %(type)s and id = %(id)s"""
 _SUPERSEDE = f"""
-    insert into resource_history (tenant, {_COLUMNS})
-    select r.tenant, r.type, r.id, r.version, r.last_updated, r.deleted, r.body
+    insert into resource_history (tenant, {_COLUMNS}, key, written, superseded_by, superseded)
+    select r.tenant, r.type, r.id, r.version, r.last_updated, r.deleted, r.body,
+        case when r.deleted then null else r.key end, r.written, pg_current_xact_id(), clock_timestamp()
     from unnest(%s::text[], %s::text[]) as wanted (type, id)
     join resource r on r.tenant = %s and r.type = wanted.type and r.id = wanted.id"""
 _WRITE = f"""
@@ -64,7 +65,7 @@ _WRITE = f"""
         %(types)s::text[], %(ids)s::text[], %(versions)s::bigint[], %(times)s::timestamptz[],
         %(deleted)s::boolean[], %(bodies)b::bytea[])
     on conflict (tenant, type, id) do update set version = excluded.version, last_updated = excluded.last_updated,
-        deleted = excluded.deleted, body = excluded.body
+        deleted = excluded.deleted, body = excluded.body, key = excluded.key, written = excluded.written
     where resource.version = excluded.version - 1
     returning type, id, key"""
 _RECORD = """
@@ -76,13 +77,21 @@ _RECORD = """
     )
     insert into audit (tenant, who, action, type, id, version)
     select %(tenant)s, %(who)s, action, type, id, version from written"""
-_UNINDEX = SQL(
+#: Minutes that pages of a search may be turned: as long superseded versions keep their index rows.
+PAGES_LAST = 15
+#: How many superseded versions lose their index rows in one write; more than a write makes, so that none pile up.
+_FORGOTTEN = 20
+_DUE = """
+    select key from resource_history where tenant = %(tenant)s and key is not null
+    and superseded < clock_timestamp() - make_interval(mins => %(minutes)s)
+    order by superseded limit %(most)s for update skip locked"""
+_FORGET = SQL(
     "with "
     + ", ".join(
         f"d_{kind} as (delete from {table.name} where tenant = %(tenant)s and key = any(%(keys)s::bigint[]))"
         for kind, table in INDEX_TABLES.items()
     )
-    + " select 1"
+    + " update resource_history set key = null where tenant = %(tenant)s and key = any(%(keys)s::bigint[])"
 )
 
 
@@ -99,21 +108,6 @@ def version(uow: UnitOfWork, tenant: int, resource_type: str, id: str, number: i
     place = {"tenant": tenant, "type": resource_type, "id": id, "version": number}
     row = uow.driver.execute(statement, place).fetchone()
     return None if row is None else _stored(row)
-
-
-def history(
-    uow: UnitOfWork, tenant: int, resource_type: str, id: str, *, count: int, before: int | None = None,
-    since: datetime | None = None,
-) -> tuple[Stored, ...]:  # fmt: skip
-    """Versions, newest first: at most ``count``, below version ``before``, written at or after ``since``."""
-    statement = _HISTORY
-    if before is not None:
-        statement += " and version < %(before)s"
-    if since is not None:
-        statement += " and last_updated >= %(since)s"
-    statement += " order by version desc limit %(count)s"
-    place = {"tenant": tenant, "type": resource_type, "id": id, "count": count, "before": before, "since": since}
-    return tuple(_stored(row) for row in uow.driver.execute(statement, place))
 
 
 def by_reference(uow: UnitOfWork, tenant: int, targets: Iterable[tuple[str, str]]) -> tuple[Stored, ...]:
@@ -156,11 +150,18 @@ def write(uow: UnitOfWork, tenant: int, who: str, versions: Sequence[Version]) -
     if len(keys) < len(versions):
         raise Conflict("Somebody else changed this resource at the same moment; read it again and repeat.")
     if old:
-        stale = [keys[v.type, v.id] for v in old]
-        uow.driver.execute(_UNINDEX, {"tenant": tenant, "keys": stale})
+        forget(uow, tenant, most=2 * len(old) + _FORGOTTEN)
     _index(uow, tenant, ((keys[v.type, v.id], v.rows) for v in versions))
     uow.driver.execute(_RECORD, columns)
     return keys
+
+
+def forget(uow: UnitOfWork, tenant: int, *, most: int, minutes: int = PAGES_LAST) -> int:
+    """Index rows of versions that were superseded long ago go; how many versions it were."""
+    due = [row[0] for row in uow.driver.execute(_DUE, {"tenant": tenant, "minutes": minutes, "most": most})]
+    if due:
+        uow.driver.execute(_FORGET, {"tenant": tenant, "keys": due})
+    return len(due)
 
 
 def _index(

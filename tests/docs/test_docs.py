@@ -15,6 +15,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from server.app.parts import compose
 from server.app.web import web
 from server.cli.commands import application
+from server.operations.served import served
 from server.settings import Peer, Settings
 from server.telemetry import metrics
 
@@ -226,3 +227,13 @@ def test_manifest_guide_names_every_key() -> None:
         assert f"`{key}`" in rows, key
         for inner in rule.get("properties", {}):
             assert f"`{inner}`" in rows, f"{key}.{inner}"
+
+
+def test_every_operation_is_explained(settings: Settings, database_url: str) -> None:
+    """The table of operations has every one that is served, and none besides."""
+    parts = compose(dataclasses.replace(settings, database_url=database_url))
+    names = {one.name for one in served(parts.repository)}
+    parts.database.close()
+    text = (DOCS / "api/fhir/operations.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `$")]
+    assert {name for row in rows for name in re.findall(r"`(\$[a-z-]+)`", row)} == names

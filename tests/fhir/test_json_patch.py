@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from server.errors import BadRequest, HutongError, Unprocessable
+from server.errors import BadRequest, HutongError, TooLarge, Unprocessable
 from server.fhir.json_patch import patched
 
 
@@ -50,3 +50,15 @@ def test_the_document_is_left_alone_and_the_root_can_be_replaced() -> None:
     assert document == {"a": [1]}
     assert patched(document, [{"op": "replace", "path": "", "value": {"b": 1}}]) == {"b": 1}
     assert patched({"a/b": {"m~n": 1}}, [{"op": "replace", "path": "/a~1b/m~0n", "value": 2}]) == {"a/b": {"m~n": 2}}
+
+
+def test_copies_are_bounded() -> None:
+    """Thirty copies of a document into itself would make it a thousand million times as large."""
+    doubling = [{"op": "copy", "from": "", "path": f"/{n}"} for n in range(30)]
+    with pytest.raises(TooLarge) as error:
+        patched({"resourceType": "Basic"}, doubling)
+    assert error.value.issues[0].expression.startswith("[")
+    long = {"text": "x" * 1_000_000}
+    with pytest.raises(TooLarge):
+        patched(long, [{"op": "copy", "from": "/text", "path": f"/{n}"} for n in range(20)])
+    assert len(patched(long, [{"op": "copy", "from": "/text", "path": f"/{n}"} for n in range(10)])) == 11

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import pytest
+
+from server.errors import Unprocessable
 from server.fhir.definitions import load
 from server.fhir.references import references, rewritten
 
@@ -43,3 +46,11 @@ def test_the_original_is_left_alone() -> None:
 
 def test_references_lists_every_literal_one() -> None:
     assert sorted(references(R4, RESOURCE)) == sorted([OLD, "urn:uuid:2", OLD, OLD, OLD, OLD])
+
+
+def test_depth_is_refused_not_a_crash() -> None:
+    extension: dict[str, Any] = {"url": "http://a", "valueBoolean": True}
+    for _ in range(5000):
+        extension = {"url": "http://a", "extension": [extension]}
+    with pytest.raises(Unprocessable):
+        rewritten(R4, {"resourceType": "Basic", "extension": [extension]}, lambda _text: None)

@@ -96,9 +96,12 @@ def test_sound_resources_have_no_issues(resource: dict[str, Any]) -> None:
 @pytest.mark.parametrize("path", sorted(INPUTS.glob("*.json")), ids=lambda path: path.stem)
 def test_the_standards_examples_have_no_issues(path: Path) -> None:
     resource = json.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
-    # The suite's container example is one on purpose: nothing refers to what it contains.
-    expected = [("invariant", "Patient.contained[0]")] if path.stem == "patient-container-example" else []
-    assert faults(resource) == expected
+    # Two of the suite's are faulty: nothing refers to what one contains (dom-3), the other has a code twice (csd-1).
+    expected = {
+        "patient-container-example": [("invariant", "Patient.contained[0]")],
+        "codesystem-example": [("invariant", "CodeSystem")],
+    }
+    assert faults(resource) == expected.get(path.stem, [])
 
 
 @pytest.mark.parametrize(

@@ -70,11 +70,11 @@ def test_conditional_interactions(fhir: Client) -> None:
 
 
 def test_formats(fhir: Client) -> None:
-    assert fhir.get("/metadata", headers={"accept": "application/fhir+xml"}).status_code == 406
-    assert fhir.get("/metadata?_format=json", headers={"accept": "application/fhir+xml"}).status_code == 200
+    assert fhir.get("/metadata", headers={"accept": "text/turtle"}).status_code == 406
+    assert fhir.get("/metadata?_format=json", headers={"accept": "text/turtle"}).status_code == 200
     assert fhir.get("/Patient?_format=application/fhir+json").status_code == 200
-    xml = fhir.post("/Patient", content=b"<Patient/>", headers={"content-type": "application/fhir+xml"})
-    assert xml.status_code == 415
+    turtle = fhir.post("/Patient", content=b"x", headers={"content-type": "text/turtle"})
+    assert turtle.status_code == 415
     broken = fhir.post("/Patient", content=b"{", headers={"content-type": "application/fhir+json"})
     assert broken.status_code == 400
     assert fhir.get("/Nothing").status_code == 404
@@ -82,7 +82,6 @@ def test_formats(fhir: Client) -> None:
         ("GET", "/Patient/x/y", 400),
         ("GET", "/Patient/x/y/$z", 404),
         ("PATCH", "/Patient/x", 415),
-        ("GET", "/", 404),
         ("DELETE", "/Nothing/x", 404),
     ]:
         answer = fhir.request(method, path)
@@ -246,8 +245,10 @@ def test_operations(fhir: Client) -> None:
     assert statuses["type"] == "searchset" and statuses["total"] == 0
     assert fhir.get("/Subscription/none/$events").status_code == 404
     named = {one["type"]: one["operation"] for one in fhir.get("/metadata").json()["rest"][0]["resource"]}
-    assert [one["name"] for one in named["Patient"]] == ["validate"]
-    assert [one["name"] for one in named["Subscription"]] == ["validate", "status", "events"]
+    for_all = {"validate", "meta", "meta-add", "meta-delete"}
+    assert {one["name"] for one in named["Organization"]} == for_all
+    assert {one["name"] for one in named["Patient"]} == for_all | {"everything"}
+    assert {one["name"] for one in named["Subscription"]} == for_all | {"status", "events"}
 
 
 def test_the_openapi_document_can_be_made(fhir: Client) -> None:
@@ -302,6 +303,61 @@ def test_patch(fhir: Client) -> None:
     assert answer.json()["entry"][0]["resource"]["birthDate"] == "1971"
 
 
+def test_fhirpath_patch(fhir: Client) -> None:
+    id = made(fhir, PATIENT)["id"]
+    parts = [{"name": "type", "valueCode": "add"}, {"name": "path", "valueString": "Patient"}]
+    parts += [{"name": "name", "valueString": "birthDate"}, {"name": "value", "valueDate": "1970"}]
+    patch = {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": parts}]}
+    headers = {"content-type": "application/fhir+json"}
+    patched = fhir.patch(f"/Patient/{id}", json=patch, headers={**headers, "if-match": 'W/"1"'})
+    assert patched.status_code == 200 and patched.json()["birthDate"] == "1970"
+    assert patched.headers["etag"] == 'W/"2"'
+    again = fhir.patch(f"/Patient/{id}", json=patch, headers=headers)
+    assert again.status_code == 422 and again.json()["issue"][0]["expression"] == ["Parameters.parameter[0]"]
+    parts[0] = {"name": "type", "valueCode": "replace"}
+    parts[1:] = [{"name": "path", "valueString": "Patient.birthDate"}, {"name": "value", "valueDate": "soon"}]
+    assert fhir.patch("/Patient?identifier=1", json=patch, headers=headers).status_code == 422
+    parts[-1] = {"name": "value", "valueDate": "1971"}
+    assert fhir.patch("/Patient?identifier=1", json=patch, headers=headers).json()["birthDate"] == "1971"
+    parts[-1] = {"name": "value", "valueDate": "1972"}
+    entry = {"resource": patch, "request": {"method": "PATCH", "url": f"Patient/{id}"}}
+    answer = fhir.post("", json=transaction(entry))
+    assert answer.json()["entry"][0]["resource"]["birthDate"] == "1972"
+    # A link in the patch to another entry is rewritten like any other.
+    urn = "urn:uuid:9f0f9eb0-5d5a-4d6f-b9b6-8d1c8c1c7b11"
+    parts[0] = {"name": "type", "valueCode": "add"}
+    parts[1:] = [{"name": "path", "valueString": "Patient"}, {"name": "name", "valueString": "managingOrganization"}]
+    parts += [{"name": "value", "valueReference": {"reference": urn}}]
+    ward = {"resource": {"resourceType": "Organization", "name": "Ward"}, "fullUrl": urn}
+    answer = fhir.post("", json=transaction(entry, {**ward, "request": {"method": "POST", "url": "Organization"}}))
+    linked, organization = (one["resource"] for one in answer.json()["entry"])
+    assert linked["managingOrganization"]["reference"] == f"Organization/{organization['id']}"
+
+
+def test_a_transaction_that_nests_too_deeply_is_refused(fhir: Client) -> None:
+    for depth in (100, 330, 400, 3000):
+        deep = '{"extension":[' * depth + "{}" + "]}" * depth
+        resource = f'{{"resourceType":"Patient","extension":[{deep}]}}'
+        entry = f'{{"resource":{resource},"request":{{"method":"POST","url":"Patient"}}}}'
+        body = f'{{"resourceType":"Bundle","type":"transaction","entry":[{entry}]}}'
+        answer = fhir.post("", content=body, headers={"content-type": "application/fhir+json"})
+        assert answer.status_code in (400, 422), depth
+
+
+def test_a_patch_that_nests_too_deeply_is_refused(fhir: Client) -> None:
+    id = made(fhir, PATIENT)["id"]
+    for depth in (100, 400, 3000, 100_000):
+        deep = '{"extension":[' * depth + "{}" + "]}" * depth
+        body = f'[{{"op": "add", "path": "/extension", "value": [{deep}]}}]'
+        answer = fhir.patch(f"/Patient/{id}", content=body, headers={"content-type": "application/json-patch+json"})
+        assert answer.status_code in (400, 422), depth
+        parts = '[{"name":"type","valueCode":"add"},{"name":"path","valueString":"Patient"},{"name":"name",'
+        parts += f'"valueString":"extension"}},{{"name":"value","valueExtension":{deep}}}]'
+        body = f'{{"resourceType":"Parameters","parameter":[{{"name":"operation","part":{parts}}}]}}'
+        answer = fhir.patch(f"/Patient/{id}", content=body, headers={"content-type": "application/fhir+json"})
+        assert answer.status_code in (400, 422), depth
+
+
 def test_compartments(fhir: Client) -> None:
     for n in "12":
         assert fhir.put(f"/Patient/{n}", json={**PATIENT, "id": n}).status_code == 201
@@ -338,3 +394,18 @@ def test_of_updates_at_once_with_one_if_match_one_wins(fhir: Client) -> None:
 
     with ThreadPoolExecutor(16) as threads:
         assert sorted(threads.map(update, range(16))) == [200] + [412] * 15
+
+
+def test_search_over_several_types(fhir: Client) -> None:
+    made(fhir, {**PATIENT, "meta": {"tag": [{"system": "urn:t", "code": "a"}]}})
+    made(fhir, OBSERVATION)
+    for answer in (fhir.get("?_type=Patient,Observation"), fhir.get("/?_sort=_lastUpdated"),
+                   fhir.post("/_search", data={"_type": "Patient,Observation"})):  # fmt: skip
+        kinds = sorted(entry["resource"]["resourceType"] for entry in answer.json()["entry"])
+        assert answer.status_code == 200 and kinds == ["Observation", "Patient"]
+    tagged = fhir.get("", params={"_tag": "urn:t|a"}).json()
+    assert [entry["resource"]["resourceType"] for entry in tagged["entry"]] == ["Patient"]
+    assert tagged["link"][0]["url"] == f"{str(fhir.base_url).rstrip('/')}?_tag=urn:t|a"
+    assert fhir.get("?code=1").status_code == 400 and fhir.get("?_type=Nothing").status_code == 400
+    lenient = fhir.get("?code=1&_type=Patient", headers={"prefer": "handling=lenient"}).json()
+    assert [entry["search"]["mode"] for entry in lenient["entry"]] == ["match", "outcome"]

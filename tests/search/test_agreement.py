@@ -1,6 +1,7 @@
 """Every parameter type: its SQL and its in-memory meaning agree, on made-up values, row by row."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -12,10 +13,11 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from server.fhir.fhirpath import Node
-from server.search import date, number, position, quantity, reference, string, token, uri
+from server.search import date, number, position, quantity, reference, string, token, uri, words
 from server.search.entry import Entry
 from server.search.match import MATCHES
 from server.search.plan import CLAUSES
+from server.search.text import fold
 from server.store.database import Database
 from server.store.embedded import EmbeddedPostgres
 from server.store.tables.resources import INDEX_TABLES
@@ -26,6 +28,8 @@ SYSTEMS = st.sampled_from(["http://a", "http://b", "", None])
 WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\U0010ffff"), max_size=8) | st.sampled_from(
     ["Müller", "MULLER", "Ann  Lee", "straße", "50%", "a_b", "x" * 80, "x" * 64 + "y"]
 )
+SENTENCES = st.lists(st.sampled_from(["Müller", "50%", "a_b", "肺结节", "节", "b-c", "x" * 80, "ab", "'", '"']) | WORDS,
+                    min_size=1, max_size=4).map(" ".join)  # fmt: skip
 NUMBERS = st.decimals(
     allow_nan=False, allow_infinity=False, min_value=-1000, max_value=1000, places=2
 ) | st.sampled_from([Decimal("100"), Decimal("99.5"), Decimal("1E+2"), Decimal("100.50"), Decimal("5.4e-3")])
@@ -63,7 +67,7 @@ TIMES = st.builds(lambda d: Node(d, "dateTime", ""), DATES) | st.builds(
 )
 LINKS = st.sampled_from(
     ["Patient/1", "Patient/2/_history/3", "http://here/fhir/Patient/1", "http://there/fhir/Patient/1", "urn:uuid:x",
-     "#contained", "http://canon|1.0", "http://canon"]
+     "#contained", "http://canon|1.0", "http://canon", "http://canon|1", "http://canon|1.0.2", "http://canon|10"]
 )  # fmt: skip
 POINTS = st.tuples(st.floats(-90, 90), st.floats(-180, 180)).map(lambda pair: tuple(Decimal(f"{n:.4f}") for n in pair))
 
@@ -72,16 +76,25 @@ def operands(kind: str) -> st.SearchStrategy[Any]:
     """Anything that a query may ask of a parameter type."""
     return {
         "token": st.builds(token.parse, st.builds(token_text, SYSTEMS, CODES).filter(lambda text: text != "|"),
-                           st.sampled_from(["", "text"])),
-        "string": st.builds(string.parse, WORDS, st.sampled_from(["", "exact", "contains"])),
-        "date": st.builds(lambda p, d: date.parse(p + d, NOW), PREFIXES, DATES),
+                           st.sampled_from(["", "text"]))
+        | st.builds(token.among, st.frozensets(st.tuples(SYSTEMS.filter(bool), CODES | st.none()))),
+        "string": st.builds(string.parse, WORDS, st.sampled_from(["", "exact", "contains"]))
+        | st.builds(lambda how, text: string.Operand(how=how, text=fold(text)),
+                    st.sampled_from(["equal", "ends", "gt", "lt", "ge", "le"]), WORDS),
+        "date": st.builds(lambda p, d: date.parse(p + d, NOW), PREFIXES, DATES)
+        | st.builds(lambda d: replace(date.parse(d, NOW), prefix="co"), DATES),
+        "words": st.builds(lambda text: words.Operand(words=tuple(words.asked(text))),
+                           SENTENCES.filter(lambda text: any(words.asked(text)))),
         "number": st.builds(lambda p, n: number.parse(f"{p}{n}"), PREFIXES, NUMBERS),
         "quantity": st.builds(lambda p, n, u: quantity.parse(f"{p}{n}{u}"), PREFIXES, NUMBERS, UNIT_TEXTS),
         "uri": st.builds(uri.parse, st.sampled_from(["http://a", "http://a/", "http://a/b", "http://a/b/c", "urn:x"]),
                          st.sampled_from(["", "above", "below"])),
         "reference": st.builds(lambda r: reference.parse(r, ("Patient", "Group"), "http://here/fhir"),
                                st.sampled_from(["1", "Patient/1", "http://here/fhir/Patient/1", "urn:uuid:x",
-                                                "http://there/fhir/Patient/1", "http://canon", "http://canon|1.0"])),
+                                                "http://there/fhir/Patient/1", "http://canon", "http://canon|1.0"]))
+        | st.builds(lambda r, above: reference.parse_versions(r, above=above),
+                    st.sampled_from(["http://canon", "http://canon|1", "http://canon|1.0", "http://canon|1.0.2"]),
+                    st.booleans()),
         "position": st.builds(lambda p, d: position.parse(f"{p[0]}|{p[1]}|{d}|km"), POINTS, st.integers(0, 20000)),
     }[kind]  # fmt: skip
 
@@ -100,6 +113,7 @@ VALUES: dict[str, st.SearchStrategy[list[Entry]]] = {
     "reference": LINKS.map(
         lambda v: list(reference.entries(Node({"reference": v}, "Reference", ""), "http://here/fhir"))
     ),
+    "words": SENTENCES.map(lambda text: list(words.entries("_content", {"note": text}))),
     "position": POINTS.map(
         lambda p: list(position.entries(Node({"latitude": p[0], "longitude": p[1]}, "BackboneElement", "")))
     ),

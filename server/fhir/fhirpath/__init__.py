@@ -16,6 +16,7 @@ makes no sense, Unprocessable for data that it can't be applied to.
 """
 
 from server.fhir.fhirpath.expression import Expression, compile_expression
+from server.fhir.fhirpath.frame import Budget
 from server.fhir.fhirpath.node import Node, plain_value, system_value
 
-__all__ = ["Expression", "Node", "compile_expression", "plain_value", "system_value"]
+__all__ = ["Budget", "Expression", "Node", "compile_expression", "plain_value", "system_value"]

@@ -8,11 +8,12 @@ from typing import Any
 from server.errors import BadRequest, Unprocessable
 from server.fhir.fhirpath.analysis import check
 from server.fhir.fhirpath.compiler import compile_syntax
-from server.fhir.fhirpath.frame import Frame, MemberOf, Resolve, Step, World
+from server.fhir.fhirpath.frame import Budget, Frame, MemberOf, Resolve, Step, World
 from server.fhir.fhirpath.model import Definitions
 from server.fhir.fhirpath.node import Collection, Node, plain_value, resource_node
 from server.fhir.fhirpath.parser import parse
 from server.fhir.fhirpath.singleton import truth
+from server.fhir.fhirpath.syntax import Dollar, Member, Syntax
 
 _NO_VARIABLES: Mapping[str, Any] = {}
 
@@ -20,10 +21,10 @@ _NO_VARIABLES: Mapping[str, Any] = {}
 class Expression:
     """One FHIRPath expression, parsed once and compiled once for each model."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, syntax: Syntax | None = None) -> None:
         #: As it was written.
         self.text = text
-        self._syntax = parse(text)
+        self._syntax = syntax or parse(text)
         # By identity: definitions hold tables and can't be hashed. The model is kept so that its id stays its own.
         self._steps: dict[int, tuple[Definitions | None, Step]] = {}
         self._step(None)
@@ -41,6 +42,12 @@ class Expression:
         """Raise BadRequest if the expression makes no sense for that type: a name it lacks, an order there isn't."""
         check(self._syntax, type_name, model)
 
+    def parent(self) -> tuple["Expression", str] | None:
+        """What the last step is taken from, and its element name; None if the expression doesn't end in a name."""
+        if not isinstance(self._syntax, Member):
+            return None
+        return Expression(self.text, self._syntax.of or Dollar("this")), self._syntax.name
+
     def evaluate(
         self,
         resource: dict[str, Any] | Node,
@@ -49,16 +56,18 @@ class Expression:
         resolve: Resolve | None = None,
         member_of: MemberOf | None = None,
         model: Definitions | None = None,
+        budget: Budget | None = None,
     ) -> Collection:
         """The items that the expression gives for a resource, or for an element of one as a Node.
 
         ``context`` holds ``%name`` variables (a dict is taken as an element, a list as a collection); a ``resource``
         in it is %resource where it is not what is evaluated. ``resolve`` finds what a reference means; without it
         resolve() gives the type and id that the reference itself names. ``member_of`` decides memberOf().
+        ``budget`` is for evaluations that may not do more together than one alone.
         Unprocessable if the data don't allow what the expression asks.
         """
         root = resource if isinstance(resource, Node) else resource_node(resource)
-        world = World(root, context if context is not None else _NO_VARIABLES, resolve, member_of, model)
+        world = World(root, context if context is not None else _NO_VARIABLES, resolve, member_of, model, budget)
         known = self._steps.get(id(model))
         step = known[1] if known is not None else self._step(model)
         this = [root]

@@ -1,6 +1,7 @@
 """What FHIR adds to FHIRPath: https://hl7.org/fhir/R4/fhirpath.html#functions."""
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 from server.errors import Unprocessable
@@ -75,9 +76,26 @@ def _member_of(frame: Frame, focus: Collection, value_set: Step) -> Collection:
     url = text(value_set(frame, frame.this), "memberOf()")
     if url is None or len(focus) != 1:
         return []
-    if frame.world.member_of is None:
-        raise Unprocessable("FHIRPath: memberOf() needs a terminology, and this evaluation was given none")
-    return [frame.world.member_of(plain_value(focus[0]), url)]
+    value = plain_value(focus[0])
+    if frame.world.member_of is not None:
+        return [frame.world.member_of(value, url)]
+    model = frame.world.model
+    codes = None if model is None else model.codes(url.partition("|")[0])
+    if codes is None:
+        raise Unprocessable("FHIRPath: memberOf() needs a terminology that has the value set; none was given")
+    return [_is_listed(value, codes)]
+
+
+def _is_listed(value: Any, codes: Mapping[str, frozenset[str]]) -> bool:
+    """Whether a code, Coding or CodeableConcept is in a value set whose codes by system are known."""
+    if isinstance(value, str):
+        return any(value in listed for listed in codes.values())
+    if not isinstance(value, dict):
+        return False
+    codings = value.get("coding")
+    if isinstance(codings, list):
+        return any(_is_listed(coding, codes) for coding in codings if isinstance(coding, dict))
+    return str(value.get("code")) in codes.get(str(value.get("system")), ())
 
 
 def _conforms_to(frame: Frame, focus: Collection, structure: Step) -> Collection:

@@ -31,7 +31,9 @@ def _select(frame: Frame, focus: Collection, projection: Step) -> Collection:
     out: Collection = []
     for index, item in enumerate(focus):
         this = [item]
-        out.extend(projection(Frame(frame.world, this, index, frame.total), this))
+        found = projection(Frame(frame.world, this, index, frame.total), this)
+        frame.world.budget.spend(len(found))
+        out.extend(found)
     return out
 
 
@@ -69,6 +71,7 @@ def _descendants(frame: Frame, focus: Collection) -> Collection:
     waiting = focus
     while waiting:
         waiting = _children(frame, waiting)
+        frame.world.budget.spend(len(waiting))
         out.extend(waiting)
     return out
 

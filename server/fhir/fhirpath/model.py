@@ -44,3 +44,6 @@ class Definitions(Protocol):
 
     def ancestry(self, name: str) -> Iterable[str]:
         """The type and those it specialises, nearest first."""
+
+    def codes(self, value_set: str) -> Mapping[str, frozenset[str]] | None:
+        """System -> codes of a value set of the standard; None where they are not known."""

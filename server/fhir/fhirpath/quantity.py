@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 
 from server.fhir.fhirpath.ucum import Canonical, canonical
 
@@ -45,7 +46,7 @@ class Quantity:
         mine, theirs = left._canonical(), right._canonical()
         if mine is None or theirs is None or mine.dimension != theirs.dimension:
             return None
-        a, b = left.value * mine.factor, right.value * theirs.factor
+        a, b = mine.exact(left.value), theirs.exact(right.value)
         return (a > b) - (a < b)
 
     def comparable(self, other: "Quantity") -> bool:
@@ -63,8 +64,11 @@ class Quantity:
         mine, theirs = left._canonical(), right._canonical()
         if mine is None or theirs is None or mine.dimension != theirs.dimension:
             return None
-        larger = max(mine.factor, theirs.factor)
-        return left.value * (mine.factor / larger), right.value * (theirs.factor / larger)
+        if mine.factor == theirs.factor and mine.shift == theirs.shift:
+            return left.value, right.value
+        if mine.factor > theirs.factor:
+            return left.value, _decimal(mine.of_exact(theirs.exact(right.value)))
+        return _decimal(theirs.of_exact(mine.exact(left.value))), right.value
 
     def in_unit(self, unit: str) -> "Quantity | None":
         """The same amount in another unit; None if that measures something else."""
@@ -73,7 +77,7 @@ class Quantity:
             return self
         if mine is None or theirs is None or mine.dimension != theirs.dimension:
             return None
-        return Quantity(self.value * mine.factor / theirs.factor, unit)
+        return Quantity(_decimal(theirs.of_exact(mine.exact(self.value))), unit)
 
     def plus(self, other: "Quantity", sign: int = 1) -> "Quantity | None":
         """The sum in the finer of the two units; None if they measure different things (N1, 6.6.3)."""
@@ -82,9 +86,12 @@ class Quantity:
         mine, theirs = self._canonical(), other._canonical()
         if mine is None or theirs is None or mine.dimension != theirs.dimension:
             return None
+        if mine.shift or theirs.shift:
+            # The sum of two temperatures depends on where their scales begin.
+            return None
         if mine.factor <= theirs.factor:
-            return Quantity(self.value + sign * other.value * theirs.factor / mine.factor, self.unit)
-        return Quantity(self.value * mine.factor / theirs.factor + sign * other.value, other.unit)
+            return Quantity(self.value + sign * _decimal(mine.of_exact(theirs.exact(other.value))), self.unit)
+        return Quantity(_decimal(theirs.of_exact(mine.exact(self.value))) + sign * other.value, other.unit)
 
     def times(self, other: "Quantity") -> "Quantity | None":
         """The product; units multiply (N1, 6.6.1)."""
@@ -96,7 +103,8 @@ class Quantity:
 
     def _combined(self, other: "Quantity", operator: str, value: Decimal) -> "Quantity | None":
         left, right = DEFINITE.get(self.unit, self.unit), DEFINITE.get(other.unit, other.unit)
-        if canonical(left) is None or canonical(right) is None:
+        mine, theirs = canonical(left), canonical(right)
+        if mine is None or theirs is None or ((mine.shift or theirs.shift) and right != "1"):
             return None
         if right == "1":
             return Quantity(value, left)
@@ -106,7 +114,7 @@ class Quantity:
             unit = right if left == "1" else f"{left}.{right}"
         else:
             # In UCUM a/b.c is (a/b).c, so a quotient turns its divisor's operators round.
-            unit = f"{left}/{right.translate(str.maketrans('./', '/.'))}"
+            unit = f"{left}/{right.translate(str.maketrans('./', '/.'))}" if "(" not in right else f"{left}/({right})"
         return Quantity(value, unit)
 
     def __str__(self) -> str:
@@ -116,3 +124,7 @@ class Quantity:
 
 def _is_calendar(left: Quantity, right: Quantity) -> bool:
     return left.unit in CALENDAR_UNITS and right.unit in CALENDAR_UNITS
+
+
+def _decimal(value: Fraction) -> Decimal:
+    return Decimal(value.numerator) / value.denominator

@@ -33,7 +33,7 @@ def fault_in_narrative(text: str) -> str | None:
         return f"the narrative is not well-formed XHTML at line {error.lineno}; close and nest its tags"
     if reading.fault:
         return reading.fault
-    return None if reading.shown else "the narrative shows nothing; write something or leave text out"
+    return None if reading.shown else "the narrative shows nothing (txt-2); write something or leave text out"
 
 
 class _Reading:

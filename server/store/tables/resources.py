@@ -1,7 +1,8 @@
 """FHIR resources: current versions, superseded versions, search index rows, the audit.
 
 Bodies are bytes (the digits of decimals, U+0000); deletes are versions; every version is kept. The index tables hold
-what `server/search` derives from a body: one table for each kind of value, keyed by the resource's ``key``.
+what `server/search` derives from a body: one table for each kind of value, keyed by the version's ``key``. A superseded
+version keeps its key and rows for a while, for searches whose first page was given before.
 ``parameter`` is the number of a search parameter of one resource type (``server.search.numbers``); ``item`` ties the
 components of one composite value together and is 0 elsewhere.
 """
@@ -25,8 +26,30 @@ from sqlalchemy import (
     func,
     text,
 )
+from sqlalchemy.types import UserDefinedType
 
 from server.store.tables.metadata import metadata
+
+
+class XID8(UserDefinedType[str]):
+    """PostgreSQL's number of a transaction."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        """Its name in SQL."""
+        return "xid8"
+
+
+class PgSnapshot(UserDefinedType[str]):
+    """PostgreSQL's account of the transactions that had committed at a moment."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        """Its name in SQL."""
+        return "pg_snapshot"
+
 
 #: Text compared byte by byte: fast, and the same on every machine.
 TEXT_C = Text(collation="C")
@@ -43,6 +66,8 @@ resource = Table(
     Column("last_updated", DateTime(timezone=True), nullable=False),
     Column("deleted", Boolean, nullable=False),
     Column("body", LargeBinary, nullable=False),
+    # The transaction that wrote this version; absent from before there was this column.
+    Column("written", XID8, server_default=text("pg_current_xact_id()")),
     Index("ix_resource_key", "tenant", "key", unique=True),
     Index("ix_resource_type_key", "tenant", "type", "key", postgresql_where=text("not deleted")),
     Index("ix_resource_last_updated", "tenant", "type", "last_updated"),
@@ -58,6 +83,15 @@ resource_history = Table(
     Column("last_updated", DateTime(timezone=True), nullable=False),
     Column("deleted", Boolean, nullable=False),
     Column("body", LargeBinary, nullable=False),
+    Index("ix_resource_history_last_updated", "tenant", "type", "last_updated"),
+    # As long as pages that were begun before may still be turned: what the index rows refer to, the transactions that
+    # wrote and superseded it, and when.
+    Column("key", BigInteger),
+    Column("written", XID8),
+    Column("superseded_by", XID8),
+    Column("superseded", DateTime(timezone=True)),
+    Index("ix_resource_history_key", "tenant", "key", unique=True, postgresql_where=text("key is not null")),
+    Index("ix_resource_history_superseded", "tenant", "superseded", postgresql_where=text("key is not null")),
 )
 
 
@@ -118,6 +152,16 @@ index_position = _index_table(
     by=("latitude", "longitude"),
 )
 
+# Words joined by spaces: of a narrative (_text), of a whole resource (_content).
+index_words = Table(
+    "index_words",
+    metadata,
+    *(Column(column, BigInteger if column == "key" else Integer, nullable=False) for column in _KEY),
+    Column("words", TEXT_C, nullable=False),
+    Index("ix_index_words_value", text("string_to_array(words, ' ')"), postgresql_using="gin"),
+    Index("ix_index_words_key", "tenant", "key"),
+)
+
 INDEX_TABLES: dict[str, Table] = {
     "token": index_token,
     "string": index_string,
@@ -127,6 +171,7 @@ INDEX_TABLES: dict[str, Table] = {
     "quantity": index_quantity,
     "uri": index_uri,
     "position": index_position,
+    "words": index_words,
 }
 
 for _table, _column in ((index_token, "code"), (index_reference, "target"), (index_uri, "uri")):

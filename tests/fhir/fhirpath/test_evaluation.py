@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from server.errors import BadRequest, HutongError, Unprocessable
 from server.fhir.definitions import load
-from server.fhir.fhirpath import Node, compile_expression
+from server.fhir.fhirpath import Budget, Node, compile_expression
 
 OBSERVATION: dict[str, Any] = {
     "resourceType": "Observation",
@@ -95,6 +95,26 @@ def test_member_of_asks_the_terminology() -> None:
     assert asked == [(OBSERVATION["code"], "http://example.org/vs")]
     with pytest.raises(Unprocessable, match="needs a terminology"):
         expression.values(OBSERVATION)
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("gender.memberOf('http://hl7.org/fhir/ValueSet/administrative-gender')", [True]),
+        ("gender.memberOf('http://hl7.org/fhir/ValueSet/administrative-gender|4.0.1')", [True]),
+        ("id.memberOf('http://hl7.org/fhir/ValueSet/administrative-gender')", [False]),
+        ("maritalStatus.coding[0].memberOf('http://hl7.org/fhir/ValueSet/name-use')", [True]),
+        ("maritalStatus.coding[1].memberOf('http://hl7.org/fhir/ValueSet/name-use')", [False]),
+        ("maritalStatus.memberOf('http://hl7.org/fhir/ValueSet/name-use')", [True]),
+        ("name.memberOf('http://hl7.org/fhir/ValueSet/name-use')", [False]),
+        ("photo.memberOf('http://hl7.org/fhir/ValueSet/name-use')", []),
+    ],
+)
+def test_member_of_the_standards_own_value_sets(expression: str, expected: list[bool]) -> None:
+    codings = [{"system": "http://hl7.org/fhir/name-use", "code": "usual"}, {"system": "http://a", "code": "usual"}]
+    patient = {"resourceType": "Patient", "id": "x", "gender": "male", "maritalStatus": {"coding": codings}}
+    patient["name"] = [{"text": "usual"}]
+    assert compile_expression(expression).values(patient, model=load()) == expected
 
 
 def test_variables() -> None:
@@ -217,3 +237,26 @@ def test_any_json_is_answered_or_refused(value: Any, expression: str, typed: boo
         compile_expression(expression).values(resource, model=load() if typed else None)
     except HutongError:
         return
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "%resource.descendants().where(%resource.descendants().where(%resource.descendants().exists()).exists())",
+        "%resource.descendants().select(%resource.descendants().select(%resource.descendants().select(1)))",
+        "%resource.descendants().all(%resource.descendants().all(%resource.descendants().exists($this is Quantity)))",
+        "%resource.descendants().aggregate(%resource.descendants().where(%resource.descendants().exists()))",
+    ],
+)
+def test_loops_inside_loops_come_to_an_end(expression: str) -> None:
+    components = [{"code": {"text": str(number)}, "valueInteger": number} for number in range(100)]
+    with pytest.raises(Unprocessable, match="too many items"):
+        compile_expression(expression).evaluate({**OBSERVATION, "component": components}, model=load())
+
+
+def test_a_budget_is_for_several_evaluations_together() -> None:
+    expression, budget = compile_expression("component.where(value.exists())"), Budget(5)
+    expression.evaluate(OBSERVATION, model=load(), budget=budget)
+    with pytest.raises(Unprocessable, match="too many items"):
+        expression.evaluate(OBSERVATION, model=load(), budget=budget)
+    expression.evaluate(OBSERVATION, model=load())

@@ -1,0 +1,179 @@
+"""Words of a narrative (_text) or of a whole resource (_content): https://hl7.org/fhir/R4/search.html#text
+
+Whole words are found, without case and accents; of Chinese, Japanese and Korean text every two neighbouring characters
+count as a word. Words are joined by ``and`` (or nothing), ``or`` and ``not``, with parentheses.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from sqlalchemy import ColumnElement, func, literal, type_coerce
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
+
+from server.errors import BadRequest, TooLarge
+from server.search.entry import Entry
+from server.search.query import AllOf, AnyOf, Criterion, Not, Values
+from server.search.text import fold, unescape
+from server.store.tables.resources import TEXT_C
+
+#: The parameters that words are found by.
+CODES = frozenset({"_text", "_content"})
+MODIFIERS: frozenset[str] = frozenset()
+Columns = ReadOnlyColumnCollection[str, Any]
+#: Different words of one resource that are kept; characters of one word.
+MOST_WORDS = 5000
+LONGEST_WORD = 64
+#: Parentheses within each other, and words of one query.
+DEEPEST = 10
+MOST_ASKED = 100
+_WORD = re.compile(r"[^\W_]+")
+_RUN = re.compile("[぀-ヿ㐀-䶿一-鿿豈-﫿가-힯]+")
+_TAG = re.compile(r"<[^<>]*>|&[a-zA-Z0-9#]+;")
+#: Elements that hold addresses and bytes rather than words.
+_NO_WORDS = frozenset({"resourceType", "id", "meta", "reference", "system", "url", "data", "contentType"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Operand:
+    """All of these words."""
+
+    kind: ClassVar[str] = "words"
+    words: tuple[str, ...]
+    suffix: str = ""
+
+
+def entries(code: str, resource: dict[str, Any]) -> Iterator[Entry]:
+    """The index row of a resource for ``_text`` or ``_content``."""
+    if code == "_text":
+        narrative = resource.get("text")
+        texts = iter([str(narrative.get("div", ""))] if isinstance(narrative, dict) else [])
+    else:
+        texts = _texts(resource)
+    found: dict[str, None] = {}
+    for text in texts:
+        found.update(dict.fromkeys(indexed(_TAG.sub(" ", text) if "<" in text else text)))
+        if len(found) > MOST_WORDS:
+            break
+    if found:
+        yield Entry("words", (" ".join(list(found)[:MOST_WORDS]),))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            if name not in _NO_WORDS:
+                yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
+
+
+def indexed(text: str) -> Iterator[str]:
+    """The words that a text is found by."""
+    for word in _WORD.findall(fold(text)):
+        if word.isascii():
+            yield word[:LONGEST_WORD]
+        else:
+            for part in _parts(word):
+                yield from part
+                yield from asked(part) if _RUN.fullmatch(part) else [part[:LONGEST_WORD]]
+
+
+def asked(text: str) -> Iterator[str]:
+    """The words that a query's word stands for."""
+    for word in _WORD.findall(fold(text)):
+        for part in _parts(word):
+            if _RUN.fullmatch(part) and len(part) > 1:
+                yield from (part[at : at + 2] for at in range(len(part) - 1))
+            else:
+                yield part[:LONGEST_WORD]
+
+
+def _parts(word: str) -> Iterator[str]:
+    """Runs of characters that are words by themselves, and what is between them."""
+    at = 0
+    for run in _RUN.finditer(word):
+        if run.start() > at:
+            yield word[at : run.start()]
+        yield run.group()
+        at = run.end()
+    if at < len(word):
+        yield word[at:]
+
+
+def criterion(resource_type: str, code: str, value: str) -> Criterion:
+    """The criterion of a query's text; BadRequest when it can't be understood."""
+    tokens = re.findall(r"[()]|[^\s()]+", unescape(value))
+    if len(tokens) > MOST_ASKED:
+        raise TooLarge(f"At most {MOST_ASKED} words are looked for at once.")
+    reader = _Reader(resource_type, code, tokens)
+    found = reader.either(0)
+    if found is None or reader.tokens:
+        raise BadRequest("Words are joined by 'and', 'or' and 'not', with parentheses in pairs.")
+    return found
+
+
+class _Reader:
+    """Takes a query's text apart; ``or`` binds weakest, ``not`` strongest."""
+
+    def __init__(self, resource_type: str, code: str, tokens: list[str]) -> None:
+        self._place = (resource_type, code)
+        self.tokens = tokens
+
+    def either(self, depth: int) -> Criterion | None:
+        found = [self._all(depth)]
+        while self.tokens and self.tokens[0].lower() == "or":
+            self.tokens.pop(0)
+            found.append(self._all(depth))
+        whole = tuple(each for each in found if each is not None)
+        if len(whole) < len(found):
+            return None
+        return whole[0] if len(whole) == 1 else AnyOf(criteria=whole)
+
+    def _all(self, depth: int) -> Criterion | None:
+        found: list[Criterion] = []
+        while self.tokens and self.tokens[0] != ")" and self.tokens[0].lower() != "or":
+            if self.tokens[0].lower() == "and" and found and len(self.tokens) > 1:
+                self.tokens.pop(0)
+            one = self._one(depth)
+            if one is None:
+                return None
+            found.append(one)
+        return AllOf(criteria=tuple(found)) if len(found) > 1 else found[0] if found else None
+
+    def _one(self, depth: int) -> Criterion | None:
+        if not self.tokens:
+            return None
+        token = self.tokens.pop(0)
+        if depth > DEEPEST:
+            raise TooLarge(f"Parentheses are taken up to {DEEPEST} deep.")
+        if token.lower() == "not":
+            inner = self._one(depth + 1)
+            return None if inner is None else Not(criterion=inner)
+        if token == "(":
+            within = self.either(depth + 1)
+            if within is None or not self.tokens or self.tokens.pop(0) != ")":
+                return None
+            return within
+        words = tuple(asked(token))
+        if token.lower() in (")", "and", "or") or not words:
+            return None
+        operand = Operand(words=words)
+        return Values(resource_types=(self._place[0],), code=self._place[1], operands=(operand,))
+
+
+def clause(operand: Operand, columns: Columns) -> ColumnElement[bool]:
+    """The operand over the column of index_words."""
+    words = func.string_to_array(columns["words"], literal(" ", literal_execute=True), type_=ARRAY(TEXT_C))
+    found: ColumnElement[bool] = words.contains(type_coerce(list(operand.words), ARRAY(TEXT_C)))
+    return found
+
+
+def matches(operand: Operand, values: tuple[Any, ...]) -> bool:
+    """The same, for one row in memory."""
+    return set(operand.words) <= set(str(values[0]).split(" "))
