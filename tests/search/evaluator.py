@@ -301,6 +301,7 @@ class World:
         """``systems``: system -> code -> parents; ``value_sets``: canonical -> its codes."""
         self.all = {(one["resourceType"], one["id"]): one for one in resources}
         self.systems, self.value_sets, self.base = systems, value_sets, base
+        self.known: dict[Key, dict[str, list[Json]]] = {}
 
     def find(self, kind: str, query: str) -> set[Key]:
         """What meets all parameters; those that shape the answer are passed over."""
@@ -316,10 +317,7 @@ class World:
         if name.startswith("_has:"):
             _, source, code, rest = name.split(":", 3)
             own = f"{one['resourceType']}/{one['id']}"
-            return any(
-                own in self.targets(other, code) and self.meets(other, rest, value)
-                for key, other in self.all.items() if key[0] == source
-            )  # fmt: skip
+            return any(self.meets(other, rest, value) for other in self.referrers(source, code).get(own, ()))
         own_name, dot, rest = name.partition(".")
         code, _, modifier = own_name.partition(":")
         if dot:
@@ -345,6 +343,16 @@ class World:
         code = re.split("[.:]", rest)[0]
         places = PLACES.get(one["resourceType"], {})
         return code in places or code in PLACES[""] or code == "_has" or (one["resourceType"], code) in COMPOSITES
+
+    def referrers(self, source: str, code: str) -> dict[str, list[Json]]:
+        """Target -> the resources of a type that refer to it, gathered once."""
+        if (source, code) not in self.known:
+            found: dict[str, list[Json]] = {}
+            for key, one in self.all.items():
+                for target in self.targets(one, code) if key[0] == source else ():
+                    found.setdefault(target, []).append(one)
+            self.known[source, code] = found
+        return self.known[source, code]
 
     def place(self, kind: str, code: str) -> tuple[str, ...]:
         return PLACES[""].get(code) or PLACES[kind][code]
