@@ -12,8 +12,10 @@ from typing import Any
 from server.errors import BadRequest, Conflict, Gone, Issue, NotFound, PreconditionFailed, Unprocessable
 from server.fhir import instants, json_format
 from server.fhir.definitions import Definitions
+from server.fhir.profile import Asked, ProfileCache, conformance, declares
 from server.search import url
 from server.search.find import Search, SearchResult
+from server.search.profiles import StoredProfiles
 from server.search.reference import ID
 from server.security.access import Access
 from server.store import history, resources
@@ -60,6 +62,7 @@ class Repository:
         self.definitions = definitions
         self.search_engine = search
         self.validate = validate
+        self.profiles = ProfileCache(definitions)
         self.checks = tuple(checks)
         self.followers = tuple(followers)
 
@@ -69,7 +72,7 @@ class Repository:
         with self.database.unit_of_work() as uow:
             transaction = Transaction(self, uow, access)
             yield transaction
-            transaction.flush()
+            transaction.finish()
 
     @contextmanager
     def reading(self, access: Access) -> Iterator["Transaction"]:
@@ -152,6 +155,8 @@ class Transaction:
         self.moment = instants.now()
         self._repository = repository
         self._pending: dict[tuple[str, str], Version] = {}
+        engine = repository.search_engine
+        self.profiles = StoredProfiles(repository.profiles, engine, uow, access.tenant, self.flush)
 
     @property
     def definitions(self) -> Definitions:
@@ -164,6 +169,11 @@ class Transaction:
             versions = tuple(self._pending.values())
             self._pending = {}
             resources.write(self.uow, self.access.tenant, self.access.who, versions)
+
+    def finish(self) -> None:
+        """What comes last: the rest is sent, and others learn of new definitions."""
+        self.flush()
+        self.profiles.finish()
 
     def read(self, resource_type: str, id: str, *, lock: bool = False) -> Resource:
         """See ``Repository.read``; with ``lock`` nobody else changes it until this transaction ends."""
@@ -278,6 +288,7 @@ class Transaction:
         self._pending[resource_type, id] = Version(
             type=resource_type, id=id, version=number, last_updated=self.moment, deleted=True, body=b"", action="delete"
         )
+        self.profiles.note(resource_type)
         return number
 
     def _locked(self, resource_type: str, id: str) -> Stored | None:
@@ -311,6 +322,7 @@ class Transaction:
             type=resource_type, id=id, version=number, last_updated=self.moment, deleted=False,
             body=json_format.write(stamped), action="create" if previous is None else "update", rows=rows,
         )  # fmt: skip
+        self.profiles.note(resource_type, str(stamped.get("url", "")))
         for follow in self._repository.followers:
             follow(self, stamped, previous)
         return Written(resource=stamped, created=previous is None, changed=True)
@@ -320,6 +332,10 @@ class Transaction:
             issues = tuple(self._repository.validate(self._repository.definitions, resource))
             if any(issue.severity in ("error", "fatal") for issue in issues):
                 raise Unprocessable("The resource breaks rules of FHIR R4.", issues=issues)
+            if declares(resource, self.definitions):
+                issues = conformance(resource, self.profiles.known(), Asked())
+                if any(issue.severity == "error" for issue in issues):
+                    raise Unprocessable("The resource does not meet the profiles that it declares.", issues=issues)
         for check in self._repository.checks:
             check(self.access, resource, previous)
 

@@ -12,6 +12,7 @@ from server.errors import TooLarge
 from server.fhir import json_format
 from server.fhir.definitions import Definitions
 from server.search import cursor, include, match, plan
+from server.search.canonical import newest
 from server.search.codes import StoredTerminology, Terminology
 from server.search.compartment import within
 from server.search.index import Indexer
@@ -172,17 +173,24 @@ class Search:
 
         def fetch(kind: str, url: str) -> Mapping[str, Any] | None:
             literal = LITERAL.fullmatch(url)
-            criterion: Ids | Values = Values(
-                resource_types=(kind,), code="url", operands=(Uri(how="equal", uri=url.partition("|")[0]),)
-            )
             if literal and literal["type"] == kind and literal["base"] in (None, f"{self.base_url}/"):
-                criterion = Ids(ids=(literal["id"],))
-            query = Query(resource_types=(kind,), criteria=(criterion,), count=_MOST_VERSIONS)
-            found = [json_format.parse(one.body) for one in self._find(uow, tenant, query).matches]
-            version = url.partition("|")[2]
-            return next((one for one in found if not version or one.get("version") == version), None)
+                query = Query(resource_types=(kind,), criteria=(Ids(ids=(literal["id"],)),), count=1)
+                found = self._find(uow, tenant, query).matches
+                return json_format.parse(found[0].body) if found else None
+            return self.canonical(uow, tenant, kind, url)
 
         return StoredTerminology(self.definitions, fetch)
+
+    def canonical(self, uow: UnitOfWork, tenant: int, kind: str, canonical: str) -> dict[str, Any] | None:
+        """The resource that a canonical means: of its version, else of the newest that is stored.
+
+        https://hl7.org/fhir/R4/references.html#canonical
+        """
+        url, _, version = canonical.partition("|")
+        criterion = Values(resource_types=(kind,), code="url", operands=(Uri(how="equal", uri=url),))
+        query = Query(resource_types=(kind,), criteria=(criterion,), count=_MOST_VERSIONS)
+        found = [json_format.parse(one.body) for one in self._find(uow, tenant, query).matches]
+        return newest([one for one in found if not version or one.get("version") == version])
 
 
 def _now(uow: UnitOfWork) -> Moment:
