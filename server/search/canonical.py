@@ -12,6 +12,14 @@ def newest(resources: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     return max(resources, key=_rank, default=None)
 
 
+def of_version(resources: Sequence[dict[str, Any]], version: str) -> list[dict[str, Any]]:
+    """Those of a business version; where there is none and the version is cut short, those that it begins."""
+    if not version:
+        return list(resources)
+    exact = [one for one in resources if one.get("version") == version]
+    return exact or [one for one in resources if str(one.get("version", "")).startswith(f"{version}.")]
+
+
 def _rank(resource: dict[str, Any]) -> tuple[bool, Any, str]:
     meta = resource.get("meta") or {}
     return resource.get("status") != "retired", order(str(resource.get("version", ""))), str(meta.get("lastUpdated"))

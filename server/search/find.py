@@ -12,7 +12,7 @@ from server.errors import TooLarge
 from server.fhir import json_format
 from server.fhir.definitions import Definitions
 from server.search import cursor, include, match, plan
-from server.search.canonical import newest
+from server.search.canonical import newest, of_version
 from server.search.codes import StoredTerminology, Terminology
 from server.search.compartment import within
 from server.search.index import Indexer
@@ -190,7 +190,7 @@ class Search:
         criterion = Values(resource_types=(kind,), code="url", operands=(Uri(how="equal", uri=url),))
         query = Query(resource_types=(kind,), criteria=(criterion,), count=_MOST_VERSIONS)
         found = [json_format.parse(one.body) for one in self._find(uow, tenant, query).matches]
-        return newest([one for one in found if not version or one.get("version") == version])
+        return newest(of_version(found, version))
 
 
 def _now(uow: UnitOfWork) -> Moment:

@@ -64,8 +64,9 @@ class Compiler:
 
         def check(node: Node, situation: Situation) -> Problems:
             problems: list[Problem] = []
+            around = situation.at(node.value)
             for name, part in parts:
-                problems += part(values(node, name), situation)
+                problems += part(values(node, name), around)
             return problems or None
 
         return check

@@ -81,6 +81,8 @@ def _step_of_rule(rule: Rule, kind: str, argument: str, profiles: Profiles) -> I
         yield from (each for each in holders if each is rule or argument in each.codes)
         return
     for holder in holders:
+        if kind == "name":
+            yield from _parts(holder, argument)
         child = holder.children.get("extension" if kind == "url" else argument)
         if child is None:
             continue
@@ -88,6 +90,16 @@ def _step_of_rule(rule: Rule, kind: str, argument: str, profiles: Profiles) -> I
             yield child
         else:
             yield from (each for each in child.slices.values() if argument in _urls(each, profiles))
+
+
+def _parts(rule: Rule, name: str) -> Iterator[Rule]:
+    """What a value that is fixed or outlined as a whole says of one of its elements."""
+    for given, fixed in ((rule.fixed, True), (rule.pattern, False)):
+        value = given[0].get(name) if given and isinstance(given[0], dict) else None
+        for one in value if isinstance(value, list) else () if value is None else (value,):
+            yield Rule(
+                label=f"{rule.label}.{name}", name=name, fixed=(one,) if fixed else (), pattern=() if fixed else (one,)
+            )
 
 
 def _urls(rule: Rule, profiles: Profiles) -> set[Any]:

@@ -10,7 +10,9 @@ from server.fhir.profile.instance import Elements, Item, Situation
 from server.fhir.profile.rule import STRUCTURE
 from server.fhir.validate.problem import Problem, below, wrong
 
-_DEEPEST = 60
+_DEEPEST = 100
+#: What R5's definitions call the types that have a canonical URL.
+_CANONICAL_RESOURCES = frozenset({"CanonicalResource", "MetadataResource"})
 
 
 class Occurrence(NamedTuple):
@@ -23,20 +25,27 @@ class Occurrence(NamedTuple):
     path: str
     #: Steps from the extended element outwards.
     steps: tuple[str, ...]
+    #: URL of the extension that it is in, or in whose value.
+    around: str
 
 
 def extensions(resource: Mapping[str, Any], elements: Elements) -> Iterator[Occurrence]:
     """Every extension of a resource, those of contained resources and of entries left out."""
     node = resource_node(dict(resource))
-    yield from _below(node, node.type, (), elements, 0)
+    yield from _below(Occurrence(Item(-1, node), False, node, node.type, (), ""), elements)
 
 
-def _below(node: Node, path: str, steps: tuple[str, ...], elements: Elements, depth: int) -> Iterator[Occurrence]:
-    if depth > _DEEPEST:
+def _below(each: Occurrence, elements: Elements) -> Iterator[Occurrence]:
+    """The extensions of one element, and of those in it."""
+    node, path, steps = each.holder, each.path, each.steps
+    if len(steps) > _DEEPEST:
         return
+    around = each.around
+    if node.type == "Extension" and isinstance(node.value, dict):
+        around = str(node.value.get("url"))
     for name in ("extension", "modifierExtension"):
         for item in elements.values(node, name):
-            yield Occurrence(item, name == "modifierExtension", node, path, steps)
+            yield Occurrence(item, name == "modifierExtension", node, path, steps, around)
     holder = node.value if isinstance(node.value, dict) else node.extra or {}
     known = elements.definitions.properties(node.path)
     for name in {known[key.removeprefix("_")].element.name for key in holder if key.removeprefix("_") in known}:
@@ -49,7 +58,7 @@ def _below(node: Node, path: str, steps: tuple[str, ...], elements: Elements, de
                 continue
             element = (elements.definitions.elements(node.path) or {})[name]
             inner = (f"[{item.place}]", name) if item.place >= 0 else (name,)
-            yield from _below(item.node, element.path, (*inner, *steps), elements, depth + 1)
+            yield from _below(Occurrence(item, False, item.node, element.path, (*inner, *steps), around), elements)
 
 
 def checked(situation: Situation) -> list[Problem]:
@@ -74,8 +83,10 @@ def _one(each: Occurrence, situation: Situation) -> list[Problem]:
     if not isinstance(url, str):
         return []
     if each.holder.type == "Extension" and ":" not in url:
-        # A part of a complex extension: what it may be is said by the definition around it.
+        # What a part of a complex extension may be is said by the definition around it.
         return []
+    if ":" not in url:
+        return wrong("value", "the URL of an extension is absolute; write it whole", "url")
     definition = situation.profiles.definition(url)
     if definition is None:
         return _unknown(url, each.modifier)
@@ -125,8 +136,7 @@ def _is_allowed(definition: Mapping[str, Any], each: Occurrence, situation: Situ
 def _fits(context: Mapping[str, Any], each: Occurrence, situation: Situation) -> bool:
     kind, expression = context.get("type"), str(context.get("expression", ""))
     if kind == "extension":
-        holder = each.holder.value if isinstance(each.holder.value, dict) else {}
-        return each.holder.type == "Extension" and holder.get("url") == expression
+        return each.around == expression
     if kind == "fhirpath":
         return _selects(expression, each, situation)
     definitions = situation.profiles.definitions
@@ -137,6 +147,8 @@ def _fits(context: Mapping[str, Any], each: Occurrence, situation: Situation) ->
             return True
     # "Element" stands for everything, resources too.
     names = {"Element", "*", each.path.removesuffix("[x]"), *definitions.ancestry(each.holder.type)}
+    if "url" in (definitions.elements(each.path) or {}) and definitions.is_resource(each.path):
+        names |= _CANONICAL_RESOURCES
     return expression.removesuffix("[x]") in names
 
 

@@ -12,6 +12,8 @@ from server.fhir.validate.problem import Problem, Problems, below
 #: What a literal reference leads to; None where it leads nowhere that is known.
 Resolve = Callable[[str], dict[str, Any] | None]
 _RESOURCE = ("Resource", "DomainResource")
+#: Stored resources that are read for one that is validated.
+_MOST_FOLLOWED = 100
 
 
 class Item(NamedTuple):
@@ -107,7 +109,7 @@ class Profiles(Protocol):
 class Situation:
     """One resource that is looked at, and what is around it."""
 
-    __slots__ = ("bundle", "done", "profiles", "resource", "root", "stored")
+    __slots__ = ("bundle", "done", "followed", "profiles", "resource", "root", "stored")
 
     def __init__(
         self,
@@ -128,14 +130,23 @@ class Situation:
         self.stored = stored
         #: (resource, profile) -> what came of it; True while it is being found out, as references go in circles.
         self.done: dict[tuple[int, str], bool] = {}
+        #: What stored references led to.
+        self.followed: dict[str, dict[str, Any] | None] = {}
 
     def inside(self, resource: dict[str, Any], *, contained: bool) -> "Situation":
         """The same for a resource within; what is contained shares its container."""
         bundle = self.bundle if self.root.get("resourceType") != "Bundle" else self.root
         root = self.root if contained else resource
         twin = Situation(self.profiles, root, resource, bundle, self.stored)
-        twin.done = self.done
+        twin.done, twin.followed = self.done, self.followed
         return twin
+
+    def at(self, value: Any) -> "Situation":
+        """The same, or that of a resource within where that is the value."""
+        if type(value) is not dict or "resourceType" not in value or value is self.resource:
+            return self
+        inside = _array(self.root.get("contained"))
+        return self.inside(value, contained=any(each is value for each in inside))
 
     def resolve(self, reference: str) -> dict[str, Any] | None:
         """What a literal reference leads to: something contained, in the same Bundle, or stored."""
@@ -146,7 +157,13 @@ class Situation:
             resource = entry.get("resource") if isinstance(entry, dict) else None
             if isinstance(resource, dict) and _is_at(reference, entry, resource):
                 return resource
-        return self.stored(reference) if self.stored is not None and reference else None
+        return self._stored(reference) if reference else None
+
+    def _stored(self, reference: str) -> dict[str, Any] | None:
+        """Each is read once, so that it is the same again, and no more of them than anybody needs."""
+        if reference not in self.followed and self.stored is not None and len(self.followed) < _MOST_FOLLOWED:
+            self.followed[reference] = self.stored(reference)
+        return self.followed.get(reference)
 
     def _contained(self, fragment: str) -> dict[str, Any] | None:
         if not fragment:

@@ -25,9 +25,11 @@ def meets(canonical: str, node: Node, situation: Situation) -> Problems:
     if check is None:
         details = f"the profile {canonical} is not known here, so the value was not held against it; load it first"
         return [Problem(code="not-found", details=details, severity="information")]
+    kind = situation.profiles.type_of(canonical)
+    if kind not in definitions.ancestry(node.type):
+        return wrong("structure", f"a {node.type} can't meet the profile {canonical}, which is for {kind}")
     if type(node.value) is dict and "resourceType" in node.value:
-        if node.value is not situation.resource:
-            situation = situation.inside(node.value, contained=_is_in(node.value, situation))
+        situation = situation.at(node.value)
         key = (id(node.value), canonical)
         known = situation.done.get(key)
         if known is not None:
@@ -126,11 +128,6 @@ def _led_to(targets: Sequence[str], target: dict[str, object], situation: Situat
     return wrong(
         "value", f"what is referred to does not meet {wanted}: {node.type}{place}: {first.details}", "reference"
     )
-
-
-def _is_in(target: dict[str, object], situation: Situation) -> bool:
-    inside = situation.root.get("contained")
-    return isinstance(inside, list) and any(each is target for each in inside)
 
 
 def _aggregated(rule: TypeRule, literal: str, situation: Situation, tail: str) -> Problems:

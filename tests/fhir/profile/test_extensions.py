@@ -1,5 +1,6 @@
 """Extensions as their own definitions see them: url, value, parts, context, modifier; and bindings of profiles."""
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -95,6 +96,18 @@ def test_the_invariant_of_a_context() -> None:
     assert issues(patient(good), definition) == [("invariant", "Patient.extension[0]")]
 
 
+def test_an_extension_within_the_value_of_another() -> None:
+    inner = {"url": BASE + "religion", "valueCodeableConcept": {"text": "x"}}
+    outer = {"url": BASE + "around", "valueBoolean": True, "_valueBoolean": {"extension": [inner]}}
+    definition = {**RELIGION, "context": [{"type": "extension", "expression": BASE + "around"}]}
+    assert issues(patient(outer), definition) == []
+    assert issues(patient(inner), definition) == [("structure", "Patient.extension[0]")]
+
+
+def test_the_url_of_an_extension_is_absolute() -> None:
+    assert issues(patient({"url": "religion", "valueString": "x"})) == [("value", "Patient.extension[0].url")]
+
+
 def test_what_is_not_known() -> None:
     unknown = {"url": "http://example.org/unheard-of", "valueString": "x"}
     assert issues(patient(unknown)) == []
@@ -171,6 +184,8 @@ def test_references_in_circles_come_to_an_end() -> None:
 
     stored = {"Patient/a": one("a", "Patient/b"), "Patient/b": one("b", "Patient/a")}
     assert faults(stored["Patient/a"], linked, stored=stored.get) == []
+    # As a server gives them: made anew at each reading.
+    assert faults(stored["Patient/a"], linked, stored=lambda place: deepcopy(stored[place])) == []
     stored["Patient/b"] = {"resourceType": "Patient", "id": "b"}
     assert faults(stored["Patient/a"], linked, stored=stored.get) == [("value", "Patient.link[0].other.reference")]
 

@@ -82,6 +82,30 @@ def test_by_value_deep_inside_with_the_code_in_a_slice_of_its_own() -> None:
     assert faults(observation(D), checked) == [("required", "Observation.component")]
 
 
+def test_by_value_that_is_outlined_further_up() -> None:
+    checked = profile(
+        "bp", "Observation", element("Observation.component", slicing=sliced(("value", "code.coding.code"))),
+        element("Observation.component:systolic", min=1, max="1"),
+        element("Observation.component:systolic.code", patternCodeableConcept=S["code"]),
+    )  # fmt: skip
+    assert faults(observation(D, S), checked) == []
+    assert faults(observation(D, S, S), checked) == [("structure", "Observation.component[2]")]
+    assert faults(observation(D), checked) == [("required", "Observation.component")]
+
+
+def test_invariants_within_a_contained_resource_see_it_as_theirs() -> None:
+    rule = {"key": "c-1", "severity": "error", "human": "?", "expression": "%resource is Practitioner"}
+    checked = profile(
+        "p", "Patient", element("Patient.contained", type=[{"code": "Practitioner"}]),
+        element("Patient.contained.name", constraint=[rule]),
+    )  # fmt: skip
+    practitioner = {"resourceType": "Practitioner", "id": "p", "name": [{"text": "A"}]}
+    assert faults({"resourceType": "Patient", "contained": [practitioner]}, checked) == []
+    assert faults({"resourceType": "Patient", "contained": [{"resourceType": "Device", "id": "d"}]}, checked) == [
+        ("structure", "Patient.contained[0]")
+    ]
+
+
 def test_by_existence() -> None:
     checked = profile(
         "p", "Patient",
