@@ -20,6 +20,7 @@ COMMANDS = {
     "viewer": "server.cli.viewer.command:app",
     "token": "server.cli.token:app",
     "tags": "server.cli.tags:app",
+    "packages": "server.cli.packages:app",
     "peers": "server.cli.peers:app",
     "queue": "server.cli.queue:app",
     "fetch": "server.cli.fetch:fetch",

@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 import httpx
 
-from server.errors import Forbidden, Unavailable, Unprocessable
+from server.errors import Forbidden, NotFound, TooLarge, Unavailable, Unprocessable
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -93,6 +93,41 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, timeout: float, g
     except httpx.HTTPError as error:
         raise Unavailable(f"The endpoint did not answer: {type(error).__name__}.") from error
     return Answer(status=response.status_code)
+
+
+def get(url: str, headers: Mapping[str, str], *, timeout: float, guard: Guard, most: int) -> bytes:
+    """What a checked address has, ``most`` bytes of it at most; raises as ``post``, NotFound where it has none."""
+    target = check_url(url, guard)
+    address = _resolve(target, guard)
+    default = 443 if target.scheme == "https" else 80
+    named = target.host if target.port in (None, default) else f"{target.host}:{target.port}"
+    try:
+        with (
+            httpx.Client(verify=_tls(), trust_env=False, follow_redirects=False, timeout=timeout) as client,
+            client.stream(
+                "GET",
+                target.copy_with(host=str(address)),
+                headers={**headers, "Host": named},
+                extensions={"sni_hostname": target.host},
+            ) as response,
+        ):
+            if response.status_code in (404, 410):
+                raise NotFound(f"{target.host} has no {target.path}.")
+            if response.status_code != 200:
+                raise Unavailable(f"{target.host} answered {response.status_code}; try again, or name another address.")
+            return _read(response, most)
+    except httpx.HTTPError as error:
+        raise Unavailable(f"{target.host} did not answer: {type(error).__name__}.") from error
+
+
+def _read(response: httpx.Response, most: int) -> bytes:
+    parts, size = [], 0
+    for part in response.iter_bytes():
+        size += len(part)
+        if size > most:
+            raise TooLarge(f"What comes back is larger than {most} bytes.")
+        parts.append(part)
+    return b"".join(parts)
 
 
 def _resolve(target: httpx.URL, guard: Guard) -> Address:

@@ -82,6 +82,8 @@ class Settings:
     external_adapters: tuple[str, ...] = ()
     #: Days after which workitems that ended are deleted, unless a subscriber holds them; 0 for never.
     workitem_days: int = 30
+    #: Registry from which ``packages install NAME@VERSION`` fetches FHIR packages.
+    package_registry: str = "https://packages.fhir.org"
     #: ONNX Runtime execution providers to try, in order; empty for CUDA, then CPU.
     providers: tuple[str, ...] = ()
     #: Threads of one inference; 0 for all cores.
