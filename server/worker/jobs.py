@@ -24,6 +24,7 @@ from server.workflow import availability, commitment
 from server.workflow.analysis import Analyst
 from server.workflow.availability import ANNOUNCE, Announcer
 from server.workflow.commitment import CommitmentReporter
+from server.workflow.comparison import COMPARE
 from server.workflow.deliver import Deliverer
 from server.workflow.fetch import FIND_PRIORS, Fetcher
 from server.workflow.foreign_report import SR_RECEIVED, ReportReader
@@ -100,5 +101,8 @@ class EventJobs:
 
 def analysis_worker(database_url: str, analyst: Analyst) -> Worker:
     """A process that runs adapters."""
-    task = Task(name="run-task", queue="analysis", run=analyst.run, failed=analyst.failed)
-    return Worker(database_url=database_url, tasks=(task,), queues=("analysis",))
+    tasks = (
+        Task(name="run-task", queue="analysis", run=analyst.run, failed=analyst.failed),
+        Task(name=COMPARE, queue="analysis", run=analyst.compare),
+    )
+    return Worker(database_url=database_url, tasks=tasks, queues=("analysis",))
