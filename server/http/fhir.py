@@ -14,7 +14,7 @@ from server.errors import BadRequest
 from server.fhir import json_format
 from server.fhir.instants import text as instant
 from server.http import fhir_operations as operations
-from server.http.fhir_errors import FhirRoute
+from server.http.fhir_errors import FhirRoute, failed
 from server.http.fhir_format import MEDIA_TYPES, wanted, written
 from server.http.fhir_request import body_of, fhir_request
 from server.interactions.batch import batch, perform
@@ -44,10 +44,18 @@ class FhirServices:
     topics: tuple[str, ...] = ()
 
 
-def router(services: FhirServices, prefix: str = "/fhir") -> APIRouter:
+class FhirRouter(APIRouter):
+    """Routes, the most used of which can be answered past them."""
+
+    #: Answers a path below the base, of the shape type or type/id, or a Bundle where there is none.
+    answer: Callable[[Request, tuple[str, ...], bytes], Response]
+
+
+def router(services: FhirServices, prefix: str = "/fhir") -> FhirRouter:
     """All routes of the RESTful API below ``prefix``."""
-    routes = APIRouter(prefix=prefix, route_class=FhirRoute, tags=["FHIR R4"])
+    routes = FhirRouter(prefix=prefix, route_class=FhirRoute, tags=["FHIR R4"])
     edge = _Edge(services, prefix)
+    routes.answer = edge.direct
     _add_system_routes(routes, edge)
     _add_type_routes(routes, edge)
     _add_instance_routes(routes, edge)
@@ -81,6 +89,13 @@ class _Edge:
         if kind == "batch":
             return _response(asked, batch(repository, access, asked, self._operate), form)
         return _response(asked, transaction(repository, access, asked), form)
+
+    def direct(self, request: Request, path: tuple[str, ...], body: bytes) -> Response:
+        """The answer, a refusal's too."""
+        try:
+            return self.answer(request, path, body) if path else self.bundle(request, body)
+        except Exception as error:  # noqa: BLE001 an edge: what nobody foresaw is a 500 that says nothing of the data
+            return failed(request, error, "/".join(path[:1]))
 
     def answer(self, request: Request, path: tuple[str, ...], body: bytes) -> Response:
         """Carries out what the path below the base asks for."""
