@@ -13,6 +13,7 @@ from server import __version__
 from server.errors import BadRequest
 from server.fhir import json_format
 from server.fhir.instants import text as instant
+from server.http import fhir_bulk
 from server.http import fhir_operations as operations
 from server.http.fhir_errors import FhirRoute
 from server.http.fhir_format import MEDIA_TYPES, wanted, written
@@ -22,6 +23,7 @@ from server.interactions.capabilities import capabilities
 from server.interactions.request import Answer
 from server.interactions.request import Request as FhirRequest
 from server.interactions.transaction import transaction
+from server.operations.bulk import BulkRequests
 from server.operations.operation import Operation
 from server.repository import Repository
 from server.security.access import Access
@@ -42,6 +44,8 @@ class FhirServices:
     operations: tuple[Operation, ...] = ()
     #: Canonicals of the topics that can be subscribed to.
     topics: tuple[str, ...] = ()
+    #: Requests whose work goes on; None where no operation makes any.
+    requests: BulkRequests | None = None
 
 
 def router(services: FhirServices, prefix: str = "/fhir") -> APIRouter:
@@ -49,6 +53,8 @@ def router(services: FhirServices, prefix: str = "/fhir") -> APIRouter:
     routes = APIRouter(prefix=prefix, route_class=FhirRoute, tags=["FHIR R4"])
     edge = _Edge(services, prefix)
     _add_system_routes(routes, edge)
+    if services.requests is not None:
+        fhir_bulk.add(routes, services.requests, services.access, edge.base)
     _add_type_routes(routes, edge)
     _add_instance_routes(routes, edge)
     _add_all_other(routes, edge)
@@ -68,7 +74,7 @@ class _Edge:
     def metadata(self, request: Request) -> Response:
         """The CapabilityStatement."""
         form = wanted(request)
-        return Response(written(self._statement(self._base(request)), form), media_type=MEDIA_TYPES[form])
+        return Response(written(self._statement(self.base(request)), form), media_type=MEDIA_TYPES[form])
 
     def bundle(self, request: Request, body: bytes) -> Response:
         """Carries out a batch or transaction."""
@@ -95,10 +101,11 @@ class _Edge:
 
     def _asked(self, request: Request, path: tuple[str, ...], body: bytes) -> tuple[FhirRequest, str]:
         """What is asked for, and the format of the answer."""
-        asked = fhir_request(self._services.repository.definitions, request, path, body, self._base(request))
+        asked = fhir_request(self._services.repository.definitions, request, path, body, self.base(request))
         return asked, wanted(request, dict(asked.parameters).get("_format", ""))
 
-    def _base(self, request: Request) -> str:
+    def base(self, request: Request) -> str:
+        """The base URL as the client sees it."""
         return (self._services.base_url or str(request.base_url)).rstrip("/") + self._prefix
 
     def _capabilities(self, base_url: str) -> bytes:
@@ -192,5 +199,7 @@ def _response(request: FhirRequest, answer: Answer, form: str) -> Response:
         headers["Last-Modified"] = format_datetime(answer.last_modified.astimezone(UTC), usegmt=True)
     if answer.location and request.method in ("POST", "PUT", "PATCH"):
         headers["Location"] = f"{request.base_url}/{answer.location}"
+    if answer.content_location:
+        headers["Content-Location"] = answer.content_location
     media_type = MEDIA_TYPES[form] if answer.body else None
     return Response(written(answer.body, form), answer.status, headers=headers, media_type=media_type)

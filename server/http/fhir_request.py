@@ -53,6 +53,7 @@ def fhir_request(
         if_none_exist=request.headers.get("if-none-exist"),
         prefer_return=preferences.get("return", ""),
         lenient=preferences.get("handling") == "lenient",
+        respond_async="respond-async" in preferences,
         base_url=base_url,
     )
 

@@ -32,6 +32,8 @@ class Request:
     prefer_return: str = ""
     #: Prefer: handling=lenient.
     lenient: bool = False
+    #: Prefer: respond-async.
+    respond_async: bool = False
     #: The server's base URL as the client sees it, without a slash at the end.
     base_url: str = ""
 
@@ -64,6 +66,8 @@ class Answer:
     last_modified: datetime | None = None
     #: Type/id/_history/version of what was written; empty where nothing was.
     location: str = ""
+    #: Where the state of what goes on is told; empty where nothing does.
+    content_location: str = ""
 
 
 def of_stored(found: Stored, status: int = 200) -> Answer:

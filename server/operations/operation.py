@@ -9,6 +9,19 @@ from server.security.access import Access
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Accepted:
+    """The answer of an operation whose work goes on: https://hl7.org/fhir/R4/async.html"""
+
+    #: Where its state is told, as the client sees it.
+    location: str
+    details: str
+
+
+#: A resource, or where to ask for the outcome.
+Outcome = dict[str, Any] | Accepted
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class OperationRequest:
     """One call of an operation."""
 
@@ -23,6 +36,10 @@ class OperationRequest:
     resource: dict[str, Any] | None = None
     #: The server's base URL as the client sees it.
     base_url: str = ""
+    #: Prefer: respond-async.
+    respond_async: bool = False
+    #: Prefer: handling=lenient.
+    lenient: bool = False
 
     def values(self, name: str) -> Iterator[Any]:
         """Every value of a parameter, from the query and from Parameters (its value[x] or resource)."""
@@ -55,7 +72,7 @@ class Operation:
     levels: frozenset[str]
     #: Whether it may be called by GET: it changes nothing.
     safe: bool = True
-    run: Callable[[OperationRequest], dict[str, Any]]
+    run: Callable[[OperationRequest], Outcome]
 
     def serves(self, name: str, resource_type: str, level: str) -> bool:
         """Whether this is what a URL calls."""

@@ -4,6 +4,7 @@ from server.operations import (
     document,
     everything,
     expand,
+    export,
     lastn,
     lookup,
     meta,
@@ -12,6 +13,7 @@ from server.operations import (
     validate,
     validate_code,
 )
+from server.operations.bulk import BulkRequests
 from server.operations.operation import Operation, OperationRequest
 from server.operations.subscription_events import subscription_events
 from server.operations.subscription_status import subscription_status
@@ -21,9 +23,11 @@ from server.repository import Repository, Resource
 _BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport/OperationDefinition/backport-subscription-"
 
 
-def served(repository: Repository) -> tuple[Operation, ...]:
-    """Every operation, over one repository."""
+def served(repository: Repository, requests: BulkRequests | None = None) -> tuple[Operation, ...]:
+    """Every operation, over one repository; those whose work goes on are there with ``requests``."""
+    lasting = () if requests is None else export.operations(repository, requests)
     return (
+        *lasting,
         validate.operation(repository),
         *meta.operations(repository),
         *everything.operations(repository),
