@@ -12,7 +12,7 @@ from typing import Any
 from server.errors import BadRequest, Conflict, Gone, Issue, NotFound, PreconditionFailed, Unprocessable
 from server.fhir import instants, json_format
 from server.fhir.definitions import Definitions
-from server.search import url
+from server.search import labels, url
 from server.search.find import Search, SearchResult
 from server.search.gather import Gather
 from server.search.query import Query
@@ -244,6 +244,12 @@ class Transaction:
             resource_type, parameters, lenient=lenient, compartment=compartment,
             terminology=engine.terminology(self.uow, self.access.tenant),
         )  # fmt: skip
+
+    def labels(self, resource_types: Sequence[str]) -> dict[str, list[Any]]:
+        """The profiles, security labels and tags that current resources of some types have, each once."""
+        self.access.require("read")
+        self.flush()
+        return labels.labels(self.uow, self.access.tenant, resource_types)
 
     def gather(self, request: str) -> Gather:
         """What notes all matches of queries for a bulk request, instead of giving them."""

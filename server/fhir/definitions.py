@@ -286,6 +286,6 @@ def load(edition: str = "r4") -> Definitions:
     folder = resources.files("fhir_profiles") / "base" / edition
     tables = {name: json.loads((folder / f"{name}_table.json").read_text(encoding="utf-8")) for name in TABLES}
     # What implementation guides and the house define besides, by the same columns.
-    guides = resources.files("fhir_profiles") / "guides" / edition / "operation_table.json"
+    guides = folder / "guide_operation_table.json"
     tables["operation"] |= json.loads(guides.read_text(encoding="utf-8"))
     return Definitions(version=EDITIONS[edition], tables=tables)

@@ -28,6 +28,7 @@ from server.operations.operation import Operation
 from server.repository import Repository
 from server.security.access import Access
 
+_BULK_DATA = "http://hl7.org/fhir/uv/bulkdata/CapabilityStatement/bulk-data"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 Body = Annotated[bytes, Depends(body_of)]
 
@@ -113,7 +114,7 @@ class _Edge:
         served = operations.listed(self._services.operations, definitions.resource_types)
         statement = capabilities(
             definitions, base_url=base_url, version=__version__, date=self._started, operations=served,
-            topics=self._services.topics,
+            topics=self._services.topics, guides=(_BULK_DATA,) if self._services.requests else (),
         )  # fmt: skip
         return json_format.write(statement)
 

@@ -59,6 +59,7 @@ def _request(place: int, entry: dict[str, Any], outer: Request) -> Request:
     since = date.moment(str(asked["ifModifiedSince"])) if "ifModifiedSince" in asked else None
     return Request(
         method="GET" if asked["method"] == "HEAD" else asked["method"],
+        is_head=asked["method"] == "HEAD",
         path=tuple(unquote(step) for step in path.strip("/").split("/") if step),
         parameters=tuple(url.parameters(query)) if query else (),
         resource=resource,

@@ -16,6 +16,8 @@ class Request:
 
     #: GET, POST, PUT, PATCH or DELETE.
     method: str
+    #: HEAD in a Bundle: a GET whose answer has no resource.
+    is_head: bool = False
     #: The steps of the URL below the base, e.g. ("Patient", "1", "_history").
     path: tuple[str, ...] = ()
     parameters: tuple[tuple[str, str], ...] = ()

@@ -32,8 +32,8 @@ def transaction(repository: Repository, access: Access, request: Request) -> Ans
         plans = [_at(one, work.planned) for one in wanted]
         work.pending = [plan for plan in plans if plan.request.method in ("POST", "PUT") and plan.done is None]
         _refuse_overlap(plans)
-        answers = {plan.entry.place: _at(plan.entry, partial(work.carried_out, plan)) for plan in plans}
-    made = [answered(answers[place]) for place in sorted(answers)]
+        answers = {plan.entry.place: (plan, _at(plan.entry, partial(work.carried_out, plan))) for plan in plans}
+    made = [answered(answer, is_head=plan.request.is_head) for _, (plan, answer) in sorted(answers.items())]
     return Answer(status=200, body=bundle("transaction-response", made))
 
 

@@ -66,10 +66,12 @@ def defined(
     safe: bool = True,
     levels: frozenset[str] | None = None,
     others: Callable[[str], bool] | None = None,
+    judged: bool = True,
 ) -> Operation:
     """The operation that a definition describes; ``levels`` where not all of the definition's are served.
 
-    ``others`` says which parameters of a query are taken besides the definition's.
+    ``others`` says which parameters of a query are taken besides the definition's; without ``judged`` what is sent may
+    break the standard's rules.
     """
     definitions = rules.definitions
     row = definitions.operations[canonical]
@@ -79,7 +81,8 @@ def defined(
         if request.resource_type and not definitions.is_resource(request.resource_type):
             raise NotFound(f"There is no resource type '{request.resource_type[:64]}' in FHIR R4.")
         call = _call(definitions, row, request, others)
-        _check_body(rules, request.resource)
+        if judged:
+            _check_body(rules, request.resource)
         return run(call)
 
     return Operation(

@@ -1,10 +1,9 @@
 """What an operation is asked and what it is: https://hl7.org/fhir/R4/operations.html#executing"""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from server.errors import BadRequest
 from server.security.access import Access
 
 
@@ -40,22 +39,6 @@ class OperationRequest:
     respond_async: bool = False
     #: Prefer: handling=lenient.
     lenient: bool = False
-
-    def values(self, name: str) -> Iterator[Any]:
-        """Every value of a parameter, from the query and from Parameters (its value[x] or resource)."""
-        yield from (value for code, value in self.parameters if code == name)
-        body = self.resource or {}
-        parts = body.get("parameter", ()) if body.get("resourceType") == "Parameters" else ()
-        for part in parts if isinstance(parts, list) else ():
-            if isinstance(part, dict) and part.get("name") == name:
-                found = [value for key, value in part.items() if key.startswith("value") or key == "resource"]
-                if not found:
-                    raise BadRequest(f"The parameter '{name}' has no value.", expression=name)
-                yield found[0]
-
-    def value(self, name: str, default: Any = None) -> Any:
-        """The first value of a parameter."""
-        return next(self.values(name), default)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -37,8 +37,8 @@ def chart(served_url: str) -> None:
 
 
 def smart_fetch(*arguments: str) -> None:
-    module = "smart_fetch.cli.main"
-    done = subprocess.run([sys.executable, "-m", module, *arguments, "--no-compression"], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "smart_fetch.cli.main", *arguments, "--no-compression"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 

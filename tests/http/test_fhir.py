@@ -4,6 +4,7 @@ from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
 from httpx import Client
 
 from server.fhir.definitions import load
@@ -143,6 +144,17 @@ def transaction(*entries: dict[str, Any]) -> dict[str, Any]:
     return {"resourceType": "Bundle", "type": "transaction", "entry": list(entries)}
 
 
+@pytest.mark.parametrize("kind", ["batch", "transaction"])
+def test_a_head_entry_has_no_resource(fhir: Client, kind: str) -> None:
+    id = made(fhir, PATIENT)["id"]
+    entries = [{"request": {"method": method, "url": f"Patient/{id}"}} for method in ("HEAD", "GET")]
+    answer = fhir.post("", json={"resourceType": "Bundle", "type": kind, "entry": entries})
+    head, get = answer.json()["entry"]
+    assert head == {"response": get["response"]} and get["resource"]["id"] == id
+    assert head["response"]["etag"] == 'W/"1"' and head["response"]["status"] == "200 OK"
+    assert not fhir.head(f"/Patient/{id}").content
+
+
 def test_transaction_rewrites_links(fhir: Client) -> None:
     known = made(fhir, {"resourceType": "Organization", "identifier": [{"value": "org"}]})["id"]
     patient, observation = (
@@ -247,7 +259,7 @@ def test_operations(fhir: Client) -> None:
     named = {one["type"]: one["operation"] for one in fhir.get("/metadata").json()["rest"][0]["resource"]}
     for_all = {"validate", "meta", "meta-add", "meta-delete"}
     assert {one["name"] for one in named["Organization"]} == for_all
-    assert {one["name"] for one in named["Patient"]} == for_all | {"everything"}
+    assert {one["name"] for one in named["Patient"]} == for_all | {"everything", "export"}
     assert {one["name"] for one in named["Subscription"]} == for_all | {"status", "events"}
 
 
