@@ -49,7 +49,12 @@ def capabilities(
         "implementation": {"description": "Hutong, interoperability server for imaging AI", "url": base_url},
         "fhirVersion": definitions.version,
         "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
-        "patchFormat": ["application/json-patch+json", "application/fhir+json", "application/fhir+xml"],
+        "patchFormat": [
+            "application/json-patch+json",
+            "application/merge-patch+json",
+            "application/fhir+json",
+            "application/fhir+xml",
+        ],
         "rest": [rest],
     }
 

@@ -7,6 +7,7 @@ from typing import Any, Self
 from server.fhir import json_format
 from server.fhir.outcome import information
 from server.repository import Written
+from server.search import url
 from server.store.resources import Stored
 
 
@@ -22,7 +23,7 @@ class Request:
     path: tuple[str, ...] = ()
     parameters: tuple[tuple[str, str], ...] = ()
     resource: dict[str, Any] | None = None
-    #: Of a PATCH: the operations of a JSON Patch, or the Parameters of a FHIRPath Patch.
+    #: Of a PATCH: the operations of a JSON Patch, a MergePatch, or the Parameters of a FHIRPath Patch.
     patch: Any = None
     #: Version ids without ETag's quotes, with commas between several; "*" for any.
     if_match: str | None = None
@@ -48,6 +49,14 @@ class Request:
     def id(self) -> str:
         """The second step."""
         return self.path[1]
+
+    @property
+    def condition(self) -> str | None:
+        """Of a create: If-None-Exist, or the query of the URL, which stands for it; None where there is neither."""
+        if self.if_none_exist is not None:
+            return self.if_none_exist
+        asked = [pair for pair in self.parameters if pair[0] not in ("_format", "_pretty")]
+        return url.encoded(asked) if asked else None
 
     def with_resource(self, resource: dict[str, Any]) -> Self:
         """The same request with another body."""

@@ -91,12 +91,13 @@ class _Work:
 
     def _creation(self, entry: Entry, request: Request) -> _Plan:
         own_resource(request)
-        if request.if_none_exist is None:
+        criteria = request.condition
+        if criteria is None:
             return _Plan(entry, request, id=instants.new_id())
-        condition = (request.resource_type, url.normal(request.if_none_exist))
+        condition = (request.resource_type, url.normal(criteria))
         if condition in self._conditions:
             return _Plan(entry, request, id=self._conditions[condition], done=Answer(status=200))
-        found = self._transaction.matches_locked(request.resource_type, request.if_none_exist)
+        found = self._transaction.matches_locked(request.resource_type, criteria)
         if len(found) > 1:
             raise PreconditionFailed("Several resources match ifNoneExist; it allows at most one.")
         id = found[0].id if found else instants.new_id()
