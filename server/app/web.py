@@ -42,7 +42,8 @@ def web(parts: Parts) -> FastAPI:
                     repository=parts.repository,
                     access=access,
                     base_url=parts.settings.base_url,
-                    operations=served(parts.repository),
+                    operations=served(parts.repository, parts.bulk),
+                    requests=parts.bulk,
                     topics=tuple(topic.url for topic in parts.topics),
                 )
             ),

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from server.events.dispatch import Answer, Dispatcher
 from server.events.notify import Notifier
 from server.imaging.commitment import COMMITMENT_REPORT
+from server.operations import bulk, export
+from server.operations.export_job import Exporter
 from server.worker.loops import (
     DISPATCH_INTERVAL,
     FORGET_INTERVAL,
@@ -56,6 +58,7 @@ class EventJobs:
     announcer: Announcer
     commitments: CommitmentReporter
     dispatcher: Dispatcher
+    exporter: Exporter
     #: Defers study-changed for quiet studies; gives how many.
     sweep: Callable[[], int]
     #: Deletes events that were kept long enough; gives how many.
@@ -78,8 +81,9 @@ class EventJobs:
                 Task(name=FIND_PRIORS, queue="fetch", run=self.fetcher.find_priors, attempts=None),
                 Task(name=ANNOUNCE, queue="notify", run=self.announcer.run, attempts=availability.ATTEMPTS),
                 Task(name=COMMITMENT_REPORT, queue="notify", run=self.commitments.run, attempts=commitment.ATTEMPTS),
+                Task(name=export.TASK, queue=bulk.QUEUE, run=self.exporter.run, failed=self.exporter.failed),
             ),
-            queues=("events", "notify", "fetch"),
+            queues=("events", "notify", "fetch", bulk.QUEUE),
             loops=self._loops(),
         )
 
