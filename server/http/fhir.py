@@ -11,9 +11,11 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from server import __version__
 from server.errors import BadRequest
+from server.events.websocket import Websockets
 from server.fhir import json_format
 from server.fhir.instants import text as instant
 from server.http import fhir_operations as operations
+from server.http import subscriptions_channel
 from server.http.fhir_errors import FhirRoute
 from server.http.fhir_format import MEDIA_TYPES, wanted, written
 from server.http.fhir_request import body_of, fhir_request
@@ -42,12 +44,16 @@ class FhirServices:
     operations: tuple[Operation, ...] = ()
     #: Canonicals of the topics that can be subscribed to.
     topics: tuple[str, ...] = ()
+    #: What websockets are told; None for no such channel.
+    websockets: Websockets | None = None
 
 
 def router(services: FhirServices, prefix: str = "/fhir") -> APIRouter:
     """All routes of the RESTful API below ``prefix``."""
     routes = APIRouter(prefix=prefix, route_class=FhirRoute, tags=["FHIR R4"])
     edge = _Edge(services, prefix)
+    if services.websockets is not None:
+        subscriptions_channel.add_routes(routes, services.websockets, edge.base)
     _add_system_routes(routes, edge)
     _add_type_routes(routes, edge)
     _add_instance_routes(routes, edge)
@@ -68,7 +74,7 @@ class _Edge:
     def metadata(self, request: Request) -> Response:
         """The CapabilityStatement."""
         form = wanted(request)
-        return Response(written(self._statement(self._base(request)), form), media_type=MEDIA_TYPES[form])
+        return Response(written(self._statement(self.base(request)), form), media_type=MEDIA_TYPES[form])
 
     def bundle(self, request: Request, body: bytes) -> Response:
         """Carries out a batch or transaction."""
@@ -95,10 +101,11 @@ class _Edge:
 
     def _asked(self, request: Request, path: tuple[str, ...], body: bytes) -> tuple[FhirRequest, str]:
         """What is asked for, and the format of the answer."""
-        asked = fhir_request(self._services.repository.definitions, request, path, body, self._base(request))
+        asked = fhir_request(self._services.repository.definitions, request, path, body, self.base(request))
         return asked, wanted(request, dict(asked.parameters).get("_format", ""))
 
-    def _base(self, request: Request) -> str:
+    def base(self, request: Request) -> str:
+        """The FHIR base URL as the client sees it."""
         return (self._services.base_url or str(request.base_url)).rstrip("/") + self._prefix
 
     def _capabilities(self, base_url: str) -> bytes:

@@ -1,5 +1,8 @@
 """The operations that this server has, each with its canonical and where it may be called."""
 
+from server.events import topics
+from server.events.subscriber import Subscribers
+from server.events.websocket import Websockets
 from server.operations import (
     document,
     everything,
@@ -15,6 +18,7 @@ from server.operations import (
 from server.operations.operation import Operation, OperationRequest
 from server.operations.subscription_events import subscription_events
 from server.operations.subscription_status import subscription_status
+from server.operations.subscription_ws_binding_token import subscription_ws_binding_token
 from server.repository import Repository, Resource
 
 #: https://hl7.org/fhir/uv/subscriptions-backport/ (R4)
@@ -36,13 +40,15 @@ def served(repository: Repository) -> tuple[Operation, ...]:
         translate.operation(repository),
         _subscription_status(repository),
         _subscription_events(repository),
+        _subscription_ws_binding_token(repository),
     )
 
 
 def _subscription_status(repository: Repository) -> Operation:
     def run(request: OperationRequest) -> Resource:
+        # On an instance the parameters are ignored.
         ids = [request.id] if request.id else [str(id) for id in request.values("id")]
-        statuses = [str(status) for status in request.values("status")]
+        statuses = [] if request.id else [str(status) for status in request.values("status")]
         return subscription_status(repository, request.access, ids=ids, statuses=statuses, base=request.base_url)
 
     return Operation(
@@ -71,5 +77,21 @@ def _subscription_events(repository: Repository) -> Operation:
         canonical=f"{_BACKPORT}events",
         resource_type="Subscription",
         levels=frozenset({"instance"}),
+        run=run,
+    )
+
+
+def _subscription_ws_binding_token(repository: Repository) -> Operation:
+    websockets = Websockets(repository=repository, topics=topics.load(), subscribers=Subscribers())
+
+    def run(request: OperationRequest) -> Resource:
+        ids = [request.id] if request.id else [str(id) for id in request.values("id")]
+        return subscription_ws_binding_token(websockets, request.access, ids=ids, base=request.base_url)
+
+    return Operation(
+        name="$get-ws-binding-token",
+        canonical=f"{_BACKPORT}get-ws-binding-token",
+        resource_type="Subscription",
+        levels=frozenset({"type", "instance"}),
         run=run,
     )

@@ -10,15 +10,17 @@ import pytest
 
 from server.events import topics
 from server.events.dispatch import Answer, Dispatcher
-from server.events.lookup import matcher
 from server.events.notify import Notifier
+from server.events.subscriber import Subscribers
 from server.events.subscriptions import checking
 from server.fhir import definitions
-from server.outbound.http import Guard
+from server.outbound.guard import Guard
 from server.repository import Repository
 from server.search.find import Search
+from server.security.access import Access
 from server.store.database import Database
 
+ACCESS = Access(who="test", scopes=frozenset({"read", "write"}))
 AVAILABLE = "https://hutong.example/fhir/SubscriptionTopic/imagingstudy-available"
 BASE = "http://hutong.test/fhir"
 _BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/"
@@ -81,7 +83,7 @@ def listener() -> Iterator[Listener]:
 def repository(database: Database) -> Repository:
     known = definitions.load()
     checks = (checking(topics.load(), Guard(loopback=True)),)
-    return Repository(database, known, Search(known, BASE), checks=checks)
+    return Repository(database, known, Search(known, BASE), checks=checks, prepare=Subscribers().kept)
 
 
 @pytest.fixture
@@ -90,7 +92,6 @@ def dispatcher(database: Database, repository: Repository) -> Dispatcher:
         database=database,
         repository=repository,
         topics=topics.load(),
-        matches=matcher(repository.search_engine),
         answers={AVAILABLE: [Answer(task="plan", queue="events")]},
     )
 
@@ -104,6 +105,7 @@ def notifier(database: Database, repository: Repository) -> Notifier:
         guard=Guard(loopback=True),
         base=BASE,
         timeout=2,
+        rights=lambda uow, tenant, id: ACCESS,
     )
 
 

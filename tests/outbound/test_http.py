@@ -8,7 +8,8 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from server.errors import Forbidden, Unavailable, Unprocessable
-from server.outbound.http import Guard, check_url, post
+from server.outbound.guard import Guard
+from server.outbound.http import check_url, post
 
 
 class _Receiver(BaseHTTPRequestHandler):
