@@ -31,15 +31,21 @@ class Listener:
 
     def __init__(self) -> None:
         self.answer = 200
+        self.bodies: list[bytes] = []
+        self.paths: list[str] = []
+        #: Those in JSON.
         self.bundles: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         listener = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                body = self.rfile.read(int(self.headers["Content-Length"]))
                 if listener.answer == 200:
-                    listener.bundles.append(body)
+                    listener.bodies.append(body)
+                    listener.paths.append(self.path)
+                    if "json" in self.headers["Content-Type"]:
+                        listener.bundles.append(json.loads(body))
                     listener.headers.append(dict(self.headers))
                 self.send_response(listener.answer)
                 self.end_headers()
@@ -144,4 +150,17 @@ def study(id: str = "s", modality: str = "CT", count: int = 5, patient: str = "p
                 "numberOfInstances": count,
             }
         ],
+    }
+
+
+def report(id: str, *results: str) -> dict[str, Any]:
+    """A report made with artificial intelligence."""
+    security = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "AIAST"}
+    return {
+        "resourceType": "DiagnosticReport",
+        "id": id,
+        "meta": {"security": [security]},
+        "status": "final",
+        "code": {"text": "CT"},
+        "result": [{"reference": f"Observation/{result}"} for result in results],
     }

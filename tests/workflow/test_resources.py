@@ -49,8 +49,9 @@ def test_models_and_references(house: House) -> None:
 @pytest.mark.parametrize("content", ["empty", "id-only", "full-resource"])
 def test_notifications(content: str) -> None:
     state = SubscriptionState(
-        id="s", version=1, status="active", topic="http://example.org/topic", filters="", handshaken=True, events=2,
-        delivered=1, failures=0, last_error="The endpoint answered 500.", channel="rest-hook", heartbeat=None, told=None,
+        id="s", version=1, status="active", topic="http://example.org/topic", filters="", handshaken=True,
+        events=2, delivered=1, failures=0, last_error="The endpoint answered 500.", channel="rest-hook", heartbeat=None,
+        told=None,
     )  # fmt: skip
     focus = {"resourceType": "Patient", "id": "p", "meta": {"versionId": "1"}}
     context = {"resourceType": "Organization", "id": "o", "name": "Ward"}
