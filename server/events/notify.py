@@ -176,6 +176,7 @@ class Notifier:
         )
         kill_points.at("notifying")
         turn.way.send(body, found[0].number, found[-1].number)
+        kill_points.at("notified")
         self._acknowledged(turn, found[-1].number)
         if state.status == "error":
             self._become(turn.tenant, state, "active", "")

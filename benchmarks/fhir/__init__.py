@@ -1,0 +1,1 @@
+"""Measures a FHIR server over the wire, this one or another."""
