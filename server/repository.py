@@ -31,6 +31,8 @@ Validate = Callable[[Definitions, Resource], Sequence[Issue]]
 Check = Callable[[Access, Resource, Resource | None], None]
 #: What else changes with a resource, in the same transaction: (transaction, new, version before or None).
 Follower = Callable[["Transaction", Resource, Resource | None], None]
+#: A resource as it is to be stored: (transaction, new, version before or None).
+Prepare = Callable[["Transaction", Resource, Resource | None], Resource]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,14 +58,19 @@ class Repository:
         validate: Validate | None = None,
         checks: Sequence[Check] = (),
         followers: Sequence[Follower] = (),
+        prepare: Prepare | None = None,
     ) -> None:
-        """``checks`` run on every create and update after ``validate``, ``followers`` when it is to be written."""
+        """``checks`` run on every create and update after ``validate``, ``followers`` when it is to be written.
+
+        ``prepare`` comes before all of them.
+        """
         self.database = database
         self.definitions = definitions
         self.search_engine = search
         self.validate = validate
         self.checks = tuple(checks)
         self.followers = tuple(followers)
+        self.prepare = prepare
 
     @contextmanager
     def transaction(self, access: Access, *, one_moment: bool = False) -> Iterator["Transaction"]:
@@ -329,6 +336,8 @@ class Transaction:
         previous = json_format.parse(before.body) if before is not None and not before.deleted else None
         number = 1 if before is None else before.version + 1
         stamped = self._stamped(resource, id, number)
+        if self._repository.prepare is not None:
+            stamped = self._repository.prepare(self, stamped, previous)
         if previous is not None and _content(previous) == _content(stamped):
             return Written(resource=previous, created=False, changed=False)
         self._validate(stamped, previous)

@@ -4,16 +4,17 @@ from server.app.archive import keeper, retainer
 from server.app.outbound import announcer, commitments, deliverer, fetcher
 from server.app.parts import Parts, address, compose, publisher
 from server.app.worklist import workitems
+from server.events import discovery, topics
+from server.events.deliver import Delivery
 from server.events.dispatch import Dispatcher
 from server.events.notify import Notifier
 from server.events.retention import forget
-from server.events.topics import Matches
 from server.imaging import extended_tags
 from server.imaging.imaging_study import ImagingStudies
 from server.imaging.sweep import sweep
 from server.imaging.workitem_subscriptions import WorkitemSubscriptions
 from server.operations.export_job import Exporter
-from server.repository import Repository
+from server.outbound.smtp import Mailer
 from server.security.access import system
 from server.settings import Settings
 from server.worker.jobs import EventJobs, answers
@@ -33,6 +34,7 @@ def run(settings: Settings) -> None:
     parts = compose(settings)
     database, repository = parts.database, parts.repository
     extended_tags.declare_all(database, system(), (*extended_tags.REQUIRED, *settings.extended_query_tags))
+    discovery.publish(repository, topics.sources())
     planner = Planner(repository=repository, pathways=pathway.load())
     studies = ImagingStudies(repository, wado_url=f"{address(settings)}/dicomweb")
     forwarder = Forwarder(database, settings.peers, settings.forward)
@@ -50,7 +52,7 @@ def run(settings: Settings) -> None:
             uid_root=settings.uid_root,
         ),
         planner=planner,
-        notifier=_notifier(parts),
+        delivery=_delivery(parts),
         forwarder=forwarder,
         deliverer=deliverer(parts),
         fetcher=fetching,
@@ -76,31 +78,24 @@ def _forget_others(parts: Parts) -> int:
     return gone + parts.bulk.forget()
 
 
-def _notifier(parts: Parts) -> Notifier:
-
-    return Notifier(
+def _delivery(parts: Parts) -> Delivery:
+    settings = parts.settings
+    mailer = Mailer(url=settings.smtp_url, sender=settings.smtp_from) if settings.smtp_url else None
+    notifier = Notifier(
         database=parts.database,
         repository=parts.repository,
         topics=parts.topics,
         guard=parts.guard,
-        base=f"{address(parts.settings)}/fhir",
-        timeout=parts.settings.notify_timeout,
+        base=f"{address(settings)}/fhir",
+        timeout=settings.notify_timeout,
+        rights=parts.subscribers.access,
+        mailer=mailer,
+        rate=settings.notify_rate,
     )
+    return Delivery(database=parts.database, notifier=notifier)
 
 
 def _dispatcher(parts: Parts, planner: Planner) -> Dispatcher:
-
     return Dispatcher(
-        database=parts.database,
-        repository=parts.repository,
-        topics=parts.topics,
-        matches=_matches(parts.repository),
-        answers=answers(planner),
-    )
-
-
-def _matches(repository: Repository) -> Matches:
-    """Whether a search would find the resource, by the code of search."""
-    return lambda resource, parameters: repository.search_engine.matches(
-        resource, str(resource["resourceType"]), parameters
+        database=parts.database, repository=parts.repository, topics=parts.topics, answers=answers(planner)
     )

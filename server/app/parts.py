@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from server.app.archive import admission, guard_limits, pixel_pool
 from server.events import subscriptions, topics
+from server.events.subscriber import Subscribers
 from server.events.topics import Topic
 from server.fhir import definitions
 from server.fhir.validate import validate
@@ -15,7 +16,7 @@ from server.imaging.pixels import PixelData
 from server.imaging.retrieve import Retrieve
 from server.imaging.transcode_cache import TranscodeCache
 from server.operations.bulk import BulkRequests
-from server.outbound.http import Guard
+from server.outbound.guard import Guard
 from server.repository import Repository
 from server.search.find import Search
 from server.settings import Settings
@@ -36,6 +37,7 @@ class Parts:
     database: Database
     topics: tuple[Topic, ...]
     guard: Guard
+    subscribers: Subscribers
     repository: Repository
     ingest: Ingest
     retrieve: Retrieve
@@ -57,13 +59,15 @@ def compose(settings: Settings) -> Parts:
         loopback=settings.is_loopback if settings.notify_loopback is None else settings.notify_loopback,
         networks=tuple(ip_network(network) for network in settings.notify_networks),
     )
+    subscribers = Subscribers(open=not settings.tokens_required)
     repository = Repository(
         database,
         facts,
         Search(facts, f"{settings.base_url}/fhir" if settings.base_url else ""),
         validate=validate,
-        checks=(subscriptions.checking(known, guard),),
+        checks=(subscriptions.checking(known, guard, mail=bool(settings.smtp_url)),),
         followers=(workitem_tasks(settings).shown,),
+        prepare=subscribers.kept,
     )
     retrieve, pool = Retrieve(database, packs, limits), pixel_pool(settings)
     return Parts(
@@ -71,6 +75,7 @@ def compose(settings: Settings) -> Parts:
         database=database,
         topics=known,
         guard=guard,
+        subscribers=subscribers,
         repository=repository,
         ingest=Ingest(database, packs, limits, ZoneInfo(settings.tenant_zone), admission(settings)),
         retrieve=retrieve,

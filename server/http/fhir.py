@@ -11,9 +11,10 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from server import __version__
 from server.errors import BadRequest
+from server.events.websocket import Websockets
 from server.fhir import json_format
 from server.fhir.instants import text as instant
-from server.http import fhir_bulk
+from server.http import fhir_bulk, subscriptions_channel
 from server.http import fhir_operations as operations
 from server.http.fhir_errors import FhirRoute, failed
 from server.http.fhir_format import MEDIA_TYPES, wanted, written
@@ -47,6 +48,8 @@ class FhirServices:
     topics: tuple[str, ...] = ()
     #: Requests whose work goes on; None where no operation makes any.
     requests: BulkRequests | None = None
+    #: What websockets are told; None for no such channel.
+    websockets: Websockets | None = None
 
 
 class FhirRouter(APIRouter):
@@ -61,6 +64,8 @@ def router(services: FhirServices, prefix: str = "/fhir") -> FhirRouter:
     routes = FhirRouter(prefix=prefix, route_class=FhirRoute, tags=["FHIR R4"])
     edge = _Edge(services, prefix)
     routes.answer = edge.direct
+    if services.websockets is not None:
+        subscriptions_channel.add_routes(routes, services.websockets, edge.base)
     _add_system_routes(routes, edge)
     if services.requests is not None:
         fhir_bulk.add(routes, services.requests, services.access, edge.base)
@@ -121,7 +126,7 @@ class _Edge:
         return asked, wanted(request, dict(asked.parameters).get("_format", ""))
 
     def base(self, request: Request) -> str:
-        """The base URL as the client sees it."""
+        """The FHIR base URL as the client sees it."""
         return (self._services.base_url or str(request.base_url)).rstrip("/") + self._prefix
 
     def _capabilities(self, base_url: str) -> bytes:

@@ -1,5 +1,8 @@
 """The operations that this server has, each with its canonical and where it may be called."""
 
+from server.events import topics
+from server.events.subscriber import Subscribers
+from server.events.websocket import Websockets
 from server.operations import (
     document,
     everything,
@@ -18,6 +21,7 @@ from server.operations.definition import Call, defined
 from server.operations.operation import Operation
 from server.operations.subscription_events import subscription_events
 from server.operations.subscription_status import subscription_status
+from server.operations.subscription_ws_binding_token import subscription_ws_binding_token
 from server.repository import Repository, Resource
 
 #: https://hl7.org/fhir/uv/subscriptions-backport/ (R4)
@@ -41,6 +45,7 @@ def served(repository: Repository, requests: BulkRequests | None = None) -> tupl
         translate.operation(repository),
         _subscription_status(repository),
         _subscription_events(repository),
+        _subscription_ws_binding_token(repository),
     )
 
 
@@ -66,3 +71,14 @@ def _subscription_events(repository: Repository) -> Operation:
         )
 
     return defined(repository, f"{_BACKPORT}events", events)
+
+
+def _subscription_ws_binding_token(repository: Repository) -> Operation:
+    websockets = Websockets(repository=repository, topics=topics.load(), subscribers=Subscribers())
+
+    def token(call: Call) -> Resource:
+        # On an instance the guide has the parameter ignored.
+        ids = [call.id] if call.id else call.all("id")
+        return subscription_ws_binding_token(websockets, call.access, ids=ids, base=call.base_url)
+
+    return defined(repository, f"{_BACKPORT}get-ws-binding-token", token, safe=False)

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from server.events.deliver import Delivery
 from server.events.dispatch import Answer, Dispatcher
-from server.events.notify import Notifier
 from server.imaging.commitment import COMMITMENT_REPORT
 from server.operations import bulk, export
 from server.operations.export_job import Exporter
@@ -51,7 +51,7 @@ class EventJobs:
     studies: StudyKeeper
     reports: ReportReader
     planner: Planner
-    notifier: Notifier
+    delivery: Delivery
     forwarder: Forwarder
     deliverer: Deliverer
     fetcher: Fetcher
@@ -77,7 +77,6 @@ class EventJobs:
                 Task(name="study-changed", queue="events", run=self.studies.run),
                 Task(name=SR_RECEIVED, queue="events", run=self.reports.run),
                 Task(name="plan", queue="events", run=self.planner.run),
-                Task(name="notify", queue="notify", run=self.notifier.run_job, attempts=None),
                 Task(name=FIND_PRIORS, queue="fetch", run=self.fetcher.find_priors, attempts=None),
                 Task(name=ANNOUNCE, queue="notify", run=self.announcer.run, attempts=availability.ATTEMPTS),
                 Task(name=COMMITMENT_REPORT, queue="notify", run=self.commitments.run, attempts=commitment.ATTEMPTS),
@@ -97,6 +96,7 @@ class EventJobs:
             until_empty("index", INDEX_INTERVAL, self.index),
             until_empty("forward", SWEEP_INTERVAL, self.forwarder.arrived),
             every("forget-deliveries", FORGET_INTERVAL, self.forwarder.forget),
+            Loop(name="notify", run=self.delivery.run),
             Loop(name="deliver", run=self.deliverer.run),
             every("measure-deliveries", MEASURE_INTERVAL, self.deliverer.measure),
             Loop(name="fetch", run=self.fetcher.run),
