@@ -81,4 +81,4 @@ def _subscription_ws_binding_token(repository: Repository) -> Operation:
         ids = [call.id] if call.id else call.all("id")
         return subscription_ws_binding_token(websockets, call.access, ids=ids, base=call.base_url)
 
-    return defined(repository, f"{_BACKPORT}get-ws-binding-token", token, safe=False)
+    return defined(repository, f"{_BACKPORT}get-ws-binding-token", token)
