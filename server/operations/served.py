@@ -1,6 +1,7 @@
 """The operations that this server has, each with its canonical and where it may be called."""
 
 from server.operations import (
+    apply,
     document,
     everything,
     expand,
@@ -34,6 +35,7 @@ def served(repository: Repository) -> tuple[Operation, ...]:
         *validate_code.operations(repository),
         expand.operation(repository),
         translate.operation(repository),
+        *apply.operations(repository),
         _subscription_status(repository),
         _subscription_events(repository),
     )
