@@ -19,7 +19,7 @@ from server.workflow.activity import make
 from server.workflow.pathway import RepositorySources
 from server.workflow.plan import Pathway, realise
 from server.workflow.request_group import care_plan
-from server.workflow.scope import Application, Scope
+from server.workflow.scope import SITUATION, Application, Scope
 
 Resource = dict[str, Any]
 
@@ -27,8 +27,6 @@ _PLAN = "http://hl7.org/fhir/OperationDefinition/PlanDefinition-apply"
 _ACTIVITY = "http://hl7.org/fhir/OperationDefinition/ActivityDefinition-apply"
 #: Whom a CarePlan can be for.
 _CARED_FOR = ("Patient", "Group")
-#: Parameters that expressions see as they are sent.
-_SEEN = ("userType", "userLanguage", "userTaskContext", "setting", "settingContext")
 
 
 def operations(repository: Repository) -> tuple[Operation, ...]:
@@ -131,7 +129,7 @@ def _application(
         contained=True,
     )
     # What was not said is empty, not unknown.
-    seen = {name: [one] if (one := call.one(name)) is not None else [] for name in _SEEN}
+    seen = {name: [one] if (one := call.one(name)) is not None else [] for name in SITUATION}
     about = {name: [] if one is None else [one] for name, one in named.items()}
     return application, {"event": {"topic": "", "recorded": recorded}, **seen, **about}
 

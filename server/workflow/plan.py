@@ -11,7 +11,7 @@ from typing import Any
 
 from server.errors import Unprocessable
 from server.workflow.activity import kind_of, make
-from server.workflow.scope import FOR_EACH, Application, Scope, Sources
+from server.workflow.scope import FOR_EACH, SITUATION, Application, Scope, Sources
 
 Resource = dict[str, Any]
 
@@ -85,7 +85,8 @@ def apply(plan: Resource, event: TopicEvent, pathway: Pathway, sources: Sources)
     """
     application = Application(artifacts=pathway, sources=sources, focus=event.focus, recorded=event.recorded)
     triggered = [action for action in plan.get("action", ()) if _triggered(action, event.topic)]
-    variables = {"event": {"topic": event.topic, "recorded": event.recorded}}
+    said: dict[str, Any] = {name: [] for name in SITUATION}
+    variables = {"event": {"topic": event.topic, "recorded": event.recorded}, **said}
     applied = realise(plan, triggered, application, variables, choose=True)
     return list({f"{one['resourceType']}/{one['id']}": one for made in applied for one in made.resources()}.values())
 

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from server.errors import TooLarge, Unprocessable
 from server.fhir import definitions
@@ -20,6 +21,10 @@ Resource = dict[str, Any]
 VARIABLE = "http://hl7.org/fhir/StructureDefinition/variable"
 #: Ours: an action that is applied once for each item of a collection, which its variable holds.
 FOR_EACH = "https://hutong.example/fhir/StructureDefinition/action-for-each"
+#: The variable that ids follow from, in place of the focus.
+IDENTITY = "identity"
+#: What a caller may say of the situation; expressions see each, empty where it is not said.
+SITUATION = ("userType", "userLanguage", "userTaskContext", "setting", "settingContext")
 _FHIRPATH = "text/fhirpath"
 _QUERY = "application/x-fhir-query"
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:hutong:plan")
@@ -139,8 +144,10 @@ class Scope:
         for extension in stating.get("extension", ()):
             if extension.get("url") == VARIABLE:
                 variable = extension["valueExpression"]
-                found = {_name(variable): scope.evaluate(variable)}
-                scope = replace(scope, variables={**scope.variables, **found})
+                name, found = _name(variable), scope.evaluate(variable)
+                # Who says what an item is by ``identity`` says all of it.
+                items = () if name == IDENTITY else scope.items
+                scope = replace(scope, variables={**scope.variables, name: found}, items=items)
         return scope
 
     def below(self) -> "Scope":
@@ -162,7 +169,7 @@ class Scope:
     def identity(self, action: Resource) -> str:
         """The id of what an action makes; action ids are unique within their plan."""
         focus = self.application.focus
-        about = self.variables.get("identity") or [f"{focus['resourceType']}/{focus['id']}"]
+        about = self.variables.get(IDENTITY) or [f"{focus['resourceType']}/{focus['id']}"]
         parts = [self.plan.get("url", ""), action.get("id", action.get("title", "")), str(plain_value(about[0]))]
         if any(item.get("type") == "named-event" for item in action.get("trigger", ())):
             # A triggered action answers each event anew; what is below it stays the same from version to version.
@@ -176,7 +183,7 @@ class Scope:
         for part in rest:
             expression, _, after = part.partition("}}")
             values = self.values({"language": _FHIRPATH, "expression": expression})
-            parts += [",".join(str(value) for value in values), after]
+            parts += [",".join(quote(str(value), safe="/:|,") for value in values), after]
         return "".join(parts)
 
 

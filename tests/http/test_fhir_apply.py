@@ -1,5 +1,6 @@
 """PlanDefinition/$apply and ActivityDefinition/$apply over HTTP."""
 
+import json
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from httpx import Client
 from server.fhir.definitions import load
 from server.fhir.json_format import parse
 from server.fhir.validate import validate
+from tests.profiles.report import given
 
 
 def put(fhir: Client, resource: dict[str, Any]) -> None:
@@ -355,3 +357,23 @@ def test_calls_that_name_the_wrong_thing(fhir: Client, query: str, status: int) 
     put(fhir, plan())
     answer = fhir.get(f"/PlanDefinition/$apply?{query}")
     assert answer.status_code == status, answer.text
+
+
+def test_a_bundled_pathway_by_its_canonical(fhir: Client) -> None:
+    """The pathway that answers results, asked for one report: the same category, and nothing is written."""
+    report, others = given({"lesions": [{"density": "solid", "diameter": 8.0}]})
+    for resource in (*others, report):
+        sent = json.dumps(resource, default=float)
+        answer = fhir.put(f"/{resource['resourceType']}/{resource['id']}", content=sent)
+        assert answer.status_code in (200, 201), answer.text
+    canonical = "https://hutong.example/fhir/PlanDefinition/assess-lung-nodules"
+    setting = {"name": "setting", "valueCodeableConcept": {"coding": [{"code": "c-lung-rads"}]}}
+    asked_by = {"name": "subject", "valueString": f"DiagnosticReport/{report['id']}"}
+    for parts, category in (([], "4A"), ([setting], "2")):
+        made = asked(fhir, f"/PlanDefinition/$apply?canonical={canonical}", asked_by, *parts)
+        values = [one["valueCodeableConcept"]["coding"][0]["code"] for one in contained(made, "Observation")]
+        assert values == [category, category]
+        assert made["subject"] == {"reference": "Patient/p"} and len(contained(made, "ServiceRequest")) == 1
+    assert fhir.get("/CarePlan").json()["total"] == 0
+    refused = fhir.get(f"/PlanDefinition/$apply?canonical={canonical}&subject=Patient/p")
+    assert refused.status_code == 400 and "DiagnosticReport" in refused.text
