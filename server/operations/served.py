@@ -4,6 +4,7 @@ from server.events import topics
 from server.events.subscriber import Subscribers
 from server.events.websocket import Websockets
 from server.operations import (
+    apply,
     document,
     everything,
     expand,
@@ -43,6 +44,7 @@ def served(repository: Repository, requests: BulkRequests | None = None) -> tupl
         *validate_code.operations(repository),
         expand.operation(repository),
         translate.operation(repository),
+        *apply.operations(repository),
         _subscription_status(repository),
         _subscription_events(repository),
         _subscription_ws_binding_token(repository),
