@@ -12,6 +12,14 @@ _TOPIC = "capabilitystatement-subscriptiontopic-canonical"
 _OWN_ROW = {"_id": "token", "_lastUpdated": "date"}
 
 
+_PATCHES = (
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/fhir+json",
+    "application/fhir+xml",
+)
+
+
 def capabilities(
     definitions: Definitions,
     *,
@@ -49,12 +57,7 @@ def capabilities(
         "implementation": {"description": "Hutong, interoperability server for imaging AI", "url": base_url},
         "fhirVersion": definitions.version,
         "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
-        "patchFormat": [
-            "application/json-patch+json",
-            "application/merge-patch+json",
-            "application/fhir+json",
-            "application/fhir+xml",
-        ],
+        "patchFormat": list(_PATCHES),
         "rest": [rest],
     }
 

@@ -260,7 +260,7 @@ def test_operations(fhir: Client) -> None:
     for_all = {"validate", "meta", "meta-add", "meta-delete"}
     assert {one["name"] for one in named["Organization"]} == for_all
     assert {one["name"] for one in named["Patient"]} == for_all | {"everything", "export"}
-    assert {one["name"] for one in named["Subscription"]} == for_all | {"status", "events"}
+    assert {one["name"] for one in named["Subscription"]} == for_all | {"status", "events", "get-ws-binding-token"}
 
 
 def test_the_openapi_document_can_be_made(fhir: Client) -> None:

@@ -9,6 +9,7 @@ import pydicom
 import pytest
 from pydicom import Dataset
 
+from terminology.private_scheme import CHANGE
 from tests.ai_adapters.chest import SPACING, chest
 from tests.ai_adapters.series import series
 from tests.workflow.conftest import ACCESS, House
@@ -81,7 +82,10 @@ def _tracking_uid(house: House, observation: dict[str, Any]) -> str:
 
 
 def number(house: House, code: str) -> list[dict[str, Any]]:
-    return [one for one in house.search("Observation", code=code) if one["status"] == "preliminary"]
+    """What the analysis measured; what a pathway concludes from it has codes of its own."""
+    return [
+        one for one in house.search("Observation", code=f"{CHANGE.system}|{code}") if one["status"] == "preliminary"
+    ]
 
 
 @pytest.mark.parametrize("order", ["prior first", "prior late", "together"])
