@@ -12,10 +12,11 @@ from typing import Any
 from server.errors import BadRequest, Conflict, Gone, Issue, NotFound, PreconditionFailed, Unprocessable
 from server.fhir import instants, json_format
 from server.fhir.definitions import Definitions
-from server.fhir.profile import Asked, ProfileCache, conformance, declares
-from server.search import url
+from server.search import labels, url
 from server.search.find import Search, SearchResult
+from server.search.gather import Gather
 from server.search.profiles import StoredProfiles
+from server.search.query import Query
 from server.search.reference import ID
 from server.security.access import Access
 from server.store import history, resources
@@ -31,6 +32,8 @@ Validate = Callable[[Definitions, Resource], Sequence[Issue]]
 Check = Callable[[Access, Resource, Resource | None], None]
 #: What else changes with a resource, in the same transaction: (transaction, new, version before or None).
 Follower = Callable[["Transaction", Resource, Resource | None], None]
+#: A resource as it is to be stored: (transaction, new, version before or None).
+Prepare = Callable[["Transaction", Resource, Resource | None], Resource]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,23 +59,31 @@ class Repository:
         validate: Validate | None = None,
         checks: Sequence[Check] = (),
         followers: Sequence[Follower] = (),
+        prepare: Prepare | None = None,
     ) -> None:
-        """``checks`` run on every create and update after ``validate``, ``followers`` when it is to be written."""
+        """``checks`` run on every create and update after ``validate``, ``followers`` when it is to be written.
+
+        ``prepare`` comes before all of them.
+        """
         self.database = database
         self.definitions = definitions
         self.search_engine = search
         self.validate = validate
-        self.profiles = ProfileCache(definitions)
         self.checks = tuple(checks)
         self.followers = tuple(followers)
+        self.prepare = prepare
 
     @contextmanager
-    def transaction(self, access: Access) -> Iterator["Transaction"]:
-        """The same verbs in one unit of work: all of it commits at the end of the block, or nothing."""
-        with self.database.unit_of_work() as uow:
+    def transaction(self, access: Access, *, one_moment: bool = False) -> Iterator["Transaction"]:
+        """The same verbs in one unit of work: all of it commits at the end of the block, or nothing.
+
+        With ``one_moment`` all that it reads is of the moment at which it first reads.
+        """
+        with self.database.unit_of_work(one_moment=one_moment) as uow:
             transaction = Transaction(self, uow, access)
             yield transaction
-            transaction.finish()
+            transaction.flush()
+            transaction.profiles.finish()
 
     @contextmanager
     def reading(self, access: Access) -> Iterator["Transaction"]:
@@ -155,8 +166,7 @@ class Transaction:
         self.moment = instants.now()
         self._repository = repository
         self._pending: dict[tuple[str, str], Version] = {}
-        engine = repository.search_engine
-        self.profiles = StoredProfiles(repository.profiles, engine, uow, access.tenant, self.flush)
+        self.profiles = StoredProfiles(repository.search_engine, uow, access.tenant, self.flush)
 
     @property
     def definitions(self) -> Definitions:
@@ -169,11 +179,6 @@ class Transaction:
             versions = tuple(self._pending.values())
             self._pending = {}
             resources.write(self.uow, self.access.tenant, self.access.who, versions)
-
-    def finish(self) -> None:
-        """What comes last: the rest is sent, and others learn of new definitions."""
-        self.flush()
-        self.profiles.finish()
 
     def read(self, resource_type: str, id: str, *, lock: bool = False) -> Resource:
         """See ``Repository.read``; with ``lock`` nobody else changes it until this transaction ends."""
@@ -232,12 +237,35 @@ class Transaction:
         """See ``Repository.search``; no type means all; ``compartment`` is the (type, id) whose resources are meant."""
         self.access.require("read")
         self.flush()
+        query = self.query(resource_type, parameters, lenient=lenient, compartment=compartment)
+        return self._repository.search_engine.find(self.uow, self.access.tenant, query)
+
+    def query(
+        self,
+        resource_type: str,
+        parameters: Parameters,
+        *,
+        lenient: bool = False,
+        compartment: tuple[str, str] | None = None,
+    ) -> Query:
+        """What ``search`` would look for; raises what it would refuse."""
         engine = self._repository.search_engine
-        query = engine.read(
+        return engine.read(
             resource_type, parameters, lenient=lenient, compartment=compartment,
             terminology=engine.terminology(self.uow, self.access.tenant),
         )  # fmt: skip
-        return engine.find(self.uow, self.access.tenant, query)
+
+    def labels(self, resource_types: Sequence[str]) -> dict[str, list[Any]]:
+        """The profiles, security labels and tags that current resources of some types have, each once."""
+        self.access.require("read")
+        self.flush()
+        return labels.labels(self.uow, self.access.tenant, resource_types)
+
+    def gather(self, request: str) -> Gather:
+        """What notes all matches of queries for a bulk request, instead of giving them."""
+        self.access.require("read")
+        self.flush()
+        return Gather(self.uow, self.access.tenant, request, self.definitions)
 
     def matches_locked(self, resource_type: str, criteria: str) -> tuple[Stored, ...]:
         """At most two current resources that a conditional interaction's query finds; BadRequest for an empty one.
@@ -312,6 +340,8 @@ class Transaction:
         previous = json_format.parse(before.body) if before is not None and not before.deleted else None
         number = 1 if before is None else before.version + 1
         stamped = self._stamped(resource, id, number)
+        if self._repository.prepare is not None:
+            stamped = self._repository.prepare(self, stamped, previous)
         if previous is not None and _content(previous) == _content(stamped):
             return Written(resource=previous, created=False, changed=False)
         self._validate(stamped, previous)
@@ -332,10 +362,7 @@ class Transaction:
             issues = tuple(self._repository.validate(self._repository.definitions, resource))
             if any(issue.severity in ("error", "fatal") for issue in issues):
                 raise Unprocessable("The resource breaks rules of FHIR R4.", issues=issues)
-            if declares(resource, self.definitions):
-                issues = conformance(resource, self.profiles.known(), Asked())
-                if any(issue.severity == "error" for issue in issues):
-                    raise Unprocessable("The resource does not meet the profiles that it declares.", issues=issues)
+            self.profiles.require(resource)
         for check in self._repository.checks:
             check(self.access, resource, previous)
 

@@ -9,7 +9,8 @@ from typing import Any
 from urllib.parse import quote
 
 from server.errors import BadRequest, NotFound, Unavailable
-from server.outbound.http import Guard, get
+from server.outbound.guard import Guard
+from server.outbound.http import get
 
 _NAME = re.compile(r"(@[a-z0-9-]+/)?[A-Za-z0-9][A-Za-z0-9._-]*")
 _LARGEST_LIST, _LARGEST_PACKAGE = 64 << 20, 1 << 30

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from server.errors import TooLarge
 from server.fhir import json_format
 from server.fhir.definitions import Definitions
+from server.fhir.profile import ProfileCache
 from server.search import cursor, include, match, plan
 from server.search.canonical import newest, of_version
 from server.search.codes import StoredTerminology, Terminology
@@ -65,6 +66,7 @@ class Search:
         self.definitions = definitions
         self.base_url = base_url
         self.indexer = Indexer(definitions, base_url)
+        self.profiles = ProfileCache(definitions)
 
     def read(
         self,
