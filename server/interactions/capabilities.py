@@ -9,6 +9,9 @@ from server.search.index import kind_of, searchable
 
 _BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/"
 _TOPIC = "capabilitystatement-subscriptiontopic-canonical"
+_PATCHES = (
+    "application/json-patch+json", "application/merge-patch+json", "application/fhir+json", "application/fhir+xml"
+)  # fmt: skip
 _OWN_ROW = {"_id": "token", "_lastUpdated": "date"}
 
 
@@ -49,12 +52,7 @@ def capabilities(
         "implementation": {"description": "Hutong, interoperability server for imaging AI", "url": base_url},
         "fhirVersion": definitions.version,
         "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
-        "patchFormat": [
-            "application/json-patch+json",
-            "application/merge-patch+json",
-            "application/fhir+json",
-            "application/fhir+xml",
-        ],
+        "patchFormat": list(_PATCHES),
         "rest": [rest],
     }
 

@@ -259,7 +259,7 @@ def test_operations(fhir: Client) -> None:
     named = {one["type"]: one["operation"] for one in fhir.get("/metadata").json()["rest"][0]["resource"]}
     for_all = {"validate", "meta", "meta-add", "meta-delete"}
     assert {one["name"] for one in named["Organization"]} == for_all
-    assert {one["name"] for one in named["Patient"]} == for_all | {"everything", "export"}
+    assert {one["name"] for one in named["Patient"]} == for_all | {"everything", "export", "match"}
     assert {one["name"] for one in named["Subscription"]} == for_all | {"status", "events"}
 
 
