@@ -1,6 +1,7 @@
 """The operations that this server has, each with its canonical and where it may be called."""
 
 from server.operations import (
+    diff,
     document,
     everything,
     expand,
@@ -32,6 +33,7 @@ def served(repository: Repository, requests: BulkRequests | None = None) -> tupl
         *lasting,
         validate.operation(repository),
         *meta.operations(repository),
+        diff.operation(repository),
         *everything.operations(repository),
         lastn.operation(repository),
         match.operation(repository),
