@@ -11,6 +11,7 @@ from server.store.tables import (
     performed_step,
     resources,
     security,
+    terminology,
     workitems,
 )
 from server.store.tables.metadata import metadata
@@ -27,5 +28,6 @@ __all__ = [
     "performed_step",
     "resources",
     "security",
+    "terminology",
     "workitems",
 ]
