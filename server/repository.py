@@ -7,12 +7,14 @@ bytes; every version is kept; a delete is a version. https://hl7.org/fhir/R4/htt
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from server.errors import BadRequest, Conflict, Gone, Issue, NotFound, PreconditionFailed, Unprocessable
 from server.fhir import instants, json_format
 from server.fhir.definitions import Definitions
-from server.search import labels, url
+from server.search import labels, taking_apart, url
+from server.search.at_hand import AtHand
 from server.search.find import Search, SearchResult
 from server.search.gather import Gather
 from server.search.query import Query
@@ -170,6 +172,13 @@ class Transaction:
         """What the repository's resources are defined by."""
         return self._repository.definitions
 
+    @cached_property
+    def terminology(self) -> AtHand:
+        """The code systems and value sets at hand, what this transaction wrote among them."""
+        self.access.require("read")
+        self.flush()
+        return self._repository.search_engine.at_hand(self.uow, self.access.tenant)
+
     def flush(self) -> None:
         """Sends what was written so far to the database, still uncommitted."""
         if self._pending:
@@ -277,7 +286,9 @@ class Transaction:
 
     def matches(self, resource: Resource, parameters: Parameters) -> bool:
         """Whether a resource that is not stored yet is what a search of its type asks for."""
-        return self._repository.search_engine.matches(resource, resource["resourceType"], parameters)
+        engine = self._repository.search_engine
+        known = engine.terminology(self.uow, self.access.tenant)
+        return engine.matches(resource, resource["resourceType"], parameters, terminology=known)
 
     def create(self, resource: Resource, if_none_exist: str | None = None, id: str | None = None) -> Written:
         """See ``Repository.create``; ``id`` is for callers inside the server that chose one already."""
@@ -310,6 +321,7 @@ class Transaction:
         if before is None or before.deleted:
             return None
         number = before.version + 1
+        taking_apart.forget(self.uow, self.access.tenant, resource_type, id)
         self._pending[resource_type, id] = Version(
             type=resource_type, id=id, version=number, last_updated=self.moment, deleted=True, body=b"", action="delete"
         )
@@ -348,6 +360,7 @@ class Transaction:
             type=resource_type, id=id, version=number, last_updated=self.moment, deleted=False,
             body=json_format.write(stamped), action="create" if previous is None else "update", rows=rows,
         )  # fmt: skip
+        taking_apart.take_apart(self.uow, self.access.tenant, stamped)
         for follow in self._repository.followers:
             follow(self, stamped, previous)
         return Written(resource=stamped, created=previous is None, changed=True)

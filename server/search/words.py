@@ -16,21 +16,19 @@ from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from server.errors import BadRequest, TooLarge
 from server.search.entry import Entry
 from server.search.query import AllOf, AnyOf, Criterion, Not, Values
-from server.search.text import fold, unescape
+from server.search.text import unescape
 from server.store.tables.resources import TEXT_C
+from terminology.words import asked, indexed
 
 #: The parameters that words are found by.
 CODES = frozenset({"_text", "_content"})
 MODIFIERS: frozenset[str] = frozenset()
 Columns = ReadOnlyColumnCollection[str, Any]
-#: Different words of one resource that are kept; characters of one word.
+#: Different words of one resource that are kept.
 MOST_WORDS = 5000
-LONGEST_WORD = 64
 #: Parentheses within each other, and words of one query.
 DEEPEST = 10
 MOST_ASKED = 100
-_WORD = re.compile(r"[^\W_]+")
-_RUN = re.compile("[぀-ヿ㐀-䶿一-鿿豈-﫿가-힯]+")
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
 _TAG = re.compile(r"<[^<>]*>|&[a-zA-Z0-9#]+;")
 #: Elements that hold addresses and bytes rather than words.
@@ -92,39 +90,6 @@ def _collect(value: Any, found: list[str]) -> None:
     elif type(value) is list:
         for inner in value:
             _collect(inner, found)
-
-
-def indexed(text: str) -> Iterator[str]:
-    """The words that a text is found by."""
-    for word in _WORD.findall(fold(text)):
-        if word.isascii():
-            yield word[:LONGEST_WORD]
-        else:
-            for part in _parts(word):
-                yield from part
-                yield from asked(part) if _RUN.fullmatch(part) else [part[:LONGEST_WORD]]
-
-
-def asked(text: str) -> Iterator[str]:
-    """The words that a query's word stands for."""
-    for word in _WORD.findall(fold(text)):
-        for part in _parts(word):
-            if _RUN.fullmatch(part) and len(part) > 1:
-                yield from (part[at : at + 2] for at in range(len(part) - 1))
-            else:
-                yield part[:LONGEST_WORD]
-
-
-def _parts(word: str) -> Iterator[str]:
-    """Runs of characters that are words by themselves, and what is between them."""
-    at = 0
-    for run in _RUN.finditer(word):
-        if run.start() > at:
-            yield word[at : run.start()]
-        yield run.group()
-        at = run.end()
-    if at < len(word):
-        yield word[at:]
 
 
 def criterion(resource_type: str, code: str, value: str) -> Criterion:

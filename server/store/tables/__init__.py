@@ -12,6 +12,7 @@ from server.store.tables import (
     performed_step,
     resources,
     security,
+    terminology,
     workitems,
 )
 from server.store.tables.metadata import metadata
@@ -29,5 +30,6 @@ __all__ = [
     "performed_step",
     "resources",
     "security",
+    "terminology",
     "workitems",
 ]
