@@ -13,10 +13,12 @@ from typing import Any
 from server.errors import BadRequest, Conflict, Gone, Issue, NotFound, PreconditionFailed, Unprocessable
 from server.fhir import instants, json_format
 from server.fhir.definitions import Definitions
+from server.fhir.profile import Asked, ProfileCache, conformance, declares
 from server.search import labels, taking_apart, url
 from server.search.at_hand import AtHand
 from server.search.find import Search, SearchResult
 from server.search.gather import Gather
+from server.search.profiles import StoredProfiles
 from server.search.query import Query
 from server.search.reference import ID
 from server.security.access import Access
@@ -70,6 +72,7 @@ class Repository:
         self.definitions = definitions
         self.search_engine = search
         self.validate = validate
+        self.profiles = ProfileCache(definitions)
         self.checks = tuple(checks)
         self.followers = tuple(followers)
         self.prepare = prepare
@@ -83,7 +86,7 @@ class Repository:
         with self.database.unit_of_work(one_moment=one_moment) as uow:
             transaction = Transaction(self, uow, access)
             yield transaction
-            transaction.flush()
+            transaction.finish()
 
     @contextmanager
     def reading(self, access: Access) -> Iterator["Transaction"]:
@@ -166,6 +169,8 @@ class Transaction:
         self.moment = instants.now()
         self._repository = repository
         self._pending: dict[tuple[str, str], Version] = {}
+        engine = repository.search_engine
+        self.profiles = StoredProfiles(repository.profiles, engine, uow, access.tenant, self.flush)
 
     @property
     def definitions(self) -> Definitions:
@@ -179,12 +184,23 @@ class Transaction:
         self.flush()
         return self._repository.search_engine.at_hand(self.uow, self.access.tenant)
 
+    def canonical(self, resource_type: str, canonical: str) -> Resource | None:
+        """The resource that a canonical means; None where there is none. https://hl7.org/fhir/R4/references.html#canonical"""
+        self.access.require("read")
+        self.flush()
+        return self._repository.search_engine.canonical(self.uow, self.access.tenant, resource_type, canonical)
+
     def flush(self) -> None:
         """Sends what was written so far to the database, still uncommitted."""
         if self._pending:
             versions = tuple(self._pending.values())
             self._pending = {}
             resources.write(self.uow, self.access.tenant, self.access.who, versions)
+
+    def finish(self) -> None:
+        """What comes last: the rest is sent, and others learn of new definitions."""
+        self.flush()
+        self.profiles.finish()
 
     def read(self, resource_type: str, id: str, *, lock: bool = False) -> Resource:
         """See ``Repository.read``; with ``lock`` nobody else changes it until this transaction ends."""
@@ -325,6 +341,7 @@ class Transaction:
         self._pending[resource_type, id] = Version(
             type=resource_type, id=id, version=number, last_updated=self.moment, deleted=True, body=b"", action="delete"
         )
+        self.profiles.note(resource_type)
         return number
 
     def _locked(self, resource_type: str, id: str) -> Stored | None:
@@ -361,6 +378,7 @@ class Transaction:
             body=json_format.write(stamped), action="create" if previous is None else "update", rows=rows,
         )  # fmt: skip
         taking_apart.take_apart(self.uow, self.access.tenant, stamped)
+        self.profiles.note(resource_type, str(stamped.get("url", "")))
         for follow in self._repository.followers:
             follow(self, stamped, previous)
         return Written(resource=stamped, created=previous is None, changed=True)
@@ -370,6 +388,10 @@ class Transaction:
             issues = tuple(self._repository.validate(self._repository.definitions, resource))
             if any(issue.severity in ("error", "fatal") for issue in issues):
                 raise Unprocessable("The resource breaks rules of FHIR R4.", issues=issues)
+            if declares(resource, self.definitions):
+                issues = conformance(resource, self.profiles.known(), Asked())
+                if any(issue.severity == "error" for issue in issues):
+                    raise Unprocessable("The resource does not meet the profiles that it declares.", issues=issues)
         for check in self._repository.checks:
             check(self.access, resource, previous)
 

@@ -18,7 +18,7 @@ from server.search.entry import Entry
 from server.search.query import AllOf, AnyOf, Criterion, Not, Values
 from server.search.text import unescape
 from server.store.tables.resources import TEXT_C
-from terminology.words import asked, indexed
+from terminology.words import LONGEST_WORD, asked, indexed
 
 #: The parameters that words are found by.
 CODES = frozenset({"_text", "_content"})
