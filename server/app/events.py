@@ -19,7 +19,7 @@ from server.security.access import system
 from server.settings import Settings
 from server.worker.jobs import EventJobs, answers
 from server.worker.run import run_worker
-from server.workflow import pathway
+from server.workflow import pathway, revise
 from server.workflow.foreign_report import ReportReader
 from server.workflow.forward import Forwarder
 from server.workflow.pathway import Planner
@@ -37,6 +37,7 @@ def run(settings: Settings) -> None:
     discovery.publish(repository, topics.sources())
     planner = Planner(repository=repository, pathways=pathway.load())
     studies = ImagingStudies(repository, wado_url=f"{address(settings)}/dicomweb")
+    revise.measure(database)
     forwarder = Forwarder(database, settings.peers, settings.forward)
     telling, fetching, promises = announcer(parts), fetcher(parts), commitments(parts)
     days = settings.event_retention_days
