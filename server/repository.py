@@ -13,6 +13,7 @@ from server.errors import BadRequest, Conflict, Gone, Issue, NotFound, Precondit
 from server.fhir import instants, json_format
 from server.fhir.definitions import Definitions
 from server.search import url
+from server.search.declarations import RESOURCE as DECLARING
 from server.search.find import Search, SearchResult
 from server.search.reference import ID
 from server.security.access import Access
@@ -67,7 +68,7 @@ class Repository:
     def transaction(self, access: Access) -> Iterator["Transaction"]:
         """The same verbs in one unit of work: all of it commits at the end of the block, or nothing."""
         with self.database.unit_of_work() as uow:
-            transaction = Transaction(self, uow, access)
+            transaction = Transaction(self, uow, access, writing=True)
             yield transaction
             transaction.flush()
 
@@ -145,13 +146,23 @@ class Repository:
 class Transaction:
     """The repository's verbs within one unit of work; writes are gathered and go out together."""
 
-    def __init__(self, repository: Repository, uow: UnitOfWork, access: Access) -> None:
+    def __init__(self, repository: Repository, uow: UnitOfWork, access: Access, *, writing: bool = False) -> None:
         self.uow = uow
         self.access = access
         #: One moment for everything that is written together.
         self.moment = instants.now()
         self._repository = repository
         self._pending: dict[tuple[str, str], Version] = {}
+        self._writing = writing
+        self._engine: Search | None = None
+
+    @property
+    def search_engine(self) -> Search:
+        """What the tenant's resources are indexed and searched by in this transaction."""
+        if self._engine is None:
+            declarations = self._repository.search_engine.declarations
+            self._engine = declarations.engine(self.uow, self.access.tenant, writing=self._writing)
+        return self._engine
 
     @property
     def definitions(self) -> Definitions:
@@ -222,7 +233,7 @@ class Transaction:
         """See ``Repository.search``; no type means all; ``compartment`` is the (type, id) whose resources are meant."""
         self.access.require("read")
         self.flush()
-        engine = self._repository.search_engine
+        engine = self.search_engine
         query = engine.read(
             resource_type, parameters, lenient=lenient, compartment=compartment,
             terminology=engine.terminology(self.uow, self.access.tenant),
@@ -242,7 +253,7 @@ class Transaction:
 
     def matches(self, resource: Resource, parameters: Parameters) -> bool:
         """Whether a resource that is not stored yet is what a search of its type asks for."""
-        return self._repository.search_engine.matches(resource, resource["resourceType"], parameters)
+        return self.search_engine.matches(resource, resource["resourceType"], parameters)
 
     def create(self, resource: Resource, if_none_exist: str | None = None, id: str | None = None) -> Written:
         """See ``Repository.create``; ``id`` is for callers inside the server that chose one already."""
@@ -275,6 +286,7 @@ class Transaction:
         if before is None or before.deleted:
             return None
         number = before.version + 1
+        self._declare(resource_type, id, None)
         self._pending[resource_type, id] = Version(
             type=resource_type, id=id, version=number, last_updated=self.moment, deleted=True, body=b"", action="delete"
         )
@@ -304,7 +316,8 @@ class Transaction:
         if previous is not None and _content(previous) == _content(stamped):
             return Written(resource=previous, created=False, changed=False)
         self._validate(stamped, previous)
-        rows = tuple(self._repository.search_engine.indexer.rows(stamped))
+        self._declare(resource_type, id, stamped)
+        rows = tuple(self.search_engine.indexer.rows(stamped))
         if (resource_type, id) in self._pending:
             raise Conflict(f"{resource_type}/{id} is written twice in one transaction.")
         self._pending[resource_type, id] = Version(
@@ -314,6 +327,12 @@ class Transaction:
         for follow in self._repository.followers:
             follow(self, stamped, previous)
         return Written(resource=stamped, created=previous is None, changed=True)
+
+    def _declare(self, resource_type: str, id: str, resource: Resource | None) -> None:
+        """A SearchParameter says what is searched by from now on."""
+        if resource_type == DECLARING:
+            self._repository.search_engine.declarations.change(self.uow, self.access.tenant, id, resource)
+            self._engine = None
 
     def _validate(self, resource: Resource, previous: Resource | None) -> None:
         if self._repository.validate is not None:

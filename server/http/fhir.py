@@ -10,8 +10,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from server import __version__
-from server.errors import BadRequest
+from server.errors import BadRequest, Unauthenticated
 from server.fhir import json_format
+from server.fhir.definitions import Definitions
 from server.fhir.instants import text as instant
 from server.http import fhir_operations as operations
 from server.http.fhir_errors import FhirRoute
@@ -24,7 +25,7 @@ from server.interactions.request import Request as FhirRequest
 from server.interactions.transaction import transaction
 from server.operations.operation import Operation
 from server.repository import Repository
-from server.security.access import Access
+from server.security.access import Access, system
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 Body = Annotated[bytes, Depends(body_of)]
@@ -68,7 +69,8 @@ class _Edge:
     def metadata(self, request: Request) -> Response:
         """The CapabilityStatement."""
         form = wanted(request)
-        return Response(written(self._statement(self._base(request)), form), media_type=MEDIA_TYPES[form])
+        statement = self._statement(self._base(request), self._definitions(request))
+        return Response(written(statement, form), media_type=MEDIA_TYPES[form])
 
     def bundle(self, request: Request, body: bytes) -> Response:
         """Carries out a batch or transaction."""
@@ -101,8 +103,16 @@ class _Edge:
     def _base(self, request: Request) -> str:
         return (self._services.base_url or str(request.base_url)).rstrip("/") + self._prefix
 
-    def _capabilities(self, base_url: str) -> bytes:
-        definitions = self._services.repository.definitions
+    def _definitions(self, request: Request) -> Definitions:
+        """What is searched by in the caller's tenant; who does not say who calls is told of the first one's."""
+        try:
+            access = self._services.access(request)
+        except Unauthenticated:
+            access = system()
+        with self._services.repository.reading(access) as transaction:
+            return transaction.search_engine.definitions
+
+    def _capabilities(self, base_url: str, definitions: Definitions) -> bytes:
         served = operations.listed(self._services.operations, definitions.resource_types)
         statement = capabilities(
             definitions, base_url=base_url, version=__version__, date=self._started, operations=served,

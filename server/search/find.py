@@ -14,6 +14,7 @@ from server.fhir.definitions import Definitions
 from server.search import cursor, include, match, plan
 from server.search.codes import StoredTerminology, Terminology
 from server.search.compartment import within
+from server.search.declarations import Declarations
 from server.search.index import Indexer
 from server.search.query import AnyOf, Ids, Query, Values
 from server.search.read import read
@@ -64,6 +65,8 @@ class Search:
         self.definitions = definitions
         self.base_url = base_url
         self.indexer = Indexer(definitions, base_url)
+        #: The engines of tenants that have search parameters of their own; each of those has none further.
+        self.declarations = Declarations(self, lambda other: Search(other, base_url))
 
     def read(
         self,

@@ -20,6 +20,12 @@ SPECIAL = {"near": "position"}
 CONTAINED = "contained"
 PLACE = 16
 MOST_CONTAINED = 1000
+#: By parameter type: what its entries add to the number.
+_SUFFIXES: dict[str, tuple[str, ...]] = {
+    "token": ("of-type", "identifier"),
+    "reference": ("identifier", reference.CONTAINED),
+    "quantity": (quantity.CANONICAL,),
+}
 Entries = Callable[[Node], Iterator[Entry]]
 
 
@@ -65,8 +71,33 @@ def kind_of(parameter: SearchParameter) -> str | None:
 
 def searchable(definitions: Definitions, resource_type: str) -> dict[str, SearchParameter]:
     """The parameters that can be searched by, with those answered from the resource's own row."""
+    return {code: found for code, found in indexed(definitions, resource_type).items() if not found.pending}
+
+
+def indexed(definitions: Definitions, resource_type: str) -> dict[str, SearchParameter]:
+    """The same with those whose index is being built: what is written meanwhile is entered for them too."""
     parameters = definitions.search_parameters(resource_type)
     return {code: found for code, found in parameters.items() if code in OWN_COLUMNS or kind_of(found)}
+
+
+def numbers_of(definitions: Definitions, resource_type: str, parameter: SearchParameter) -> dict[int, str]:
+    """Every number under which a parameter of a type may have rows, with the suffix that it stands for."""
+    found = {}
+    for own in _suffixes(definitions, parameter):
+        for within in ("", CONTAINED):
+            suffix = suffix_within(within, own)
+            found[parameter_number(resource_type, parameter.code, suffix)] = suffix
+    return found
+
+
+def _suffixes(definitions: Definitions, parameter: SearchParameter) -> Iterator[str]:
+    """What may stand behind a parameter's name in ``numbers.number``."""
+    if parameter.type != "composite":
+        yield from ("", *_SUFFIXES.get(parameter.type, ()))
+        return
+    for place, (url, _) in enumerate(parameter.components):
+        kind = definitions.search_parameter_types[url]
+        yield from (component_suffix(place, inner) for inner in ("", *_SUFFIXES.get(kind, ())))
 
 
 class Indexer:
@@ -117,7 +148,7 @@ class Indexer:
     def _parameters(self, resource_type: str) -> tuple[_Indexed, ...]:
         known = self._compiled.get(resource_type)
         if known is None:
-            parameters = searchable(self._definitions, resource_type)
+            parameters = indexed(self._definitions, resource_type)
             kept = (found for code, found in parameters.items() if code not in OWN_COLUMNS)
             known = self._compiled[resource_type] = tuple(self._compile(resource_type, found) for found in kept)
         return known
@@ -175,7 +206,7 @@ class Indexer:
     ) -> Sequence[Node]:
         context = None if resource is None else {"resource": resource}
         try:
-            found = expression.evaluate(focus, context=context, model=self._definitions)
+            found = expression.evaluate(focus, context=context, model=self._definitions.model)
         except Unprocessable:
             # The data have a shape that the expression does not provide for: there is nothing to find it by.
             return ()

@@ -151,7 +151,7 @@ def write(uow: UnitOfWork, tenant: int, who: str, versions: Sequence[Version]) -
         raise Conflict("Somebody else changed this resource at the same moment; read it again and repeat.")
     if old:
         forget(uow, tenant, most=2 * len(old) + _FORGOTTEN)
-    _index(uow, tenant, ((keys[v.type, v.id], v.rows) for v in versions))
+    enter(uow, tenant, ((keys[v.type, v.id], v.rows) for v in versions))
     uow.driver.execute(_RECORD, columns)
     return keys
 
@@ -164,9 +164,10 @@ def forget(uow: UnitOfWork, tenant: int, *, most: int, minutes: int = PAGES_LAST
     return len(due)
 
 
-def _index(
+def enter(
     uow: UnitOfWork, tenant: int, rows: Iterable[tuple[int, Iterable[tuple[str, int, int, tuple[Any, ...]]]]]
 ) -> None:
+    """Index rows by the key of their resource: (index table, parameter, item, values)."""
     tables: dict[str, list[tuple[Any, ...]]] = {}
     for key, entries in rows:
         for kind, parameter, item, values in entries:

@@ -10,6 +10,7 @@ from server.store.tables import (
     imaging,
     performed_step,
     resources,
+    search_parameters,
     security,
     workitems,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "metadata",
     "performed_step",
     "resources",
+    "search_parameters",
     "security",
     "workitems",
 ]
