@@ -5,6 +5,7 @@ from ipaddress import ip_network
 from zoneinfo import ZoneInfo
 
 from server.app.archive import admission, guard_limits, pixel_pool
+from server.app.database import search_engine
 from server.events import subscriptions, topics
 from server.events.topics import Topic
 from server.fhir import definitions
@@ -16,7 +17,6 @@ from server.imaging.retrieve import Retrieve
 from server.imaging.transcode_cache import TranscodeCache
 from server.outbound.http import Guard
 from server.repository import Repository
-from server.search.find import Search
 from server.settings import Settings
 from server.store.database import Database
 from server.store.packs import Packs
@@ -57,7 +57,7 @@ def compose(settings: Settings) -> Parts:
     repository = Repository(
         database,
         facts,
-        Search(facts, f"{settings.base_url}/fhir" if settings.base_url else ""),
+        search_engine(settings),
         validate=validate,
         checks=(subscriptions.checking(known, guard),),
         followers=(workitem_tasks(settings).shown,),
