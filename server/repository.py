@@ -12,7 +12,7 @@ from typing import Any
 from server.errors import BadRequest, Conflict, Gone, Issue, NotFound, PreconditionFailed, Unprocessable
 from server.fhir import instants, json_format
 from server.fhir.definitions import Definitions
-from server.search import url
+from server.search import lookup, url
 from server.search.declarations import RESOURCE as DECLARING
 from server.search.find import Search, SearchResult
 from server.search.reference import ID
@@ -229,16 +229,20 @@ class Transaction:
         *,
         lenient: bool = False,
         compartment: tuple[str, str] | None = None,
+        explained: str = "false",
     ) -> SearchResult:
-        """See ``Repository.search``; no type means all; ``compartment`` is the (type, id) whose resources are meant."""
-        self.access.require("read")
+        """See ``Repository.search``; no type means all; ``compartment`` is the (type, id) whose resources are meant.
+
+        ``explained`` (true, analyze) gives how it is carried out instead, which "admin" may ask.
+        """
+        self.access.require("read" if explained == "false" else "admin")
         self.flush()
         engine = self.search_engine
         query = engine.read(
             resource_type, parameters, lenient=lenient, compartment=compartment,
             terminology=engine.terminology(self.uow, self.access.tenant),
         )  # fmt: skip
-        return engine.find(self.uow, self.access.tenant, query)
+        return engine.find(self.uow, self.access.tenant, query, explained=explained)
 
     def matches_locked(self, resource_type: str, criteria: str) -> tuple[Stored, ...]:
         """At most two current resources that a conditional interaction's query finds; BadRequest for an empty one.
@@ -253,7 +257,10 @@ class Transaction:
 
     def matches(self, resource: Resource, parameters: Parameters) -> bool:
         """Whether a resource that is not stored yet is what a search of its type asks for."""
-        return self.search_engine.matches(resource, resource["resourceType"], parameters)
+        resolve, referring = lookup.stored(self.uow, self.access.tenant)
+        return self.search_engine.matches(
+            resource, resource["resourceType"], parameters, resolve=resolve, referring=referring
+        )
 
     def create(self, resource: Resource, if_none_exist: str | None = None, id: str | None = None) -> Written:
         """See ``Repository.create``; ``id`` is for callers inside the server that chose one already."""
