@@ -1,28 +1,35 @@
 """Searches over synthetic patients and a few resources of our own, against a second reading of what they mean.
 
-``evaluator`` works the answers out by brute force over the stored JSON. Three bundles make it quick;
-HUTONG_SYNTHEA_BUNDLES=62 takes all.
+The patients are loaded as transactions by REST, and searched by REST. ``evaluator`` works the answers out by brute
+force over the stored JSON. Three bundles make it quick; HUTONG_SYNTHEA_BUNDLES=62 takes all.
 """
 
 import os
 import re
 import tarfile
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import httpx
 import psycopg
 import pytest
+import uvicorn
+from fastapi import FastAPI
 
 from server.fhir.definitions import load
-from server.fhir.json_format import parse
-from server.interactions.request import Request
-from server.interactions.transaction import transaction
+from server.fhir.json_format import parse, write
+from server.fhir.validate import validate
+from server.http.fhir import FhirServices, router
 from server.repository import Repository
 from server.search import lookup
-from server.search.find import Search, SearchResult
+from server.search.find import Search
 from server.search.match import Candidate, holds
 from server.search.numbers import number
 from server.search.url import parameters
@@ -107,16 +114,41 @@ def bundles(path: Path) -> Iterator[Json]:
                 return
 
 
+@contextmanager
+def served(repository: Repository) -> Iterator[httpx.Client]:
+    """A client of the FHIR routes over loopback."""
+    app = FastAPI()
+    app.include_router(router(FhirServices(repository=repository, access=lambda _: system())))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}/fhir", timeout=120) as client:
+        yield client
+    server.should_exit = True
+    thread.join(timeout=10)
+
+
 @pytest.fixture(scope="module")
-def repository(cluster: EmbeddedPostgres, shared: Path) -> Iterator[Repository]:
+def repository(cluster: EmbeddedPostgres, shared: Path, request: pytest.FixtureRequest) -> Iterator[Repository]:
     """Bundles of Synthea, a List of what the first patient has, and our own, in a database for all cases."""
     with psycopg.connect(cluster.url.replace("///hutong?", "///postgres?"), autocommit=True) as connection:
         connection.execute("create database synthea template hutong strategy file_copy")
     database = Database(cluster.url.replace("///hutong?", "///synthea?"))
     definitions = load()
-    filled = Repository(database, definitions, Search(definitions, BASE))
-    for bundle in bundles(shared / "synthea" / "synthea-r4.tar.xz"):
-        transaction(filled, system(), Request(method="POST", resource=bundle, prefer_return="minimal"))
+    filled = Repository(database, definitions, Search(definitions, BASE), validate=validate)
+    began, count = time.monotonic(), 0
+    with served(filled) as client:
+        for bundle in bundles(shared / "synthea" / "synthea-r4.tar.xz"):
+            answer = client.post("", content=write(bundle), headers={"prefer": "return=minimal"})
+            assert answer.status_code == 200, answer.text[:1000]
+            count += len(bundle["entry"])
+    seconds = time.monotonic() - began
+    request.config.get_terminal_writer().line(
+        f"\n{count} resources by REST in {seconds:.0f} s: {count / seconds:.0f}/s"
+    )
     with filled.transaction(system()) as writing:
         for one in own_resources():
             writing.update(one)
@@ -135,6 +167,13 @@ def repository(cluster: EmbeddedPostgres, shared: Path) -> Iterator[Repository]:
         uow.driver.execute("analyze")
     yield filled
     database.close()
+
+
+@pytest.fixture(scope="module")
+def client(repository: Repository) -> Iterator[httpx.Client]:
+    """A client of a server over that database."""
+    with served(repository) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -460,24 +499,35 @@ def filled_in(query: str, world: World) -> str:
     return re.sub(r"\{\w+\}", lambda found: known[found.group()], query)
 
 
-def pages(repository: Repository, kind: str, query: str) -> Iterator[SearchResult]:
-    asked = [*parameters(query), *MORE]
-    page: SearchResult = repository.search(system(), kind, asked)
-    yield page
-    while page.next:
-        page = repository.search(system(), kind, [*asked, ("_page", page.next)])
-        yield page
+@dataclass
+class Page:
+    """What came back: (type, id) of matches and of what is included."""
+
+    matches: list[tuple[str, str]]
+    included: list[tuple[str, str]]
 
 
-def everything(repository: Repository, kind: str, query: str) -> list[Any]:
-    return [one for page in pages(repository, kind, query) for one in page.matches]
+def pages(client: httpx.Client, kind: str, query: str) -> Iterator[Page]:
+    url = f"/{kind}?{urlencode([*parameters(query), *MORE])}"
+    while url:
+        answer = client.get(url)
+        assert answer.status_code == 200, (kind, query, answer.text[:1000])
+        bundle = parse(answer.content)
+        found: dict[str, list[tuple[str, str]]] = {"match": [], "include": []}
+        for entry in bundle.get("entry", ()):
+            found[entry["search"]["mode"]].append((entry["resource"]["resourceType"], entry["resource"]["id"]))
+        yield Page(matches=found["match"], included=found["include"])
+        url = next((link["url"] for link in bundle["link"] if link["relation"] == "next"), "")
+
+
+def everything(client: httpx.Client, kind: str, query: str) -> list[tuple[str, str]]:
+    return [one for page in pages(client, kind, query) for one in page.matches]
 
 
 @pytest.mark.parametrize(("kind", "template"), ROWS, ids=lambda text: text[:60])
-def test_answers_are_those_of_brute_force(repository: Repository, world: World, kind: str, template: str) -> None:
+def test_answers_are_those_of_brute_force(client: httpx.Client, world: World, kind: str, template: str) -> None:
     query = filled_in(template, world)
-    found = everything(repository, kind, query)
-    keys = [(one.type, one.id) for one in found]
+    keys = everything(client, kind, query)
     assert len(keys) == len(set(keys))
     expected = world.find(kind, query.replace("ValueSet/birds", "http://example.org/birds"))
     assert set(keys) == expected, (kind, query, len(keys), len(expected))
@@ -525,11 +575,11 @@ MedicationRequest status=stopped&_include=MedicationRequest:requester&_revinclud
 @pytest.mark.parametrize(
     ("kind", "query"), [tuple(line.split(" ", 1)) for line in INCLUDES.strip("\n").splitlines()], ids=str
 )
-def test_includes_are_those_of_brute_force(repository: Repository, world: World, kind: str, query: str) -> None:
-    results = list(pages(repository, kind, query))
-    matches = {(one.type, one.id) for result in results for one in result.matches}
+def test_includes_are_those_of_brute_force(client: httpx.Client, world: World, kind: str, query: str) -> None:
+    results = list(pages(client, kind, query))
+    matches = {one for result in results for one in result.matches}
     assert matches == world.find(kind, query) and matches
-    included = [[(one.type, one.id) for one in result.included] for result in results]
+    included = [result.included for result in results]
     assert all(len(found) == len(set(found)) for found in included)
     # What one page includes may be a match of another.
     found = {key for page in included for key in page} - matches
@@ -569,7 +619,7 @@ FILTERS = [
 
 
 @pytest.mark.parametrize(("kind", "text", "meaning"), FILTERS, ids=lambda text: text[:50])
-def test_filters_are_what_they_join(repository: Repository, world: World, kind: str, text: str, meaning: str) -> None:
+def test_filters_are_what_they_join(client: httpx.Client, world: World, kind: str, text: str, meaning: str) -> None:
     expected: set[tuple[str, str]] = set()
     for alternative in filled_in(meaning, world).split(" | "):
         parts = [part.strip() for part in alternative.split(" & ")]
@@ -578,8 +628,8 @@ def test_filters_are_what_they_join(repository: Repository, world: World, kind: 
             for part in parts
         ]
         expected |= set.intersection(*sets)
-    found = everything(repository, kind, urlencode({"_filter": filled_in(text, world)}))
-    assert {(one.type, one.id) for one in found} == expected
+    found = everything(client, kind, urlencode({"_filter": filled_in(text, world)}))
+    assert set(found) == expected
 
 
 SORTS = [
@@ -593,12 +643,12 @@ SORTS = [
 
 
 @pytest.mark.parametrize(("kind", "sort"), SORTS)
-def test_order_is_that_of_the_values(repository: Repository, world: World, kind: str, sort: str) -> None:
-    found = everything(repository, kind, f"_sort={sort}")
-    assert {(one.type, one.id) for one in found} == world.find(kind, "")
+def test_order_is_that_of_the_values(client: httpx.Client, world: World, kind: str, sort: str) -> None:
+    found = everything(client, kind, f"_sort={sort}")
+    assert set(found) == world.find(kind, "")
     before: list[Any] | None = None
-    for one in found:
-        own = [ordinal(world, one.type, one.id, key) for key in sort.split(",")]
+    for type, id in found:
+        own = [ordinal(world, type, id, key) for key in sort.split(",")]
         assert before is None or before <= own, (sort, before, own)
         before = own
 
