@@ -9,6 +9,7 @@ import re
 import tarfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ import psycopg
 import pytest
 import uvicorn
 from fastapi import FastAPI
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from server.fhir.definitions import load
 from server.fhir.json_format import parse, write
@@ -37,6 +40,7 @@ from server.security.access import system
 from server.store.database import Database
 from server.store.embedded import EmbeddedPostgres
 from tests.search.evaluator import World, folded, span, tokens
+from tests.search.test_fuzz import PARAMETERS
 
 Json = dict[str, Any]
 pytestmark = pytest.mark.data
@@ -479,6 +483,8 @@ Practitioner name:missing=false
 """
 ROWS = [tuple(line.split(" ", 1)) for line in CASES.strip("\n").splitlines()]
 MORE = [("_count", "1000")]
+#: Resources that each search is asked of in memory.
+MOST_IN_MEMORY = 5000
 
 
 def filled_in(query: str, world: World) -> str:
@@ -727,13 +733,14 @@ def test_memory_agrees_with_sql(repository: Repository, world: World) -> None:
         known = engine.terminology(uow, 1)
         candidates = {
             key: Candidate(resource=one, indexer=engine.indexer, resolve=resolve, referring=referring)
-            for key, one in world.all.items()
+            # Of all patients' resources every so many are asked.
+            for key, one in list(world.all.items())[:: len(world.all) // MOST_IN_MEMORY + 1]
         }
         for kind, template in ROWS:
             query = engine.read(kind, parameters(filled_in(template, world)), terminology=known)
             found = {key for key, candidate in candidates.items() if holds(query, candidate)}
             expected = filled_in(template, world).replace("ValueSet/birds", "http://example.org/birds")
-            assert found == world.find(kind, expected), (kind, query)
+            assert found == world.find(kind, expected) & set(candidates), (kind, query)
 
 
 def test_memory_looks_up_in_the_database_what_is_stored(repository: Repository, world: World) -> None:
@@ -749,3 +756,46 @@ def test_memory_looks_up_in_the_database_what_is_stored(repository: Repository, 
                     asked = parameters(filled_in(template, world))
                     held = engine.matches(one, kind, asked, resolve=resolve, referring=referring)
                     assert held == (key in expected), (kind, template, key)
+
+
+def test_any_search_over_the_patients_is_answered_or_refused(
+    client: httpx.Client, repository: Repository, request: pytest.FixtureRequest
+) -> None:
+    """Never a server's error, never longer than a search may take; HUTONG_FUZZ says how many."""
+    calls = int(os.environ.get("HUTONG_FUZZ", "10000" if os.environ.get("CI") == "true" else "300"))
+    seen: Counter[int] = Counter()
+    seconds = []
+
+    @settings(max_examples=calls, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(
+        st.sampled_from(["Observation", "Patient", "Encounter", "DiagnosticReport", "Location", "Claim", ""]),
+        st.lists(PARAMETERS, min_size=1, max_size=3),
+        st.booleans(),
+    )
+    def search(kind: str, asked: list[tuple[str, str]], lenient: bool) -> None:
+        began = time.monotonic()
+        answer = client.post(
+            f"/{kind}/_search" if kind else "/_search",
+            content=urlencode(asked, errors="replace"),
+            headers={
+                "content-type": "application/x-www-form-urlencoded",
+                "prefer": f"handling={'lenient' if lenient else 'strict'}",
+            },
+        )
+        seconds.append(time.monotonic() - began)
+        seen[answer.status_code] += 1
+        assert answer.status_code in (200, 400, 404, 410, 413), (kind, asked, answer.text[:1000])
+
+    search()
+    with repository.database.reading() as uow:
+        pids = [row[0] for row in uow.driver.execute("select pid from pg_stat_activity where datname is not null")]
+    most = max(int(found[1]) for pid in pids if (found := re.search(r"VmHWM:\s+(\d+)", status(pid)))) // 1024
+    told = f"{seen.total()} searches: {dict(sorted(seen.items()))}; slowest {max(seconds):.2f} s; backend {most} MiB"
+    request.config.get_terminal_writer().line(f"\n{told}")
+    assert seen.total() >= calls * 0.9
+
+
+def status(pid: int) -> str:
+    """What Linux tells of a process, which may have ended."""
+    path = Path(f"/proc/{pid}/status")
+    return path.read_text(encoding="utf-8") if path.exists() else ""
