@@ -66,6 +66,8 @@ class Declarations(Generic[E]):
 
     def change(self, uow: UnitOfWork, tenant: int, id: str, resource: dict[str, Any] | None) -> None:
         """Takes over what a SearchParameter declares now, None when it is deleted; Unprocessable when it can't be."""
+        # Two never declare one name at the same time.
+        uow.lock(RESOURCE, tenant)
         standing = store.declared(uow, tenant)
         before = next((one for one in standing if one.id == id), None)
         others = extended(self._standard.definitions, [one for one in standing if one.id != id])

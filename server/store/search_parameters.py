@@ -21,6 +21,17 @@ from server.store.tables.resources import INDEX_TABLES
 _CLEARED = 5_000
 #: What those who write may be kept waiting while a declaration takes hold.
 _PATIENCE = "3s"
+#: As text, without the tenant's number in it, so that the driver prepares it.
+_STAMP = b"""
+    select coalesce(string_agg(
+        concat_ws('/', revision, state, indexed * 20 / greatest(total, 1)), ',' order by revision), '')
+    from search_parameter where tenant = %s and facts is not null"""
+#: The same, with the lock that "for key share" takes on the table, though it finds no row.
+_HOLD = b"""
+    select coalesce(string_agg(
+        concat_ws('/', revision, state, indexed * 20 / greatest(total, 1)), ',' order by revision), ''),
+        (select count(*) from (select from search_parameter where tenant = -1 for key share) held)
+    from search_parameter where tenant = %s and facts is not null"""
 _COLUMNS = "id, revision, facts, state, stale, position, last, indexed, total"
 
 
@@ -51,17 +62,7 @@ def stamp(uow: UnitOfWork, tenant: int, *, writing: bool) -> str:
 
     Who writes holds the next declaration off until the transaction ends, so that what is written is entered for all.
     """
-    ask = (
-        "select coalesce(string_agg(concat_ws('/', revision, state, indexed * 20 / greatest(total, 1)), ',' "
-        f"order by revision), '') from search_parameter where tenant = {tenant:d} and facts is not null"
-    )
-    cursor = uow.driver.cursor()
-    if writing:
-        cursor.execute(f"lock table search_parameter in row share mode; {ask}".encode())
-        cursor.nextset()
-    else:
-        cursor.execute(ask.encode())
-    row = cursor.fetchone()
+    row = uow.driver.execute(_HOLD if writing else _STAMP, (tenant,)).fetchone()
     return str(row[0]) if row else ""
 
 
