@@ -14,8 +14,9 @@ from server.errors import BadRequest, Conflict, Gone, Issue, NotFound, Precondit
 from server.fhir import instants, json_format
 from server.fhir.definitions import Definitions
 from server.fhir.profile import Asked, ProfileCache, conformance, declares
-from server.search import labels, taking_apart, url
+from server.search import labels, lookup, taking_apart, url
 from server.search.at_hand import AtHand
+from server.search.declarations import RESOURCE as DECLARING
 from server.search.find import Search, SearchResult
 from server.search.gather import Gather
 from server.search.profiles import StoredProfiles
@@ -84,7 +85,7 @@ class Repository:
         With ``one_moment`` all that it reads is of the moment at which it first reads.
         """
         with self.database.unit_of_work(one_moment=one_moment) as uow:
-            transaction = Transaction(self, uow, access)
+            transaction = Transaction(self, uow, access, writing=True)
             yield transaction
             transaction.finish()
 
@@ -162,7 +163,7 @@ class Repository:
 class Transaction:
     """The repository's verbs within one unit of work; writes are gathered and go out together."""
 
-    def __init__(self, repository: Repository, uow: UnitOfWork, access: Access) -> None:
+    def __init__(self, repository: Repository, uow: UnitOfWork, access: Access, *, writing: bool = False) -> None:
         self.uow = uow
         self.access = access
         #: One moment for everything that is written together.
@@ -171,6 +172,16 @@ class Transaction:
         self._pending: dict[tuple[str, str], Version] = {}
         engine = repository.search_engine
         self.profiles = StoredProfiles(repository.profiles, engine, uow, access.tenant, self.flush)
+        self._writing = writing
+        self._engine: Search | None = None
+
+    @property
+    def search_engine(self) -> Search:
+        """What the tenant's resources are indexed and searched by in this transaction."""
+        if self._engine is None:
+            declarations = self._repository.search_engine.declarations
+            self._engine = declarations.engine(self.uow, self.access.tenant, writing=self._writing)
+        return self._engine
 
     @property
     def definitions(self) -> Definitions:
@@ -255,12 +266,16 @@ class Transaction:
         *,
         lenient: bool = False,
         compartment: tuple[str, str] | None = None,
+        explained: str = "false",
     ) -> SearchResult:
-        """See ``Repository.search``; no type means all; ``compartment`` is the (type, id) whose resources are meant."""
-        self.access.require("read")
+        """See ``Repository.search``; no type means all; ``compartment`` is the (type, id) whose resources are meant.
+
+        ``explained`` (true, analyze) gives how it is carried out instead, which "admin" may ask.
+        """
+        self.access.require("read" if explained == "false" else "admin")
         self.flush()
         query = self.query(resource_type, parameters, lenient=lenient, compartment=compartment)
-        return self._repository.search_engine.find(self.uow, self.access.tenant, query)
+        return self.search_engine.find(self.uow, self.access.tenant, query, explained=explained)
 
     def query(
         self,
@@ -271,7 +286,7 @@ class Transaction:
         compartment: tuple[str, str] | None = None,
     ) -> Query:
         """What ``search`` would look for; raises what it would refuse."""
-        engine = self._repository.search_engine
+        engine = self.search_engine
         return engine.read(
             resource_type, parameters, lenient=lenient, compartment=compartment,
             terminology=engine.terminology(self.uow, self.access.tenant),
@@ -302,9 +317,11 @@ class Transaction:
 
     def matches(self, resource: Resource, parameters: Parameters) -> bool:
         """Whether a resource that is not stored yet is what a search of its type asks for."""
-        engine = self._repository.search_engine
+        engine, (resolve, referring) = self.search_engine, lookup.stored(self.uow, self.access.tenant)
         known = engine.terminology(self.uow, self.access.tenant)
-        return engine.matches(resource, resource["resourceType"], parameters, terminology=known)
+        return engine.matches(
+            resource, resource["resourceType"], parameters, resolve=resolve, referring=referring, terminology=known
+        )
 
     def create(self, resource: Resource, if_none_exist: str | None = None, id: str | None = None) -> Written:
         """See ``Repository.create``; ``id`` is for callers inside the server that chose one already."""
@@ -338,6 +355,7 @@ class Transaction:
             return None
         number = before.version + 1
         taking_apart.forget(self.uow, self.access.tenant, resource_type, id)
+        self._declare(resource_type, id, None)
         self._pending[resource_type, id] = Version(
             type=resource_type, id=id, version=number, last_updated=self.moment, deleted=True, body=b"", action="delete"
         )
@@ -370,7 +388,8 @@ class Transaction:
         if previous is not None and _content(previous) == _content(stamped):
             return Written(resource=previous, created=False, changed=False)
         self._validate(stamped, previous)
-        rows = tuple(self._repository.search_engine.indexer.rows(stamped))
+        self._declare(resource_type, id, stamped)
+        rows = tuple(self.search_engine.indexer.rows(stamped))
         if (resource_type, id) in self._pending:
             raise Conflict(f"{resource_type}/{id} is written twice in one transaction.")
         self._pending[resource_type, id] = Version(
@@ -382,6 +401,12 @@ class Transaction:
         for follow in self._repository.followers:
             follow(self, stamped, previous)
         return Written(resource=stamped, created=previous is None, changed=True)
+
+    def _declare(self, resource_type: str, id: str, resource: Resource | None) -> None:
+        """A SearchParameter says what is searched by from now on."""
+        if resource_type == DECLARING:
+            self._repository.search_engine.declarations.change(self.uow, self.access.tenant, id, resource)
+            self._engine = None
 
     def _validate(self, resource: Resource, previous: Resource | None) -> None:
         if self._repository.validate is not None:

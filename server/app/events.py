@@ -15,6 +15,7 @@ from server.imaging.sweep import sweep
 from server.imaging.workitem_subscriptions import WorkitemSubscriptions
 from server.operations.export_job import Exporter
 from server.outbound.smtp import Mailer
+from server.search import declarations
 from server.security.access import system
 from server.settings import Settings
 from server.worker.jobs import EventJobs, answers
@@ -66,6 +67,7 @@ def run(settings: Settings) -> None:
         keep=keeper(settings, database, rate=_KEEP_RATE).run,
         retain=retainer(settings, database).run,
         index=lambda: extended_tags.index_next(database),
+        search_parameters=lambda: declarations.index_next(database, repository.search_engine.declarations),
     )
     run_worker(jobs.worker(settings.database_url))
     parts.pool.close()

@@ -5,6 +5,7 @@ from ipaddress import ip_network
 from zoneinfo import ZoneInfo
 
 from server.app.archive import admission, guard_limits, pixel_pool
+from server.app.database import search_engine
 from server.events import subscriptions, topics
 from server.events.subscriber import Subscribers
 from server.events.topics import Topic
@@ -18,7 +19,6 @@ from server.imaging.transcode_cache import TranscodeCache
 from server.operations.bulk import BulkRequests
 from server.outbound.guard import Guard
 from server.repository import Repository
-from server.search.find import Search
 from server.settings import Settings
 from server.store.bulk_files import BulkFiles
 from server.store.database import Database
@@ -64,7 +64,7 @@ def compose(settings: Settings) -> Parts:
     repository = Repository(
         database,
         facts,
-        Search(facts, f"{settings.base_url}/fhir" if settings.base_url else ""),
+        search_engine(settings),
         validate=validate,
         checks=(subscriptions.checking(known, guard, mail=bool(settings.smtp_url)),),
         followers=(workitem_tasks(settings).shown,),

@@ -20,6 +20,12 @@ SPECIAL = {"near": "position"}
 CONTAINED = "contained"
 PLACE = 16
 MOST_CONTAINED = 1000
+#: By parameter type: what its entries add to the number.
+_SUFFIXES: dict[str, tuple[str, ...]] = {
+    "token": ("of-type", "identifier"),
+    "reference": ("identifier", reference.CONTAINED),
+    "quantity": (quantity.CANONICAL,),
+}
 Entries = Callable[[Node], Iterator[Entry]]
 #: From a node, and the resource that it is in where it is not one itself, to what an expression gives.
 Way = Callable[[Node, dict[str, Any] | None], Collection]
@@ -83,8 +89,33 @@ def kind_of(parameter: SearchParameter) -> str | None:
 
 def searchable(definitions: Definitions, resource_type: str) -> dict[str, SearchParameter]:
     """The parameters that can be searched by, with those answered from the resource's own row."""
+    return {code: found for code, found in indexed(definitions, resource_type).items() if not found.pending}
+
+
+def indexed(definitions: Definitions, resource_type: str) -> dict[str, SearchParameter]:
+    """The same with those whose index is being built: what is written meanwhile is entered for them too."""
     parameters = definitions.search_parameters(resource_type)
     return {code: found for code, found in parameters.items() if code in OWN_COLUMNS or kind_of(found)}
+
+
+def numbers_of(definitions: Definitions, resource_type: str, parameter: SearchParameter) -> dict[int, str]:
+    """Every number under which a parameter of a type may have rows, with the suffix that it stands for."""
+    found = {}
+    for own in _suffixes(definitions, parameter):
+        for within in ("", CONTAINED):
+            suffix = suffix_within(within, own)
+            found[parameter_number(resource_type, parameter.code, suffix)] = suffix
+    return found
+
+
+def _suffixes(definitions: Definitions, parameter: SearchParameter) -> Iterator[str]:
+    """What may stand behind a parameter's name in ``numbers.number``."""
+    if parameter.type != "composite":
+        yield from ("", *_SUFFIXES.get(parameter.type, ()))
+        return
+    for place, (url, _) in enumerate(parameter.components):
+        kind = definitions.search_parameter_types[url]
+        yield from (component_suffix(place, inner) for inner in ("", *_SUFFIXES.get(kind, ())))
 
 
 class Indexer:
@@ -141,7 +172,7 @@ class Indexer:
     def _parameters(self, resource_type: str) -> tuple[_Indexed, ...]:
         known = self._compiled.get(resource_type)
         if known is None:
-            parameters = searchable(self._definitions, resource_type)
+            parameters = indexed(self._definitions, resource_type)
             kept = (found for code, found in parameters.items() if code not in OWN_COLUMNS)
             known = self._compiled[resource_type] = tuple(self._compile(resource_type, found) for found in kept)
         return known
@@ -220,7 +251,7 @@ class Indexer:
         """See ``Expression.keys``; and by a walk where the expression is a mere path, else by evaluation."""
         known = self._ways.get((expression, path))
         if known is None:
-            model = self._definitions
+            model = self._definitions.model
             way = _way(expression, expression.walk(path, model), model)
             known = self._ways[expression, path] = (expression.keys(path, model), way)
         return known

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from server.errors import BadRequest, Unprocessable
-from server.fhir.fhirpath.analysis import check
+from server.fhir.fhirpath.analysis import check, types
 from server.fhir.fhirpath.compiler import compile_syntax
 from server.fhir.fhirpath.frame import Budget, Frame, MemberOf, Resolve, Step, World
 from server.fhir.fhirpath.model import Definitions
@@ -42,6 +42,10 @@ class Expression:
     def check(self, type_name: str, model: Definitions) -> None:
         """Raise BadRequest if the expression makes no sense for that type: a name it lacks, an order there isn't."""
         check(self._syntax, type_name, model)
+
+    def types(self, type_name: str, model: Definitions) -> frozenset[str] | None:
+        """The FHIR types of what it may give for that type; None where that can't be told. BadRequest as ``check``."""
+        return types(self._syntax, type_name, model)
 
     def parent(self) -> tuple["Expression", str] | None:
         """What the last step is taken from, and its element name; None if the expression doesn't end in a name."""
