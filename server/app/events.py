@@ -46,13 +46,7 @@ def run(settings: Settings) -> None:
         studies=StudyKeeper(
             database=database, studies=studies, forwarder=forwarder, announcer=telling, fetcher=fetching
         ),
-        reports=ReportReader(
-            database=database,
-            repository=repository,
-            retrieve=parts.retrieve,
-            publisher=publisher(parts),
-            uid_root=settings.uid_root,
-        ),
+        reports=_reports(parts),
         planner=planner,
         delivery=_delivery(parts),
         forwarder=forwarder,
@@ -71,6 +65,16 @@ def run(settings: Settings) -> None:
     )
     run_worker(jobs.worker(settings.database_url))
     parts.pool.close()
+
+
+def _reports(parts: Parts) -> ReportReader:
+    return ReportReader(
+        database=parts.database,
+        repository=parts.repository,
+        retrieve=parts.retrieve,
+        publisher=publisher(parts),
+        uid_root=parts.settings.uid_root,
+    )
 
 
 def _forget_others(parts: Parts) -> int:

@@ -103,6 +103,7 @@ class ReportReader:
                 return
             study = transaction.read("ImagingStudy", imaging_study)
             report = revise.write(transaction, findings, on, study, sr)
+            compare_later(transaction.uow, tenant, findings.study_instance_uid)
             workitem_task.reported(transaction, sr.sop_instance_uid, report)
         revise.measure(self.database)
 
