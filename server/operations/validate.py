@@ -1,5 +1,6 @@
 """$validate: https://hl7.org/fhir/R4/resource-operation-validate.html"""
 
+from collections.abc import Sequence
 from typing import Any
 
 from server.errors import BadRequest, Gone, HutongError, Issue, NotFound
@@ -17,21 +18,24 @@ _MODES = ("create", "update", "delete", "profile")
 def operation(repository: Repository) -> Operation:
     """The operation over a repository's own validation and the profiles that it stores."""
 
-    def validate(call: Call) -> dict[str, Any]:
+    def checked(call: Call) -> dict[str, Any]:
         call.access.require("read")
         mode = _mode(call)
         if mode == "delete":
             return _deletable(repository, call)
         resource = _resource(repository, call, mode)
+        profiles = [str(profile) for profile in call.all("profile")]
+        if mode == "profile" and not profiles:
+            raise BadRequest("mode=profile needs the parameter profile: which one?", expression="profile")
         with repository.reading(call.access) as transaction:
-            issues = _found(repository, transaction, resource, call.all("profile"))
+            issues = _found(repository, transaction, resource, profiles)
             if mode in ("create", "update"):
                 issues += _by_mode(repository, transaction, call, resource, mode)
         if any(issue.severity in ("error", "fatal") for issue in issues):
             return outcome(issues)
-        return outcome([*issues, Issue(code="informational", details="No error was found.", severity="information")])
+        return outcome([*issues, _all_well("No error was found.")])
 
-    return defined(repository, CANONICAL, validate, judged=False)
+    return defined(repository, CANONICAL, checked, judged=False)
 
 
 def _mode(call: Call) -> str:
@@ -40,13 +44,11 @@ def _mode(call: Call) -> str:
         raise BadRequest(f"mode is one of {', '.join(_MODES)}.", expression="mode")
     if mode in ("delete", "profile") and not call.id:
         raise BadRequest(f"mode={mode} is asked of one resource: call it on [type]/[id].", expression="mode")
-    if mode == "profile" and not call.all("profile"):
-        raise BadRequest("mode=profile needs the parameter profile: which one?", expression="profile")
     return mode
 
 
 def _found(
-    repository: Repository, transaction: Transaction, resource: Resource, profiles: tuple[Any, ...]
+    repository: Repository, transaction: Transaction, resource: Resource, profiles: Sequence[str]
 ) -> list[Issue]:
     """What is wrong by the standard, else by profiles and extensions."""
     issues = list(repository.validate(repository.definitions, resource)) if repository.validate else []
@@ -63,7 +65,7 @@ def _found(
         except (NotFound, Gone):
             return None
 
-    asked = Asked(profiles=tuple(map(str, profiles)), extensions=True, stored=stored)
+    asked = Asked(profiles=profiles, extensions=True, stored=stored)
     return [*issues, *conformance(resource, transaction.profiles.known(), asked)]
 
 
@@ -104,3 +106,7 @@ def _resource(repository: Repository, call: Call, mode: str) -> dict[str, Any]:
     if given is None or given.get("resourceType") != call.resource_type:
         raise BadRequest(f"Send the {call.resource_type} to validate, alone or as the parameter 'resource'.")
     return given
+
+
+def _all_well(text: str) -> Issue:
+    return Issue(code="informational", details=text, severity="information")

@@ -7,8 +7,7 @@ generation (``server.store.definition_generation``), in whatever process they ar
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from server.errors import Unprocessable
-from server.fhir.profile import DEFINING, Asked, Fetch, KnownProfiles, conformance, declares
+from server.fhir.profile import DEFINING, Fetch, KnownProfiles, ProfileCache
 from server.search.find import Search
 from server.store import definition_generation
 from server.store.database import UnitOfWork
@@ -17,9 +16,10 @@ from server.store.database import UnitOfWork
 class StoredProfiles:
     """The profiles as one transaction sees them, its own writes too."""
 
-    def __init__(self, engine: Search, uow: UnitOfWork, tenant: int, flush: Callable[[], None]) -> None:
-        """``flush`` sends what is written so far to where the engine finds it."""
-        self._engine = engine
+    def __init__(
+        self, cache: ProfileCache, engine: Search, uow: UnitOfWork, tenant: int, flush: Callable[[], None]
+    ) -> None:
+        self._cache = cache
         self._uow = uow
         self._tenant = tenant
         self._fetch = _fetching(engine, uow, tenant, flush)
@@ -31,15 +31,8 @@ class StoredProfiles:
         """What is known now; what is not committed yet is kept for nobody else."""
         if self._known is None:
             generation = None if self._defines else definition_generation.current(self._uow, self._tenant)
-            self._known = self._engine.profiles.known(self._tenant, generation, self._fetch)
+            self._known = self._cache.known(self._tenant, generation, self._fetch)
         return self._known
-
-    def require(self, resource: dict[str, Any]) -> None:
-        """Unprocessable for a resource that does not meet a profile which it, or one within it, declares."""
-        if declares(resource, self._engine.definitions):
-            issues = conformance(resource, self.known(), Asked())
-            if any(issue.severity == "error" for issue in issues):
-                raise Unprocessable("The resource does not meet the profiles that it declares.", issues=issues)
 
     def note(self, resource_type: str, url: str = "") -> None:
         """A resource is written; without URL it may be any. What was made of its like is found anew."""

@@ -5,9 +5,9 @@ from typing import Any
 
 from server.fhir.definitions import Definitions
 from server.fhir.fhirpath.ucum import canonical as unit
-from terminology.code_system import CodeSystem
+from terminology.code_system import CodeSystem, MemoryCodeSystem
 from terminology.errors import TerminologyError
-from terminology.value_set import holds
+from terminology.value_set import Definition, holds
 
 #: Codes are data of resources, so what is known of them may not grow without end.
 _MOST_ANSWERS = 100_000
@@ -20,7 +20,7 @@ class KeptCodes:
 
     def __init__(self) -> None:
         self.systems: dict[tuple[str, str], CodeSystem | None] = {}
-        self.sets: dict[tuple[str, str], Mapping[str, Any] | None] = {}
+        self.sets: dict[tuple[str, str], Definition | None] = {}
         self.answers: dict[tuple[str, str | None, str], bool | None] = {}
 
 
@@ -54,15 +54,16 @@ class ValueSets:
         if key not in self._kept.systems:
             found = self._fetch("CodeSystem", f"{url}|{version}" if version else url)
             whole = found is not None and found.get("content") == "complete"
-            self._kept.systems[key] = CodeSystem.of_resource(found) if whole and found is not None else None
+            self._kept.systems[key] = MemoryCodeSystem.of_resource(dict(found)) if whole and found is not None else None
         return self._kept.systems[key]
 
-    def value_set(self, url: str, version: str = "") -> Mapping[str, Any] | None:
+    def value_set(self, url: str, version: str = "") -> Definition | None:
         """A value set, stored or of the standard's tables."""
         key = (url, version)
         if key not in self._kept.sets:
             found = self._fetch("ValueSet", f"{url}|{version}" if version else url)
-            self._kept.sets[key] = found if found is not None else self._listed(url)
+            resource = found if found is not None else self._listed(url)
+            self._kept.sets[key] = Definition(dict(resource)) if resource is not None else None
         return self._kept.sets[key]
 
     def _listed(self, url: str) -> Mapping[str, Any] | None:
@@ -84,7 +85,7 @@ class ValueSets:
             return None
         if system == "":
             return False
-        if system == _UCUM and _takes_all_units(found):
+        if system == _UCUM and _takes_all_units(found.resource):
             return unit(code) is not None
         try:
             return holds(found, self, system or "", code) is not None

@@ -12,7 +12,10 @@ from server.store.tables import (
     imaging,
     performed_step,
     resources,
+    reviews,
+    search_parameters,
     security,
+    terminology,
     workitems,
 )
 from server.store.tables.metadata import metadata
@@ -30,6 +33,9 @@ __all__ = [
     "metadata",
     "performed_step",
     "resources",
+    "reviews",
+    "search_parameters",
     "security",
+    "terminology",
     "workitems",
 ]
