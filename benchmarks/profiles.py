@@ -26,7 +26,12 @@ from server.fhir.profile.discriminator import belonging
 from server.fhir.profile.instance import Elements, Situation
 from server.fhir.profile.rule import BY_TYPE, BY_URL, Rule
 from server.fhir.validate import validate
+from server.search import bundled
 from server.search.canonical import newest, of_version
+from server.search.ucum_system import UcumSystem
+from terminology.code_system import CodeSystem, MemoryCodeSystem
+from terminology.implicit import UCUM
+from terminology.value_set import Definition
 
 Change = tuple[str, Callable[[], None], Callable[[], None]]
 DEFINITIONS = load()
@@ -45,6 +50,25 @@ def read(archive: Path) -> Iterator[dict[str, Any]]:
                 yield resource
 
 
+class Terminology:
+    """Value sets and code systems of some resources; ``terminology.value_set.Content``."""
+
+    def __init__(self, find: Callable[[str, str, str], Mapping[str, Any] | None]) -> None:
+        self._find = find
+
+    def code_system(self, url: str, version: str = "") -> CodeSystem | None:
+        """A code system by its canonical, UCUM by its grammar."""
+        if url == UCUM:
+            return UcumSystem(None)
+        found = self._find("CodeSystem", url, version)
+        return None if found is None else MemoryCodeSystem.of_resource(dict(found))
+
+    def value_set(self, url: str, version: str = "") -> Definition | None:
+        """A value set by its canonical, else of the standard's own."""
+        found = self._find("ValueSet", url, version)
+        return bundled.value_set(DEFINITIONS, url) if found is None else Definition(dict(found))
+
+
 def known(archives: list[Path]) -> KnownProfiles:
     """The definitions of packages, as a server that stores them would know them."""
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -53,11 +77,14 @@ def known(archives: list[Path]) -> KnownProfiles:
             if resource["resourceType"] in ("StructureDefinition", "ValueSet", "CodeSystem") and "url" in resource:
                 found.setdefault((resource["resourceType"], resource["url"]), []).append(resource)
 
-    def fetch(kind: str, canonical: str) -> Mapping[str, Any] | None:
-        url, _, version = canonical.partition("|")
+    def find(kind: str, url: str, version: str = "") -> Mapping[str, Any] | None:
         return newest(of_version(found.get((kind, url), []), version))
 
-    return KnownProfiles(Elements(DEFINITIONS), fetch)
+    def fetch(canonical: str) -> Mapping[str, Any] | None:
+        url, _, version = canonical.partition("|")
+        return find("StructureDefinition", url, version)
+
+    return KnownProfiles(Elements(DEFINITIONS), fetch, Terminology(find))
 
 
 def errors(resource: dict[str, Any], profiles: KnownProfiles) -> list[str]:

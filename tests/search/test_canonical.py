@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.search.canonical import newest, of_version, order
+from server.search.canonical import newest, of_version
+from terminology.versions import order
 
 RISING = [
     "",
