@@ -118,7 +118,7 @@ class AtHand:
         yield from self.uow.driver.execute(_CURRENT, parameters).fetchall() if url else ()
 
     def _unstored(self, url: str, version: str) -> Definition | None:
-        found = None if version else bundled.value_set(self.definitions, url)
+        found = bundled.value_set(self.definitions, url, version)
         if found is None and (defined := implicit(url)) is not None:
             found = Definition(defined)
         if found is None and url:
