@@ -11,7 +11,9 @@ from server.operations.operation import Operation
 from server.operations.terminology_content import Coded, Held, answering, coded, parameters, refuse
 from server.repository import Repository
 from terminology.concept import Concept
+from terminology.errors import UnknownContent
 from terminology.value_set import holds
+from terminology.versions import fits
 
 _BASE = "http://hl7.org/fhir/OperationDefinition/"
 
@@ -42,12 +44,25 @@ def _in_value_set(held: Held, call: Call) -> dict[str, Any]:
     asked = coded(call, version="systemVersion")
     if any(not one.system for one in asked):
         raise BadRequest("A code needs its code system: system.", expression="system")
-    found = []
-    for one in asked:
-        member = holds(value_set, held, one.system, one.code)
-        found.append((one, member.concept if member else None))
     name = value_set.url or value_set.resource.get("id") or "the value set"
-    return _verdict(call, found, f"{asked[0].system[:200]}|{asked[0].code[:64]} is not in {name}.")
+    otherwise = f"{asked[0].system[:200]}|{asked[0].code[:64]} is not in {name}."
+    found: list[tuple[Coded, Concept | None]] = []
+    for one in asked:
+        try:
+            member = holds(value_set, held, one.system, one.code)
+        except UnknownContent as error:
+            # What can't be told is not said to be so.
+            otherwise = str(error)
+            continue
+        if member is not None and not _same_version(one.version, member.version):
+            otherwise = f"{name} takes version {member.version} of {one.system[:200]}, not {one.version[:64]}."
+        elif member is not None:
+            found.append((one, member.concept))
+    return _verdict(call, found, otherwise)
+
+
+def _same_version(asked: str, have: str) -> bool:
+    return not asked or not have or fits(have, asked)
 
 
 def _verdict(call: Call, found: list[tuple[Coded, Concept | None]], otherwise: str) -> dict[str, Any]:
@@ -68,8 +83,4 @@ def _verdict(call: Call, found: list[tuple[Coded, Concept | None]], otherwise: s
 
 def _is_display(concept: Concept, display: str) -> bool:
     names = [concept.display, *(str(one.get("value", "")) for one in concept.designations)]
-    return _plain(display) in map(_plain, names)
-
-
-def _plain(name: str) -> str:
-    return " ".join(name.casefold().split())
+    return display.casefold() in {name.casefold() for name in names}
