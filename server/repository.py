@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from server.errors import BadRequest, Conflict, Gone, Issue, NotFound, PreconditionFailed, Unprocessable
+from server.errors import BadRequest, Conflict, Issue, NotFound, PreconditionFailed, Unprocessable
 from server.fhir import instants, json_format
 from server.fhir.definitions import Definitions
 from server.search import labels, taking_apart, url
@@ -195,7 +195,7 @@ class Transaction:
         self.access.require("read")
         self.flush()
         found = resources.current(self.uow, self.access.tenant, resource_type, id, lock=lock)
-        return _present(found, resource_type, id)
+        return resources.present(found, resource_type, id)
 
     def read_many(self, places: Sequence[tuple[str, str]]) -> tuple[Stored, ...]:
         """The current versions of (type, id) pairs, without those that are absent."""
@@ -209,7 +209,7 @@ class Transaction:
         self.flush()
         number = int(version) if version.isascii() and version.isdigit() and len(version) < 19 else 0
         found = resources.version(self.uow, self.access.tenant, resource_type, id, number)
-        return _present(found, resource_type, f"{id}/_history/{version}")
+        return resources.present(found, resource_type, f"{id}/_history/{version}")
 
     def history(
         self, resource_type: str, id: str, *, count: int = 50, before: int | None = None, span: Span
@@ -397,11 +397,3 @@ def _require_match(before: Stored | None, resource_type: str, id: str, if_match:
     if current is None or not (if_match == "*" or str(current.version) in if_match.split(",")):
         have = f"version {current.version}" if current else "no current version"
         raise PreconditionFailed(f"If-Match asks for version {if_match}; there is {have} of {resource_type}/{id}.")
-
-
-def _present(found: Stored | None, resource_type: str, place: str) -> Stored:
-    if found is None:
-        raise NotFound(f"There is no {resource_type}/{place}.")
-    if found.deleted:
-        raise Gone(f"{resource_type}/{place} was deleted; its history is still there.")
-    return found

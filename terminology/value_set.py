@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from typing import Any, Protocol
 
@@ -17,6 +17,8 @@ Resource = Mapping[str, Any]
 MOST = 50_000
 #: Beyond, a total is not counted.
 MOST_COUNTED = 2_000_000
+#: What a code system says of itself that has more codes than are with it.
+PARTIAL = frozenset({"fragment", "example"})
 #: Value sets that take one another in.
 _DEEPEST = 20
 
@@ -31,6 +33,8 @@ class Include:
     listed: Mapping[str, Resource] | None = None
     condition: AnyCondition = EVERY
     value_sets: tuple[str, ...] = ()
+    #: The value sets that are contained with it, by "#" and id.
+    contained: Mapping[str, Resource] = field(default_factory=dict)
 
     @cached_property
     def codes(self) -> frozenset[str]:
@@ -44,8 +48,10 @@ class Definition:
     def __init__(self, resource: Resource) -> None:
         self.resource = resource
         compose = resource.get("compose") or {}
-        self.includes = tuple(map(_include, compose.get("include", ()))) if compose else tuple(_expanded(resource))
-        self.excludes = tuple(map(_include, compose.get("exclude", ())))
+        inside = {f"#{one.get('id')}": one for one in resource.get("contained", ())}
+        read = partial(_include, inside)
+        self.includes = tuple(map(read, compose.get("include", ()))) if compose else tuple(_expanded(resource))
+        self.excludes = tuple(map(read, compose.get("exclude", ())))
         #: Whether inactive codes are left out.
         self.active_only = compose.get("inactive") is False
         self.url = str(resource.get("url", ""))
@@ -68,6 +74,8 @@ class Member:
     system: str
     version: str
     concept: Concept
+    #: Whether it is not known: of the code system only a part is at hand, which does not have it.
+    assumed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,6 +140,8 @@ class Part:
         """The member that a code is."""
         if self.listed is None:
             concept = self.required.find(code)
+            if concept is None and self.condition == EVERY and self.required.header.content in PARTIAL:
+                return replace(self._member(Concept(code=code)), assumed=True)
             held = concept is not None and self.required.meets(concept.code, self.condition)
             return self._member(concept) if concept is not None and held else None
         concept = self.known.find(code) if self.known else None
@@ -240,7 +250,7 @@ def as_listed(one: Resource, known: Concept | None) -> Concept:
 
 
 def _of_include(include: Include, content: Content, depth: int) -> Iterator[Part]:
-    sets = [_required(canonical, content) for canonical in include.value_sets]
+    sets = [_required(canonical, include, content) for canonical in include.value_sets]
     if include.system:
         conditions = (membership(one, include.system, content, depth=depth + 1) for one in sets)
         condition = every(include.condition, *conditions)
@@ -261,7 +271,9 @@ def _excluded(definition: Definition, system: str, content: Content, depth: int)
                     yield part.whole
 
 
-def _required(canonical: str, content: Content) -> Definition:
+def _required(canonical: str, include: Include, content: Content) -> Definition:
+    if canonical in include.contained:
+        return Definition(include.contained[canonical])
     url, _, version = canonical.partition("|")
     found = content.value_set(url, version)
     if found is None:
@@ -269,7 +281,7 @@ def _required(canonical: str, content: Content) -> Definition:
     return found
 
 
-def _include(part: Resource) -> Include:
+def _include(contained: Mapping[str, Resource], part: Resource) -> Include:
     system = str(part.get("system", ""))
     conditions = (
         of_filter(str(one.get("property", "")), str(one.get("op", "")), str(one.get("value", "")), system)
@@ -282,6 +294,7 @@ def _include(part: Resource) -> Include:
         listed=listed,
         condition=every(*conditions),
         value_sets=tuple(map(str, part.get("valueSet", ()))),
+        contained=contained,
     )
 
 

@@ -12,6 +12,7 @@ from server.repository import Repository
 from terminology.code_system import CodeSystem
 from terminology.condition import Active, AnyCondition, Selectable, Words, every
 from terminology.value_set import Definition, Expansion, Member, expand
+from terminology.versions import fits
 from terminology.words import asked
 
 _CANONICAL = "http://hl7.org/fhir/OperationDefinition/ValueSet-expand"
@@ -39,7 +40,7 @@ class _Versions:
     def code_system(self, url: str, version: str = "") -> CodeSystem | None:
         """See ``terminology.value_set.Content``."""
         wanted = self._forced.get(url) or version or self._checked.get(url) or self._default.get(url, "")
-        if (checked := self._checked.get(url)) and wanted != checked:
+        if (checked := self._checked.get(url)) and not fits(wanted, checked):
             raise Unprocessable(
                 f"The value set takes version {wanted[:64]} of {url[:200]}, not {checked[:64]}.",
                 expression="check-system-version",

@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg.sql import SQL
 
-from server.errors import Conflict
+from server.errors import Conflict, Gone, NotFound
 from server.store.database import UnitOfWork
 from server.store.resource_writes import Version, entered, versions_written
 from server.store.tables.resources import INDEX_TABLES
@@ -125,3 +125,12 @@ def _stored(row: Sequence[Any]) -> Stored:
         body=bytes(row[5]),
         key=row[6] if len(row) > 6 else 0,
     )
+
+
+def present(found: Stored | None, resource_type: str, place: str) -> Stored:
+    """The version; NotFound where there is none, Gone for that of a delete."""
+    if found is None:
+        raise NotFound(f"There is no {resource_type}/{place}.")
+    if found.deleted:
+        raise Gone(f"{resource_type}/{place} was deleted; its history is still there.")
+    return found
