@@ -11,6 +11,7 @@ from terminology.concept import Concept
 from terminology.condition import EVERY, Active, AnyCondition, Codes, Not, every, some
 from terminology.errors import TerminologyError, TooManyCodes, UnknownContent
 from terminology.filters import of_filter
+from terminology.versions import fits
 
 Resource = Mapping[str, Any]
 #: Codes of one answer.
@@ -184,14 +185,14 @@ class Part:
 
 
 def parts(definition: Definition, content: Content, *, depth: int = 0) -> list[Part]:
-    """What a value set is made of; no code is in two of them."""
+    """What a value set is made of; no code of one version of a system is in two of them."""
     if depth > _DEEPEST:
         raise TerminologyError("The value set takes in others more than 20 deep, or itself.")
     found: list[Part] = []
     for include in definition.includes:
         for part in _of_include(include, content, depth):
-            same = [one for one in found if one.system == part.system]
-            gone = [*(one.whole for one in same), *_excluded(definition, part.system, content, depth)]
+            same = [one for one in found if (one.system, one.version) == (part.system, part.version)]
+            gone = [*(one.whole for one in same), *_excluded(definition, part, content, depth)]
             active = (Active(),) if definition.active_only else ()
             found.append(replace(part, condition=every(part.condition, *active, *map(Not, gone))))
     return found
@@ -230,14 +231,16 @@ def expand(
     return Expansion(members=tuple(found), total=total, used=tuple(used))
 
 
-def holds(definition: Definition, content: Content, system: str, code: str) -> Member | None:
-    """The member of a value set that a code is; ``system`` may be empty."""
+def holds(definition: Definition, content: Content, system: str, code: str, version: str = "") -> Member | None:
+    """The member of a value set that a code is; ``system`` may be empty. If it can be, of the version."""
+    other = None
     for part in parts(definition, content):
         if system in ("", part.system):
             found = part.member(code)
-            if found is not None:
+            if found is not None and (not version or not found.version or fits(found.version, version)):
                 return found
-    return None
+            other = other or found
+    return other
 
 
 def as_listed(one: Resource, known: Concept | None) -> Concept:
@@ -263,11 +266,11 @@ def _of_include(include: Include, content: Content, depth: int) -> Iterator[Part
         yield replace(part, condition=every(part.condition, *others))
 
 
-def _excluded(definition: Definition, system: str, content: Content, depth: int) -> Iterator[AnyCondition]:
+def _excluded(definition: Definition, of: Part, content: Content, depth: int) -> Iterator[AnyCondition]:
     for exclude in definition.excludes:
-        if exclude.system in ("", system):
+        if exclude.system in ("", of.system):
             for part in _of_include(exclude, content, depth):
-                if part.system == system:
+                if part.system == of.system and (not part.version or not of.version or part.version == of.version):
                     yield part.whole
 
 

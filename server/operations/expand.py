@@ -18,6 +18,8 @@ from terminology.words import asked
 _CANONICAL = "http://hl7.org/fhir/OperationDefinition/ValueSet-expand"
 _NOT_SERVED = ("context", "contextDirection", "date")
 _TYPES = {bool: "Boolean", int: "Integer", str: "String"}
+#: System, version and code.
+_Place = tuple[str, str, str]
 #: Parameters that an expansion does not repeat.
 _UNTOLD = ("url", "valueSetVersion")
 
@@ -102,10 +104,10 @@ def _nested(call: Call) -> bool:
 
 def _arranged(call: Call, members: Sequence[Member]) -> list[dict[str, Any]]:
     """The codes as a list, or each within the first of its parents that is there."""
-    rows = {(one.system, one.concept.code): _contained(call, one) for one in members}
+    rows = {_place(one, one.concept.code): _contained(call, one) for one in members}
     if not _nested(call):
         return list(rows.values())
-    above = {(one.system, one.concept.code): _parent(one, rows) for one in members}
+    above = {_place(one, one.concept.code): _parent(one, rows) for one in members}
     roots = []
     for place, row in rows.items():
         over = above[place]
@@ -116,11 +118,15 @@ def _arranged(call: Call, members: Sequence[Member]) -> list[dict[str, Any]]:
     return roots
 
 
-def _parent(one: Member, rows: Mapping[tuple[str, str], Any]) -> tuple[str, str] | None:
-    return next(((one.system, code) for code in one.concept.parents if (one.system, code) in rows), None)
+def _place(one: Member, code: str) -> _Place:
+    return one.system, one.version, code
 
 
-def _circular(place: tuple[str, str], above: Mapping[tuple[str, str], tuple[str, str] | None]) -> bool:
+def _parent(one: Member, rows: Mapping[_Place, Any]) -> _Place | None:
+    return next((_place(one, code) for code in one.concept.parents if _place(one, code) in rows), None)
+
+
+def _circular(place: _Place, above: Mapping[_Place, _Place | None]) -> bool:
     seen = {place}
     over = above[place]
     while over is not None and over not in seen:

@@ -62,7 +62,7 @@ def _in_value_set(held: Held, call: Call) -> dict[str, Any]:
     found: list[_Answer] = []
     for one in asked:
         try:
-            member = holds(value_set, held, one.system, one.code)
+            member = holds(value_set, held, one.system, one.code, one.version)
         except UnknownContent as error:
             # What can't be told is not said to be so.
             otherwise = str(error)

@@ -6,7 +6,7 @@ there as far as its value sets list them. https://hl7.org/fhir/R4/terminologies.
 
 import gzip
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from importlib import resources
 from typing import Any
@@ -44,6 +44,25 @@ def with_value_set(definitions: Definitions, url: str) -> Header | None:
     system = _all_codes(definitions).get(url)
     found = _system(definitions, system) if system else None
     return found.header if found else None
+
+
+class BundledContent:
+    """What comes along, where no transaction is at hand: ``terminology.value_set.Content``."""
+
+    def __init__(self, definitions: Definitions) -> None:
+        self._definitions = definitions
+
+    def code_system(self, url: str, version: str = "") -> CodeSystem | None:
+        """A code system by its canonical."""
+        return code_system(self._definitions, url, version)
+
+    def value_set(self, url: str, version: str = "") -> Definition | None:
+        """A value set by its canonical."""
+        return value_set(self._definitions, url, version)
+
+    def by_id(self, _kind: str, _id: str, _make: Callable[[dict[str, Any]], Definition]) -> Definition | None:
+        """None: nothing of it is a stored resource."""
+        return None
 
 
 @lru_cache(maxsize=2048)

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, and_, select
 
 from server.errors import BadRequest, TooLarge
 from server.search.at_hand import AtHand
+from server.search.bundled import BundledContent
 from server.store.tables.terminology import code_concept
 from server.store.terminology import IndexedCodeSystem
 from server.store.terminology_clause import clause, of_system
@@ -67,7 +68,11 @@ class StoredTerminology:
     """The terminology at hand, as token search asks it."""
 
     def __init__(
-        self, at_hand: AtHand, local: Callable[[str, str], str | None] = lambda _, __: None, *, kept: bool = False
+        self,
+        at_hand: AtHand | BundledContent,
+        local: Callable[[str, str], str | None] = lambda _, __: None,
+        *,
+        kept: bool = False,
     ) -> None:
         """``local`` tells the id in a literal address of a type on this server.
 
@@ -113,12 +118,13 @@ def _codes(found: list[Part], most: int) -> Codes:
             continue
         codes = [member.concept.code for part in own if part.listed is not None
                  for member in part.members(EVERY, 0, MOST_KEPT, full=False)]  # fmt: skip
-        asked = [part for part in own if part.listed is None]
-        condition = some(*(part.condition for part in asked))
-        more = _of_system(system, asked[0].required, condition, most) if asked else Codes()
-        many += more.many
-        if codes or more.listed.get(system):
-            listed[system] = frozenset(codes) | more.listed.get(system, frozenset())
+        for version in dict.fromkeys(part.version for part in own if part.listed is None):
+            asked = [part for part in own if part.listed is None and part.version == version]
+            more = _of_system(system, asked[0].required, some(*(part.condition for part in asked)), most)
+            many += more.many
+            codes += more.listed.get(system, ())
+        if codes:
+            listed[system] = frozenset(codes)
     return Codes(listed, tuple(many))
 
 
