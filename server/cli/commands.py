@@ -13,6 +13,8 @@ COMMANDS = {
     "import": "server.cli.import_:import_",
     "export": "server.cli.export:export",
     "verify": "server.cli.verify:verify",
+    "check": "server.cli.check:check",
+    "reindex": "server.cli.reindex:reindex",
     "gc": "server.cli.gc:gc",
     "retention": "server.cli.retention:retention",
     "lock": "server.cli.lock:app",

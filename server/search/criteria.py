@@ -103,6 +103,9 @@ class Reader:
         known = searchable(self.definitions, resource_type)
         found = known.get(code)
         if found is None:
+            own = self.definitions.search_parameters(resource_type).get(code)
+            if own is not None and own.pending:
+                raise UnknownParameter(own.pending, expression=code)
             raise unknown(code, [*known, *_RESULT_NAMES], resource_type)
         return found
 

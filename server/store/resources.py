@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg.sql import SQL
 
-from server.errors import Conflict, Gone, NotFound
+from server.errors import Conflict
 from server.store.database import UnitOfWork
 from server.store.resource_writes import Version, entered, versions_written
 from server.store.tables.resources import INDEX_TABLES
@@ -81,6 +81,19 @@ def by_reference(uow: UnitOfWork, tenant: int, targets: Iterable[tuple[str, str]
     return tuple(_stored(row) for row in uow.driver.execute(statement, values))
 
 
+def referring(
+    uow: UnitOfWork, tenant: int, parameter: int, target: str, *, after: int, most: int
+) -> tuple[Stored, ...]:
+    """Current resources behind a key whose reference parameter of that number points to ``Type/id``."""
+    statement = f"""
+        select {_COLUMNS}, key from resource where tenant = %(tenant)s and not deleted and key > %(after)s and key in (
+            select key from index_reference
+            where tenant = %(tenant)s and parameter = %(parameter)s and target = %(target)s)
+        order by key limit %(most)s"""
+    values = {"tenant": tenant, "parameter": parameter, "target": target, "after": after, "most": most}
+    return tuple(_stored(row) for row in uow.driver.execute(statement, values))
+
+
 def counts(uow: UnitOfWork, tenant: int) -> dict[str, int]:
     """How many current resources there are of each type."""
     statement = "select type, count(*) from resource where tenant = %s and not deleted group by type order by type"
@@ -125,12 +138,3 @@ def _stored(row: Sequence[Any]) -> Stored:
         body=bytes(row[5]),
         key=row[6] if len(row) > 6 else 0,
     )
-
-
-def present(found: Stored | None, resource_type: str, place: str) -> Stored:
-    """The version; NotFound where there is none, Gone for that of a delete."""
-    if found is None:
-        raise NotFound(f"There is no {resource_type}/{place}.")
-    if found.deleted:
-        raise Gone(f"{resource_type}/{place} was deleted; its history is still there.")
-    return found
