@@ -132,7 +132,7 @@ class MemoryCodeSystem:
         return self._below.get(code, [])
 
     def above(self, code: str) -> frozenset[str]:
-        """Every code above this one."""
+        """Every code above this one; never itself, whatever circles there are."""
         known = self._above.get(code)
         if known is not None:
             return known
@@ -144,7 +144,7 @@ class MemoryCodeSystem:
             new = [parent for parent in parents if parent in self.concepts and parent not in found]
             found.update(new)
             waiting.extend(new)
-        self._above[code] = frozenset(found)
+        self._above[code] = frozenset(found - {code})
         return self._above[code]
 
     def subsumes(self, a: str, b: str) -> str:

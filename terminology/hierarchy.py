@@ -9,6 +9,19 @@ from terminology.concept import Concept
 _DEEPEST = 500
 
 
+class Hierarchy:
+    """What stands above what in a code system."""
+
+    def __init__(self, parents: Sequence[Sequence[int]]) -> None:
+        #: For each place all places above it.
+        self.ancestors = ancestors(parents)
+        #: For each place how many places it is above of, itself among them.
+        self.below = [1] * len(parents)
+        for above in self.ancestors:
+            for place in above:
+                self.below[place] += 1
+
+
 def places(concepts: Sequence[Concept]) -> list[list[int]]:
     """For each concept the places of its parents."""
     numbers = {concept.code: place for place, concept in enumerate(concepts)}
@@ -16,7 +29,7 @@ def places(concepts: Sequence[Concept]) -> list[list[int]]:
 
 
 def ancestors(parents: Sequence[Sequence[int]]) -> list[Sequence[int]]:
-    """For each place all places above it, sorted; circles end."""
+    """For each place all places above it, sorted; circles end, and nothing stands above itself."""
     found: list[Sequence[int] | None] = [None] * len(parents)
     for start in range(len(parents)):
         waiting = [start]
@@ -46,4 +59,5 @@ def _above(parents: Sequence[Sequence[int]], found: Sequence[Sequence[int] | Non
             waiting.extend(parents[over])
         else:
             above.update(known)
+    above.discard(place)
     return array("i", sorted(above))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from typing import Any, Protocol
 
@@ -11,12 +11,15 @@ from terminology.concept import Concept
 from terminology.condition import EVERY, Active, AnyCondition, Codes, Not, every, some
 from terminology.errors import TerminologyError, TooManyCodes, UnknownContent
 from terminology.filters import of_filter
+from terminology.versions import fits
 
 Resource = Mapping[str, Any]
 #: Codes of one answer.
 MOST = 50_000
 #: Beyond, a total is not counted.
 MOST_COUNTED = 2_000_000
+#: What a code system says of itself that has more codes than are with it.
+PARTIAL = frozenset({"fragment", "example"})
 #: Value sets that take one another in.
 _DEEPEST = 20
 
@@ -31,6 +34,8 @@ class Include:
     listed: Mapping[str, Resource] | None = None
     condition: AnyCondition = EVERY
     value_sets: tuple[str, ...] = ()
+    #: The value sets that are contained with it, by "#" and id.
+    contained: Mapping[str, Resource] = field(default_factory=dict)
 
     @cached_property
     def codes(self) -> frozenset[str]:
@@ -44,8 +49,10 @@ class Definition:
     def __init__(self, resource: Resource) -> None:
         self.resource = resource
         compose = resource.get("compose") or {}
-        self.includes = tuple(map(_include, compose.get("include", ()))) if compose else tuple(_expanded(resource))
-        self.excludes = tuple(map(_include, compose.get("exclude", ())))
+        inside = {f"#{one.get('id')}": one for one in resource.get("contained", ())}
+        read = partial(_include, inside)
+        self.includes = tuple(map(read, compose.get("include", ()))) if compose else tuple(_expanded(resource))
+        self.excludes = tuple(map(read, compose.get("exclude", ())))
         #: Whether inactive codes are left out.
         self.active_only = compose.get("inactive") is False
         self.url = str(resource.get("url", ""))
@@ -68,6 +75,8 @@ class Member:
     system: str
     version: str
     concept: Concept
+    #: Whether it is not known: of the code system only a part is at hand, which does not have it.
+    assumed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,6 +141,8 @@ class Part:
         """The member that a code is."""
         if self.listed is None:
             concept = self.required.find(code)
+            if concept is None and self.condition == EVERY and self.required.header.content in PARTIAL:
+                return replace(self._member(Concept(code=code)), assumed=True)
             held = concept is not None and self.required.meets(concept.code, self.condition)
             return self._member(concept) if concept is not None and held else None
         concept = self.known.find(code) if self.known else None
@@ -174,14 +185,14 @@ class Part:
 
 
 def parts(definition: Definition, content: Content, *, depth: int = 0) -> list[Part]:
-    """What a value set is made of; no code is in two of them."""
+    """What a value set is made of; no code of one version of a system is in two of them."""
     if depth > _DEEPEST:
         raise TerminologyError("The value set takes in others more than 20 deep, or itself.")
     found: list[Part] = []
     for include in definition.includes:
         for part in _of_include(include, content, depth):
-            same = [one for one in found if one.system == part.system]
-            gone = [*(one.whole for one in same), *_excluded(definition, part.system, content, depth)]
+            same = [one for one in found if (one.system, one.version) == (part.system, part.version)]
+            gone = [*(one.whole for one in same), *_excluded(definition, part, content, depth)]
             active = (Active(),) if definition.active_only else ()
             found.append(replace(part, condition=every(part.condition, *active, *map(Not, gone))))
     return found
@@ -220,14 +231,16 @@ def expand(
     return Expansion(members=tuple(found), total=total, used=tuple(used))
 
 
-def holds(definition: Definition, content: Content, system: str, code: str) -> Member | None:
-    """The member of a value set that a code is; ``system`` may be empty."""
+def holds(definition: Definition, content: Content, system: str, code: str, version: str = "") -> Member | None:
+    """The member of a value set that a code is; ``system`` may be empty. If it can be, of the version."""
+    other = None
     for part in parts(definition, content):
         if system in ("", part.system):
             found = part.member(code)
-            if found is not None:
+            if found is not None and (not version or not found.version or fits(found.version, version)):
                 return found
-    return None
+            other = other or found
+    return other
 
 
 def as_listed(one: Resource, known: Concept | None) -> Concept:
@@ -240,7 +253,7 @@ def as_listed(one: Resource, known: Concept | None) -> Concept:
 
 
 def _of_include(include: Include, content: Content, depth: int) -> Iterator[Part]:
-    sets = [_required(canonical, content) for canonical in include.value_sets]
+    sets = [_required(canonical, include, content) for canonical in include.value_sets]
     if include.system:
         conditions = (membership(one, include.system, content, depth=depth + 1) for one in sets)
         condition = every(include.condition, *conditions)
@@ -253,15 +266,17 @@ def _of_include(include: Include, content: Content, depth: int) -> Iterator[Part
         yield replace(part, condition=every(part.condition, *others))
 
 
-def _excluded(definition: Definition, system: str, content: Content, depth: int) -> Iterator[AnyCondition]:
+def _excluded(definition: Definition, of: Part, content: Content, depth: int) -> Iterator[AnyCondition]:
     for exclude in definition.excludes:
-        if exclude.system in ("", system):
+        if exclude.system in ("", of.system):
             for part in _of_include(exclude, content, depth):
-                if part.system == system:
+                if part.system == of.system and (not part.version or not of.version or part.version == of.version):
                     yield part.whole
 
 
-def _required(canonical: str, content: Content) -> Definition:
+def _required(canonical: str, include: Include, content: Content) -> Definition:
+    if canonical in include.contained:
+        return Definition(include.contained[canonical])
     url, _, version = canonical.partition("|")
     found = content.value_set(url, version)
     if found is None:
@@ -269,7 +284,7 @@ def _required(canonical: str, content: Content) -> Definition:
     return found
 
 
-def _include(part: Resource) -> Include:
+def _include(contained: Mapping[str, Resource], part: Resource) -> Include:
     system = str(part.get("system", ""))
     conditions = (
         of_filter(str(one.get("property", "")), str(one.get("op", "")), str(one.get("value", "")), system)
@@ -282,6 +297,7 @@ def _include(part: Resource) -> Include:
         listed=listed,
         condition=every(*conditions),
         value_sets=tuple(map(str, part.get("valueSet", ()))),
+        contained=contained,
     )
 
 

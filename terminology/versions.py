@@ -19,6 +19,10 @@ def _parts(text: str) -> tuple[tuple[int, int, str], ...]:
 
 
 def fits(version: str, asked: str) -> bool:
-    """Whether a version is the one that is asked for; an edition of SNOMED CT stands for each of its versions."""
+    """Whether a version is the one that is asked for.
+
+    An edition of SNOMED CT stands for each of its versions, and what ends in ``.x`` for what begins like it.
+    """
     edition = asked.startswith(SNOMED_CT) and version.startswith(f"{asked}/version/")
-    return asked in ("", version) or edition
+    begun = asked.endswith(".x") and version.startswith(asked[:-1])
+    return asked in ("", version) or edition or begun

@@ -4,9 +4,11 @@ Usage: ``python fhir_profiles/base/generate.py [FOLDER]``. Without FOLDER the pa
 (definitions) and ``hl7.fhir.r4.expansions@4.0.1`` (expanded value sets) are fetched with ``npm pack`` into a temporary
 folder; with it, the two .tgz files are taken from there. Only facts are kept (paths, types, cardinalities, bindings,
 expressions, codes), no prose. Every table is one JSON object with one row a line, so that a diff can be read: rows are
-sorted, except that the elements of a type keep the standard's order, which XML needs.
+sorted, except that the elements of a type keep the standard's order, which XML needs. The code systems with their
+displays, and what value sets are composed of, are packed: a megabyte each of what nobody reads.
 """
 
+import gzip
 import json
 import re
 import subprocess
@@ -28,6 +30,10 @@ FHIR_TYPE = "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-ty
 #: 4.0.1's machine-readable definition says string here, its page (resource.html) id; R4B has it right.
 CORRECTED = {"Resource.id": ["id"]}
 REGEX = "http://hl7.org/fhir/StructureDefinition/regex"
+#: Properties of a concept that say what it is to others.
+CONCEPT_PROPERTIES = {"parent", "child", "notSelectable", "inactive", "status", "deprecated"}
+#: Where the standard's own code systems are; of others only the codes are kept.
+OWN_SYSTEMS = ("http://hl7.org/", "http://terminology.hl7.org/")
 STRUCTURE = "http://hl7.org/fhir/StructureDefinition/"
 
 
@@ -160,6 +166,60 @@ def value_set_codes(value_set: Json) -> dict[str, list[str]]:
     return {system: sorted(listed) for system, listed in sorted(codes.items())}
 
 
+def concept_rows(concepts: list[Json]) -> list[Json]:
+    """Codes and displays as they are nested, with the properties that say how they stand to each other."""
+    rows = []
+    for concept in concepts:
+        row = {key: concept[key] for key in ("code", "display") if key in concept}
+        kept = [one for one in concept.get("property", []) if one["code"] in CONCEPT_PROPERTIES]
+        below = concept_rows(concept.get("concept", []))
+        rows.append(row | ({"property": kept} if kept else {}) | ({"concept": below} if below else {}))
+    return rows
+
+
+def code_system_row(system: Json) -> Json:
+    keys = ("version", "name", "status", "caseSensitive", "valueSet", "content", "hierarchyMeaning")
+    return {key: system[key] for key in keys if key in system} | {"concept": concept_rows(system["concept"])}
+
+
+def value_set_row(value_set: Json) -> Json:
+    """What a value set is composed of; without the words of systems that others own."""
+    parts = {
+        side: [include_row(part) for part in value_set["compose"][side]]
+        for side in ("include", "exclude")
+        if side in value_set["compose"]
+    }
+    head = {key: value_set[key] for key in ("version", "name", "status") if key in value_set}
+    inactive = {key: value_set["compose"][key] for key in ("inactive",) if key in value_set["compose"]}
+    return head | {"compose": parts | inactive}
+
+
+def include_row(part: Json) -> Json:
+    row = {key: part[key] for key in ("system", "version", "filter", "valueSet") if key in part}
+    if "concept" in part:
+        own = part.get("system", "").startswith(OWN_SYSTEMS)
+        keys = ("code", "display") if own else ("code",)
+        row["concept"] = [{key: one[key] for key in keys if key in one} for one in part["concept"]]
+    return row
+
+
+def write_packed(name: str, rows: Iterable[tuple[str, Any]]) -> None:
+    """One table, packed; the same rows give the same bytes."""
+    kept = dict(sorted(rows))
+    text = json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode()
+    (TARGET / f"{name}_table.json.gz").write_bytes(gzip.compress(text, 9, mtime=0))
+    print(f"{name}: {len(kept)} rows")
+
+
+def terminology(definitions: list[Json]) -> None:
+    systems = [d for d in definitions if d["resourceType"] == "CodeSystem" and d.get("concept") and d.get("url")]
+    # A few are in the package twice; the standard's own stand before examples.
+    own = {d["url"]: code_system_row(d) for d in reversed(systems) if d["content"] != "supplement"}
+    write_packed("code_system", own.items())
+    sets = [d for d in definitions if d["resourceType"] == "ValueSet" and d.get("compose") and d.get("url")]
+    write_packed("value_set_compose", {d["url"]: value_set_row(d) for d in reversed(sets)}.items())
+
+
 def operation_row(operation: Json) -> Json:
     keys = ("code", "kind", "system", "type", "instance", "resource", "affectsState")
     row: Json = {key: operation[key] for key in keys if operation.get(key)}
@@ -202,6 +262,7 @@ def tables(definitions: list[Json], expansions: list[Json]) -> None:
     }
     short = {url: codes for url, codes in sets.items() if 0 < sum(map(len, codes.values())) <= LONGEST_CODE_LIST}
     write("value_set", short.items())
+    terminology(definitions)
 
 
 def of_type(definitions: list[Json], resource_type: str) -> Iterator[Json]:

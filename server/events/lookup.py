@@ -39,7 +39,8 @@ class Queries:
         since, query = self._known.get(key, (0.0, None))
         now = time.monotonic()
         if query is None or now - since > _FRESH:
-            query = self.search.read(resource_type, parameters, terminology=self.search.terminology(uow, tenant))
+            known = self.search.terminology(uow, tenant, kept=True)
+            query = self.search.read(resource_type, parameters, terminology=known)
             if len(self._known) >= _MOST_QUERIES:
                 self._known = {}
             self._known[key] = now, query

@@ -12,11 +12,14 @@ from server.repository import Repository
 from terminology.code_system import CodeSystem
 from terminology.condition import Active, AnyCondition, Selectable, Words, every
 from terminology.value_set import Definition, Expansion, Member, expand
+from terminology.versions import fits
 from terminology.words import asked
 
 _CANONICAL = "http://hl7.org/fhir/OperationDefinition/ValueSet-expand"
 _NOT_SERVED = ("context", "contextDirection", "date")
 _TYPES = {bool: "Boolean", int: "Integer", str: "String"}
+#: System, version and code.
+_Place = tuple[str, str, str]
 #: Parameters that an expansion does not repeat.
 _UNTOLD = ("url", "valueSetVersion")
 
@@ -39,7 +42,7 @@ class _Versions:
     def code_system(self, url: str, version: str = "") -> CodeSystem | None:
         """See ``terminology.value_set.Content``."""
         wanted = self._forced.get(url) or version or self._checked.get(url) or self._default.get(url, "")
-        if (checked := self._checked.get(url)) and wanted != checked:
+        if (checked := self._checked.get(url)) and not fits(wanted, checked):
             raise Unprocessable(
                 f"The value set takes version {wanted[:64]} of {url[:200]}, not {checked[:64]}.",
                 expression="check-system-version",
@@ -101,10 +104,10 @@ def _nested(call: Call) -> bool:
 
 def _arranged(call: Call, members: Sequence[Member]) -> list[dict[str, Any]]:
     """The codes as a list, or each within the first of its parents that is there."""
-    rows = {(one.system, one.concept.code): _contained(call, one) for one in members}
+    rows = {_place(one, one.concept.code): _contained(call, one) for one in members}
     if not _nested(call):
         return list(rows.values())
-    above = {(one.system, one.concept.code): _parent(one, rows) for one in members}
+    above = {_place(one, one.concept.code): _parent(one, rows) for one in members}
     roots = []
     for place, row in rows.items():
         over = above[place]
@@ -115,11 +118,15 @@ def _arranged(call: Call, members: Sequence[Member]) -> list[dict[str, Any]]:
     return roots
 
 
-def _parent(one: Member, rows: Mapping[tuple[str, str], Any]) -> tuple[str, str] | None:
-    return next(((one.system, code) for code in one.concept.parents if (one.system, code) in rows), None)
+def _place(one: Member, code: str) -> _Place:
+    return one.system, one.version, code
 
 
-def _circular(place: tuple[str, str], above: Mapping[tuple[str, str], tuple[str, str] | None]) -> bool:
+def _parent(one: Member, rows: Mapping[_Place, Any]) -> _Place | None:
+    return next((_place(one, code) for code in one.concept.parents if _place(one, code) in rows), None)
+
+
+def _circular(place: _Place, above: Mapping[_Place, _Place | None]) -> bool:
     seen = {place}
     over = above[place]
     while over is not None and over not in seen:

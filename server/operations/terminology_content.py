@@ -4,6 +4,7 @@ https://hl7.org/fhir/R4/terminology-service.html
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -46,6 +47,10 @@ class Held:
     def value_set(self, url: str, version: str = "") -> Definition | None:
         """A value set by its canonical."""
         return self.at_hand.value_set(url, version)
+
+    def resource(self, kind: str, url: str, version: str = "") -> Resource | None:
+        """A stored resource of any type by its canonical, the newest version of several, to be changed at will."""
+        return deepcopy(self.at_hand.resource(kind, url, version))
 
     def named_system(self, call: Call, url: str, version: str) -> CodeSystem:
         """The code system that a call is about: of the instance, sent along, or by its canonical."""

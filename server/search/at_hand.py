@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
-from server.errors import NotFound
+from server.errors import NotFound, Unprocessable
 from server.fhir import json_format
 from server.fhir.definitions import Definitions
 from server.search import bundled
@@ -23,8 +23,9 @@ from server.store.database import UnitOfWork
 from server.store.terminology import Entry, IndexedCodeSystem
 from terminology.code_system import CodeSystem, MemoryCodeSystem
 from terminology.concept_map import Elements
+from terminology.errors import TerminologyError
 from terminology.implicit import UCUM, all_codes, implicit
-from terminology.value_set import Definition
+from terminology.value_set import Definition, holds
 from terminology.versions import fits, order
 
 Resource = dict[str, Any]
@@ -74,6 +75,35 @@ class AtHand:
             self._sets[key] = found or self._unstored(url, version)
         return self._sets[key]
 
+    def resource(self, kind: str, url: str, version: str = "") -> Resource | None:
+        """A stored resource of any type by its canonical; the newest where no version is named."""
+        return self._newest(kind, url, version, dict, lambda one: one)
+
+    def holds(self, value_set: str, system: str | None, code: str) -> bool | None:
+        """Whether a value set has a code (of any system where that is None), as bindings ask; None: nobody knows."""
+        url, _, version = value_set.partition("|")
+        definition = self.value_set(url, version)
+        try:
+            found = None if definition is None else holds(definition, self, system or "", code)
+        except TerminologyError:
+            return None
+        return None if definition is None or (found is not None and found.assumed) else found is not None
+
+    def member_of(self, value: Any, value_set: str) -> bool:
+        """Whether a code, Coding or CodeableConcept is in a value set, as FHIRPath's memberOf() asks.
+
+        https://hl7.org/fhir/R4/fhirpath.html#functions; Unprocessable where that can't be told.
+        """
+        codings = value.get("coding", [value]) if isinstance(value, dict) else [{"code": value}]
+        answers = [
+            self.holds(value_set, str(one["system"]) if "system" in one else None, str(one["code"]))
+            for one in codings
+            if isinstance(one, dict) and "code" in one
+        ]
+        if True not in answers and None in answers:
+            raise Unprocessable(f"Whether a code is in {value_set[:200]} can't be told: it is not at hand.")
+        return True in answers
+
     def concept_maps(self, url: str, version: str = "") -> list[Elements]:
         """The concept map of a canonical: what is stored before what was loaded; none where there is none."""
         stored = self._newest("ConceptMap", url, version, Elements, lambda one: one.resource)
@@ -118,7 +148,7 @@ class AtHand:
         yield from self.uow.driver.execute(_CURRENT, parameters).fetchall() if url else ()
 
     def _unstored(self, url: str, version: str) -> Definition | None:
-        found = None if version else bundled.value_set(self.definitions, url)
+        found = bundled.value_set(self.definitions, url, version)
         if found is None and (defined := implicit(url)) is not None:
             found = Definition(defined)
         if found is None and url:

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, and_, select
 
 from server.errors import BadRequest, TooLarge
 from server.search.at_hand import AtHand
+from server.search.bundled import BundledContent
 from server.store.tables.terminology import code_concept
 from server.store.terminology import IndexedCodeSystem
 from server.store.terminology_clause import clause, of_system
@@ -22,8 +23,8 @@ from terminology.value_set import Definition, Part, parts
 
 #: Codes that are listed; of more the database is asked for each row.
 MOST_LISTED = 2_000
-#: Codes of a system that is in memory, which can only be listed.
-_MOST_IN_MEMORY = 50_000
+#: Codes that are listed where a query outlives its transaction, so that no table can be asked later.
+MOST_KEPT = 500_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,15 +67,25 @@ class Terminology(Protocol):
 class StoredTerminology:
     """The terminology at hand, as token search asks it."""
 
-    def __init__(self, at_hand: AtHand, local: Callable[[str, str], str | None] = lambda _, __: None) -> None:
-        """``local`` tells the id in a literal address of a type on this server."""
+    def __init__(
+        self,
+        at_hand: AtHand | BundledContent,
+        local: Callable[[str, str], str | None] = lambda _, __: None,
+        *,
+        kept: bool = False,
+    ) -> None:
+        """``local`` tells the id in a literal address of a type on this server.
+
+        ``kept``: what is answered outlives the transaction, so every code is listed.
+        """
         self._at_hand = at_hand
         self._local = local
+        self._most = MOST_KEPT if kept else MOST_LISTED
 
     def members(self, value_set: str) -> Codes | None:
         """See ``Terminology.members``."""
         definition = self._definition(value_set)
-        return None if definition is None else _answered(lambda: _codes(parts(definition, self._at_hand)))
+        return None if definition is None else _answered(lambda: _codes(parts(definition, self._at_hand), self._most))
 
     def related(self, system: str, code: str, *, above: bool) -> Codes | None:
         """See ``Terminology.related``."""
@@ -86,7 +97,7 @@ class StoredTerminology:
         if concept is None:
             return own
         condition = Above(concept.code) if above else Below(concept.code)
-        return _answered(lambda: _of_system(system, known, condition))
+        return _answered(lambda: _of_system(system, known, condition, self._most))
 
     def _definition(self, value_set: str) -> Definition | None:
         id = self._local("ValueSet", value_set)
@@ -96,7 +107,7 @@ class StoredTerminology:
         return self._at_hand.value_set(url, version)
 
 
-def _codes(found: list[Part]) -> Codes:
+def _codes(found: list[Part], most: int) -> Codes:
     """All parts of a value set: what a system has of several of them is asked for at once."""
     listed: dict[str, frozenset[str]] = {}
     many: list[tuple[str, Many]] = []
@@ -106,19 +117,23 @@ def _codes(found: list[Part]) -> Codes:
             listed[system] = frozenset()
             continue
         codes = [member.concept.code for part in own if part.listed is not None
-                 for member in part.members(EVERY, 0, _MOST_IN_MEMORY, full=False)]  # fmt: skip
-        asked = [part for part in own if part.listed is None]
-        more = _of_system(system, asked[0].required, some(*(part.condition for part in asked))) if asked else Codes()
-        many += more.many
-        if codes or more.listed.get(system):
-            listed[system] = frozenset(codes) | more.listed.get(system, frozenset())
+                 for member in part.members(EVERY, 0, MOST_KEPT, full=False)]  # fmt: skip
+        for version in dict.fromkeys(part.version for part in own if part.listed is None):
+            asked = [part for part in own if part.listed is None and part.version == version]
+            more = _of_system(system, asked[0].required, some(*(part.condition for part in asked)), most)
+            many += more.many
+            codes += more.listed.get(system, ())
+        if codes:
+            listed[system] = frozenset(codes)
     return Codes(listed, tuple(many))
 
 
-def _of_system(system: str, known: CodeSystem, condition: AnyCondition) -> Codes:
-    if isinstance(known, IndexedCodeSystem) and known.count(condition, MOST_LISTED + 1) > MOST_LISTED:
+def _of_system(system: str, known: CodeSystem, condition: AnyCondition, most: int) -> Codes:
+    if isinstance(known, IndexedCodeSystem) and most < MOST_KEPT and known.count(condition, most + 1) > most:
         return Codes(many=((system, Many(known, every(condition))),))
-    codes = frozenset(one.code for one in known.select(condition, limit=_MOST_IN_MEMORY))
+    if known.count(condition, MOST_KEPT + 1) > MOST_KEPT:
+        raise TooManyCodes(f"There are more than {MOST_KEPT} codes of {system} to be looked for.")
+    codes = frozenset(one.code for one in known.select(condition, limit=MOST_KEPT))
     return Codes({system: codes} if codes else {})
 
 

@@ -13,7 +13,8 @@ from typing import Any
 from server.errors import BadRequest, TooLarge, UnknownParameter
 from server.fhir.definitions import Definitions, SearchParameter
 from server.search import date, number, position, quantity, reference, string, token, uri, words
-from server.search.codes import Terminology
+from server.search.bundled import BundledContent
+from server.search.codes import StoredTerminology, Terminology
 from server.search.index import component_suffix, kind_of, searchable
 from server.search.query import (
     AnyOf,
@@ -141,9 +142,8 @@ class Reader:
         if kind == "reference":
             return self._reference(value, modifier, targets)
         if kind == "token" and modifier in _SUBSUMING:
-            if self.terminology is None:
-                raise BadRequest(f"The modifier :{modifier} can't be answered here.")
-            return token.parse_subsuming(value, modifier, self.terminology)
+            known = self.terminology or StoredTerminology(BundledContent(self.definitions))
+            return token.parse_subsuming(value, modifier, known)
         parsed: dict[str, Any] = {
             "token": lambda: token.parse(value, modifier),
             "string": lambda: string.parse(value, modifier),

@@ -185,15 +185,15 @@ class Search:
         """The code systems and value sets that a transaction sees."""
         return AtHand(self.definitions, self._shelf, uow, tenant)
 
-    def terminology(self, uow: UnitOfWork, tenant: int) -> Terminology:
-        """The same, as token search asks it."""
+    def terminology(self, uow: UnitOfWork, tenant: int, *, kept: bool = False) -> Terminology:
+        """The same, as token search asks it; ``kept`` for a query that outlives the transaction."""
 
         def local(kind: str, address: str) -> str | None:
             literal = LITERAL.fullmatch(address)
             here = literal and literal["type"] == kind and literal["base"] in (None, f"{self.base_url}/")
             return literal["id"] if literal and here else None
 
-        return StoredTerminology(self.at_hand(uow, tenant), local)
+        return StoredTerminology(self.at_hand(uow, tenant), local, kept=kept)
 
     def canonical(self, uow: UnitOfWork, tenant: int, kind: str, canonical: str) -> dict[str, Any] | None:
         """The resource that a canonical means: of its version, else of the newest that is stored.

@@ -8,7 +8,7 @@ from typing import Any
 from server.store import terminology_write
 from server.store.database import UnitOfWork
 from terminology.code_system import concepts_of, header_of
-from terminology.hierarchy import ancestors, places
+from terminology.hierarchy import Hierarchy, places
 
 #: Concepts of a code system that processes keep in memory; of more the tables are asked.
 MOST_IN_MEMORY = 500
@@ -28,7 +28,7 @@ def take_apart(uow: UnitOfWork, tenant: int, resource: dict[str, Any]) -> None:
     )  # fmt: skip
     if apart:
         concepts = list(found.values())
-        terminology_write.copy(uow, tenant, system, enumerate(concepts), ancestors(places(concepts)))
+        terminology_write.copy(uow, tenant, system, enumerate(concepts), Hierarchy(places(concepts)))
 
 
 def forget(uow: UnitOfWork, tenant: int, resource_type: str, id: str) -> None:

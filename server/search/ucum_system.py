@@ -1,6 +1,7 @@
 """UCUM as a code system: what was loaded, and every unit that its grammar makes. https://hl7.org/fhir/R4/ucum.html"""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from server.fhir.fhirpath.ucum import canonical
 from terminology.code_system import CodeSystem, Header, MemoryCodeSystem
@@ -18,8 +19,8 @@ class UcumSystem:
 
     @property
     def header(self) -> Header:
-        """See ``CodeSystem.header``."""
-        return self._loaded.header
+        """See ``CodeSystem.header``; by its grammar all of it is at hand."""
+        return replace(self._loaded.header, content="complete")
 
     def find(self, code: str) -> Concept | None:
         """See ``CodeSystem.find``; a unit that is not listed is its own name."""

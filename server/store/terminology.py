@@ -11,7 +11,7 @@ from server.store.tables.terminology import INDEXED_CHARACTERS, code_concept
 from server.store.terminology_clause import Place, clause, of_system
 from terminology.code_system import Header
 from terminology.concept import Concept
-from terminology.condition import AnyCondition, Codes, every
+from terminology.condition import AnyCondition, Below, Codes, every
 
 _CONCEPT = "number, code, display, definition, inactive, abstract"
 
@@ -141,6 +141,8 @@ class IndexedCodeSystem:
         """See ``CodeSystem.count``."""
         if condition == every():
             return min(most, self._entry.concepts)
+        if isinstance(condition, Below):
+            return min(most, max(0, self.place.below(condition.code) - (not condition.itself)))
         rows = select(code_concept.c.number).where(self._where(condition)).limit(most).subquery()
         return int(self._uow.execute(select(func.count()).select_from(rows)).scalar_one())
 

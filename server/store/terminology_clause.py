@@ -34,8 +34,13 @@ class Place:
         row = self._row("key", code)
         return None if row is None else int(row[0])
 
+    def below(self, code: str) -> int:
+        """How many concepts one subsumes, itself among them; 0 where there is none."""
+        row = self._row("below", code)
+        return 0 if row is None else int(row[0])
+
     def ancestors(self, code: str) -> list[int]:
-        """The keys of all that subsumes a concept."""
+        """The keys of all that subsumes a concept, and its own."""
         row = self._row("ancestors", code)
         return [] if row is None else list(row[0])
 
@@ -95,12 +100,12 @@ def _below(one: c.Below, place: Place, row: FromClause) -> Clause:
     if key is None:
         return false()
     under: Clause = row.c.ancestors.contains(cast([key], ARRAY(BigInteger)))
-    return or_(under, row.c.code == one.code) if one.itself else under
+    return under if one.itself else and_(under, row.c.key != key)
 
 
 def _above(one: c.Above, place: Place, row: FromClause) -> Clause:
     over: Clause = row.c.key == any_(cast(place.ancestors(one.code), ARRAY(BigInteger)))
-    return or_(over, row.c.code == one.code) if one.itself else over
+    return over if one.itself else and_(over, row.c.code != one.code)
 
 
 def _having(one: c.Having, place: Place, row: FromClause) -> Clause:

@@ -10,6 +10,7 @@ from server.store.database import UnitOfWork
 from server.store.terminology import header_row
 from terminology.code_system import Header
 from terminology.concept import Concept, written
+from terminology.hierarchy import Hierarchy
 from terminology.words import indexed, storable
 
 #: Different words of one concept that are kept.
@@ -42,18 +43,21 @@ def copy(
     tenant: int,
     system: int,
     concepts: Iterable[tuple[int, Concept]],
-    ancestors: Mapping[int, Sequence[int]] | Sequence[Sequence[int]],
+    hierarchy: Hierarchy,
 ) -> int:
-    """Adds concepts, each with its place; ``ancestors`` are places. How many it were."""
+    """Adds concepts, each with its place in the hierarchy. How many it were."""
     names: list[tuple[Any, ...]] = []
     held: list[tuple[Any, ...]] = []
     count = 0
     base = system << 32
-    columns = "tenant, system, code, number, key, display, definition, inactive, abstract, folded, ancestors, words"
+    columns = "tenant, system, code, number, key, display, definition, inactive, abstract, folded, ancestors, below, "
+    columns += "words"
     with uow.driver.cursor().copy(f"copy code_concept ({columns}) from stdin".encode()) as out:
         for number, one in concepts:
-            above = "{" + ",".join(str(base | place) for place in ancestors[number]) + "}"
-            out.write_row((*_row(tenant, system, number, base, one), above, _words(one)))
+            above = ",".join(str(base | place) for place in (*hierarchy.ancestors[number], number))
+            out.write_row(
+                (*_row(tenant, system, number, base, one), f"{{{above}}}", hierarchy.below[number], _words(one))
+            )
             names.extend((tenant, system, number, place, body) for place, body in enumerate(_bodies(one)))
             held.extend((tenant, system, number, place, *rest) for place, rest in enumerate(_properties(one)))
             count += 1

@@ -15,8 +15,8 @@ from server.errors import Conflict, HutongError
 from server.repository import Repository
 from server.security.access import Access
 from server.store import concept_maps, terminology_write
-from terminology import hierarchy
 from terminology.code_system import Header
+from terminology.hierarchy import Hierarchy
 from terminology.load.release import Release, ReleasedMap, ReleasedSystem
 
 #: Concepts, or elements of a map, of one transaction.
@@ -111,12 +111,12 @@ class Loader:
                 terminology_write.enter(uow, self._tenant, header, digest=digest, apart=True), 0
             )  # fmt: skip
         self._progress(header.url, start, total)
-        above = hierarchy.ancestors(system.concepts.parents())
+        hierarchy = Hierarchy(system.concepts.parents())
         concepts = system.concepts.read(start)
         at = start
         while batch := list(islice(concepts, _BATCH)):
             with self._database.unit_of_work() as uow:
-                terminology_write.copy(uow, self._tenant, number, enumerate(batch, at), above)
+                terminology_write.copy(uow, self._tenant, number, enumerate(batch, at), hierarchy)
             at += len(batch)
             self._progress(header.url, at, total)
         with self._repository.transaction(self._access) as transaction:
@@ -155,7 +155,7 @@ class Loader:
 
 def _id(header: Header) -> str:
     """The id of the CodeSystem resource that tells of a release."""
-    text = f"{header.url}-{header.version.removeprefix(header.url)}".partition("://")[2]
+    text = re.sub(r"^[a-z]+:/*", "", f"{header.url}-{header.version.removeprefix(header.url)}")
     return _UNNAMEABLE.sub("-", text).strip("-")[:64]
 
 

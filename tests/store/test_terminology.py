@@ -13,9 +13,9 @@ from server.store import terminology, terminology_write
 from server.store.database import Database, UnitOfWork
 from server.store.terminology import IndexedCodeSystem
 from terminology import condition as c
-from terminology import hierarchy
 from terminology.code_system import Header, MemoryCodeSystem
 from terminology.concept import Concept
+from terminology.hierarchy import Hierarchy, places
 
 CODES = ["a", "b", "C", "d'", "e\\", "1-8", "肺", "x" * 300, "ä"]
 NAMES = ["color", "size", "flag", "notSelectable", "inactive", "status"]
@@ -90,7 +90,7 @@ def indexed(database: Database, header: Header, concepts: tuple[Concept, ...]) -
 
     with pytest.raises(Undo), database.unit_of_work() as uow:
         system = terminology_write.enter(uow, 1, header, apart=True, complete=True)
-        above = hierarchy.ancestors(hierarchy.places(concepts))
+        above = Hierarchy(places(concepts))
         terminology_write.copy(uow, 1, system, enumerate(concepts), above)
         (entry,) = terminology.entries(uow, 1, header.url)
         yield IndexedCodeSystem(uow, 1, entry)
@@ -142,7 +142,7 @@ def test_tables_and_memory_agree(database: Database) -> None:
 def test_a_release_that_is_not_complete_is_not_there(database: Database) -> None:
     with database.unit_of_work() as uow:
         first = terminology_write.enter(uow, 1, Header(url="urn:s", version="1"), digest="x", apart=True)
-        terminology_write.copy(uow, 1, first, [(0, Concept(code="a"))], [()])
+        terminology_write.copy(uow, 1, first, [(0, Concept(code="a"))], Hierarchy([()]))
     with database.unit_of_work() as uow:
         assert terminology.entries(uow, 1, "urn:s") == ()
         assert terminology_write.begun(uow, 1, "urn:s", "1", "x") == (first, 1)

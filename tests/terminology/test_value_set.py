@@ -129,3 +129,13 @@ def test_a_page_is_a_part_of_the_whole(
     page = expand(one, shelf, extra=extra, offset=offset, count=count)
     assert page.members == whole.members[offset : offset + count]
     assert page.total == whole.total == len(whole.members)
+
+
+def test_contained_sets_and_parts_of_systems() -> None:
+    inner = {"resourceType": "ValueSet", "id": "inner", **composed(letters("ab"))}
+    assert codes({"contained": [inner], **composed({"valueSet": ["#inner"]})}) == "a b"
+    shelf = Shelf()
+    shelf._systems["urn:part"] = MemoryCodeSystem.of_resource({"url": "urn:part", "content": "fragment"})
+    found = holds(composed({"system": "urn:part"}), shelf, "urn:part", "x")
+    assert found is not None and found.assumed
+    assert holds(composed(letters("a")), shelf, "urn:letters", "b") is None

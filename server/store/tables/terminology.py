@@ -52,8 +52,10 @@ code_concept = Table(
     Column("abstract", Boolean, nullable=False),
     # The code in lower case, where it is another one.
     Column("folded", _C),
-    # Keys of all that subsumes it.
+    # Keys of all that subsumes it, and its own.
     Column("ancestors", ARRAY(BigInteger), nullable=False),
+    # How many it subsumes, itself among them.
+    Column("below", Integer, nullable=False),
     # What it is found by: the words of code, display and designations.
     Column("words", TSVECTOR, nullable=False),
     Index("ix_code_concept_number", "tenant", "system", "number", unique=True),
