@@ -12,8 +12,10 @@ from typing import Any
 from server.errors import BadRequest, Conflict, Gone, Issue, NotFound, PreconditionFailed, Unprocessable
 from server.fhir import instants, json_format
 from server.fhir.definitions import Definitions
-from server.search import url
+from server.search import labels, url
 from server.search.find import Search, SearchResult
+from server.search.gather import Gather
+from server.search.query import Query
 from server.search.reference import ID
 from server.security.access import Access
 from server.store import history, resources
@@ -29,6 +31,8 @@ Validate = Callable[[Definitions, Resource], Sequence[Issue]]
 Check = Callable[[Access, Resource, Resource | None], None]
 #: What else changes with a resource, in the same transaction: (transaction, new, version before or None).
 Follower = Callable[["Transaction", Resource, Resource | None], None]
+#: A resource as it is to be stored: (transaction, new, version before or None).
+Prepare = Callable[["Transaction", Resource, Resource | None], Resource]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,19 +58,27 @@ class Repository:
         validate: Validate | None = None,
         checks: Sequence[Check] = (),
         followers: Sequence[Follower] = (),
+        prepare: Prepare | None = None,
     ) -> None:
-        """``checks`` run on every create and update after ``validate``, ``followers`` when it is to be written."""
+        """``checks`` run on every create and update after ``validate``, ``followers`` when it is to be written.
+
+        ``prepare`` comes before all of them.
+        """
         self.database = database
         self.definitions = definitions
         self.search_engine = search
         self.validate = validate
         self.checks = tuple(checks)
         self.followers = tuple(followers)
+        self.prepare = prepare
 
     @contextmanager
-    def transaction(self, access: Access) -> Iterator["Transaction"]:
-        """The same verbs in one unit of work: all of it commits at the end of the block, or nothing."""
-        with self.database.unit_of_work() as uow:
+    def transaction(self, access: Access, *, one_moment: bool = False) -> Iterator["Transaction"]:
+        """The same verbs in one unit of work: all of it commits at the end of the block, or nothing.
+
+        With ``one_moment`` all that it reads is of the moment at which it first reads.
+        """
+        with self.database.unit_of_work(one_moment=one_moment) as uow:
             transaction = Transaction(self, uow, access)
             yield transaction
             transaction.flush()
@@ -222,12 +234,35 @@ class Transaction:
         """See ``Repository.search``; no type means all; ``compartment`` is the (type, id) whose resources are meant."""
         self.access.require("read")
         self.flush()
+        query = self.query(resource_type, parameters, lenient=lenient, compartment=compartment)
+        return self._repository.search_engine.find(self.uow, self.access.tenant, query)
+
+    def query(
+        self,
+        resource_type: str,
+        parameters: Parameters,
+        *,
+        lenient: bool = False,
+        compartment: tuple[str, str] | None = None,
+    ) -> Query:
+        """What ``search`` would look for; raises what it would refuse."""
         engine = self._repository.search_engine
-        query = engine.read(
+        return engine.read(
             resource_type, parameters, lenient=lenient, compartment=compartment,
             terminology=engine.terminology(self.uow, self.access.tenant),
         )  # fmt: skip
-        return engine.find(self.uow, self.access.tenant, query)
+
+    def labels(self, resource_types: Sequence[str]) -> dict[str, list[Any]]:
+        """The profiles, security labels and tags that current resources of some types have, each once."""
+        self.access.require("read")
+        self.flush()
+        return labels.labels(self.uow, self.access.tenant, resource_types)
+
+    def gather(self, request: str) -> Gather:
+        """What notes all matches of queries for a bulk request, instead of giving them."""
+        self.access.require("read")
+        self.flush()
+        return Gather(self.uow, self.access.tenant, request, self.definitions)
 
     def matches_locked(self, resource_type: str, criteria: str) -> tuple[Stored, ...]:
         """At most two current resources that a conditional interaction's query finds; BadRequest for an empty one.
@@ -301,6 +336,8 @@ class Transaction:
         previous = json_format.parse(before.body) if before is not None and not before.deleted else None
         number = 1 if before is None else before.version + 1
         stamped = self._stamped(resource, id, number)
+        if self._repository.prepare is not None:
+            stamped = self._repository.prepare(self, stamped, previous)
         if previous is not None and _content(previous) == _content(stamped):
             return Written(resource=previous, created=False, changed=False)
         self._validate(stamped, previous)

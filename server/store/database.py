@@ -95,13 +95,17 @@ class Database:
         self._idle: dict[bool, list[psycopg.Connection[Any]]] = {True: [], False: []}
 
     @contextmanager
-    def unit_of_work(self) -> Iterator[UnitOfWork]:
+    def unit_of_work(self, *, one_moment: bool = False) -> Iterator[UnitOfWork]:
         """One transaction: commits at the end, rolls back when the block raises.
 
+        With ``one_moment`` all of it sees what was there at its first statement (repeatable read).
         Conflict if another transaction was in its way, Unavailable if the database does not answer.
         """
-        with _translated(), self._engine.begin() as connection:
-            yield UnitOfWork(connection)
+        with _translated(), self._engine.connect() as connection:
+            if one_moment:
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield UnitOfWork(connection)
 
     @contextmanager
     def reading(self) -> Iterator[UnitOfWork]:
