@@ -7,7 +7,7 @@ elsewhere. Redirects and proxies are not followed.
 
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -16,6 +16,8 @@ import httpx
 
 from server.errors import Forbidden, Unavailable, Unprocessable
 
+#: Where most of the URLs stand.
+_ENDPOINT = "Subscription.channel.endpoint"
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
@@ -51,23 +53,23 @@ class Answer:
         return 200 <= self.status < 300
 
 
-def check_url(url: str, guard: Guard) -> httpx.URL:
-    """Refuses, without resolving anything, what can't be an endpoint; raises Unprocessable or Forbidden."""
+def check_url(url: str, guard: Guard, place: str = _ENDPOINT) -> httpx.URL:
+    """Refuses, without resolving anything, what can't be an endpoint; raises Unprocessable or Forbidden.
+
+    ``place`` is where the URL stands.
+    """
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise Unprocessable(f"The endpoint is no URL: {error}.", expression="Subscription.channel.endpoint") from error
+        raise Unprocessable(f"The endpoint is no URL: {error}.", expression=place) from error
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise Unprocessable(
-            "The endpoint must be an absolute http or https URL.", expression="Subscription.channel.endpoint"
-        )
+        raise Unprocessable("The endpoint must be an absolute http or https URL.", expression=place)
     if parsed.userinfo:
-        raise Unprocessable(
-            "Put credentials into channel.header, not into the URL.", expression="Subscription.channel.endpoint"
-        )
+        cure = "Put credentials into channel.header, not into the URL." if place == _ENDPOINT else "Leave them out."
+        raise Unprocessable(f"The URL carries credentials. {cure}", expression=place)
     literal = _literal(parsed.host)
     if literal is not None and not guard.allows(literal):
-        raise _refused()
+        raise _refused(place)
     return parsed
 
 
@@ -95,7 +97,33 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, timeout: float, g
     return Answer(status=response.status_code)
 
 
-def _resolve(target: httpx.URL, guard: Guard) -> Address:
+def download(url: str, *, accept: str, timeout: float, guard: Guard, place: str) -> Iterator[bytes]:
+    """The body at a checked address, piece by piece, content codings undone; raises as ``post`` does.
+
+    ``place`` is where the URL stands. Unavailable for every status but 200.
+    """
+    target = check_url(url, guard, place)
+    address = _resolve(target, guard, place)
+    default = 443 if target.scheme == "https" else 80
+    named = target.host if target.port in (None, default) else f"{target.host}:{target.port}"
+    try:
+        with (
+            httpx.Client(verify=_tls(), trust_env=False, follow_redirects=False, timeout=timeout) as client,
+            client.stream(
+                "GET",
+                target.copy_with(host=str(address)),
+                headers={"Accept": accept, "Host": named},
+                extensions={"sni_hostname": target.host},
+            ) as response,
+        ):
+            if response.status_code != 200:
+                raise Unavailable(f"The address answered {response.status_code}.", expression=place)
+            yield from response.iter_bytes(1 << 20)
+    except httpx.HTTPError as error:
+        raise Unavailable(f"The address did not answer: {type(error).__name__}.", expression=place) from error
+
+
+def _resolve(target: httpx.URL, guard: Guard, place: str = _ENDPOINT) -> Address:
     """The first address of the host; Forbidden if any of its addresses is out of bounds."""
     literal = _literal(target.host)
     if literal is not None:
@@ -107,15 +135,15 @@ def _resolve(target: httpx.URL, guard: Guard) -> Address:
             raise Unavailable("The endpoint's host name can't be resolved.") from error
         found = [ip_address(str(answer[4][0]).partition("%")[0]) for answer in answers]
     if not found or not all(guard.allows(address) for address in found):
-        raise _refused()
+        raise _refused(place)
     return found[0]
 
 
-def _refused() -> Forbidden:
+def _refused(place: str) -> Forbidden:
     return Forbidden(
         "The endpoint's address is not one that this server calls: it must be public, or in a network "
         "that the operator listed in the setting notify_networks.",
-        expression="Subscription.channel.endpoint",
+        expression=place,
     )
 
 
