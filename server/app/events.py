@@ -14,6 +14,7 @@ from server.imaging.imaging_study import ImagingStudies
 from server.imaging.sweep import sweep
 from server.imaging.workitem_subscriptions import WorkitemSubscriptions
 from server.operations.export_job import Exporter
+from server.operations.import_job import Importer
 from server.outbound.smtp import Mailer
 from server.search import declarations
 from server.security.access import system
@@ -56,6 +57,7 @@ def run(settings: Settings) -> None:
         commitments=promises,
         dispatcher=_dispatcher(parts, planner),
         exporter=Exporter(repository, parts.bulk),
+        importer=Importer(repository, parts.bulk, parts.guard),
         sweep=lambda: sweep(database, settings.study_quiet),
         forget=lambda: forget(database, days) + promises.commitments.forget(days) + _forget_others(parts),
         keep=keeper(settings, database, rate=_KEEP_RATE).run,

@@ -10,6 +10,7 @@ from server.operations import (
     everything,
     expand,
     export,
+    import_,
     lastn,
     lookup,
     match,
@@ -25,15 +26,26 @@ from server.operations.operation import Operation
 from server.operations.subscription_events import subscription_events
 from server.operations.subscription_status import subscription_status
 from server.operations.subscription_ws_binding_token import subscription_ws_binding_token
+from server.outbound.guard import Guard
 from server.repository import Repository, Resource
 
 #: https://hl7.org/fhir/uv/subscriptions-backport/ (R4)
 _BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport/OperationDefinition/backport-subscription-"
 
 
-def served(repository: Repository, requests: BulkRequests | None = None) -> tuple[Operation, ...]:
-    """Every operation, over one repository; those whose work goes on are there with ``requests``."""
-    lasting = () if requests is None else export.operations(repository, requests)
+def served(
+    repository: Repository, requests: BulkRequests | None = None, guard: Guard | None = None
+) -> tuple[Operation, ...]:
+    """Every operation, over one repository; those whose work goes on are there with ``requests``.
+
+    ``guard`` says which addresses may be fetched from; public ones without it.
+    """
+    lasting: tuple[Operation, ...] = ()
+    if requests is not None:
+        lasting = (
+            *export.operations(repository, requests),
+            import_.operation(repository, requests, guard or Guard()),
+        )
     return (
         *lasting,
         validate.operation(repository),

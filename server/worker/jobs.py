@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from server.events.deliver import Delivery
 from server.events.dispatch import Answer, Dispatcher
 from server.imaging.commitment import COMMITMENT_REPORT
-from server.operations import bulk, export
+from server.operations import bulk, export, import_
 from server.operations.export_job import Exporter
+from server.operations.import_job import Importer
 from server.worker.loops import (
     DISPATCH_INTERVAL,
     FORGET_INTERVAL,
@@ -59,6 +60,7 @@ class EventJobs:
     commitments: CommitmentReporter
     dispatcher: Dispatcher
     exporter: Exporter
+    importer: Importer
     #: Defers study-changed for quiet studies; gives how many.
     sweep: Callable[[], int]
     #: Deletes events that were kept long enough; gives how many.
@@ -83,6 +85,7 @@ class EventJobs:
                 Task(name=ANNOUNCE, queue="notify", run=self.announcer.run, attempts=availability.ATTEMPTS),
                 Task(name=COMMITMENT_REPORT, queue="notify", run=self.commitments.run, attempts=commitment.ATTEMPTS),
                 Task(name=export.TASK, queue=bulk.QUEUE, run=self.exporter.run, failed=self.exporter.failed),
+                Task(name=import_.TASK, queue=bulk.QUEUE, run=self.importer.run, failed=self.importer.failed),
             ),
             queues=("events", "notify", "fetch", bulk.QUEUE),
             loops=self._loops(),
