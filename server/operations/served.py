@@ -2,6 +2,7 @@
 
 from server.events import topics
 from server.events.subscriber import Subscribers
+from server.events.topics import Topic
 from server.events.websocket import Websockets
 from server.operations import (
     document,
@@ -25,8 +26,9 @@ from server.repository import Repository, Resource
 _BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport/OperationDefinition/backport-subscription-"
 
 
-def served(repository: Repository) -> tuple[Operation, ...]:
-    """Every operation, over one repository."""
+def served(repository: Repository, known: tuple[Topic, ...] | None = None) -> tuple[Operation, ...]:
+    """Every operation, over one repository; ``known`` are the topics, those of the house where none are given."""
+    known = topics.load() if known is None else known
     return (
         validate.operation(repository),
         *meta.operations(repository),
@@ -39,8 +41,8 @@ def served(repository: Repository) -> tuple[Operation, ...]:
         expand.operation(repository),
         translate.operation(repository),
         _subscription_status(repository),
-        _subscription_events(repository),
-        _subscription_ws_binding_token(repository),
+        _subscription_events(repository, known),
+        _subscription_ws_binding_token(repository, known),
     )
 
 
@@ -60,12 +62,13 @@ def _subscription_status(repository: Repository) -> Operation:
     )
 
 
-def _subscription_events(repository: Repository) -> Operation:
+def _subscription_events(repository: Repository, known: tuple[Topic, ...]) -> Operation:
     def run(request: OperationRequest) -> Resource:
         return subscription_events(
             repository,
             request.access,
             request.id,
+            topics=known,
             since=str(request.value("eventsSinceNumber", "")),
             until=str(request.value("eventsUntilNumber", "")),
             content=str(request.value("content", "")),
@@ -81,8 +84,8 @@ def _subscription_events(repository: Repository) -> Operation:
     )
 
 
-def _subscription_ws_binding_token(repository: Repository) -> Operation:
-    websockets = Websockets(repository=repository, topics=topics.load(), subscribers=Subscribers())
+def _subscription_ws_binding_token(repository: Repository, known: tuple[Topic, ...]) -> Operation:
+    websockets = Websockets(repository=repository, topics=known, subscribers=Subscribers())
 
     def run(request: OperationRequest) -> Resource:
         ids = [request.id] if request.id else [str(id) for id in request.values("id")]
