@@ -12,8 +12,10 @@ from typing import Any
 from server.errors import BadRequest, Conflict, Gone, Issue, NotFound, PreconditionFailed, Unprocessable
 from server.fhir import instants, json_format
 from server.fhir.definitions import Definitions
-from server.search import url
+from server.search import labels, url
 from server.search.find import Search, SearchResult
+from server.search.gather import Gather
+from server.search.query import Query
 from server.search.reference import ID
 from server.security.access import Access
 from server.store import history, resources
@@ -71,9 +73,12 @@ class Repository:
         self.prepare = prepare
 
     @contextmanager
-    def transaction(self, access: Access) -> Iterator["Transaction"]:
-        """The same verbs in one unit of work: all of it commits at the end of the block, or nothing."""
-        with self.database.unit_of_work() as uow:
+    def transaction(self, access: Access, *, one_moment: bool = False) -> Iterator["Transaction"]:
+        """The same verbs in one unit of work: all of it commits at the end of the block, or nothing.
+
+        With ``one_moment`` all that it reads is of the moment at which it first reads.
+        """
+        with self.database.unit_of_work(one_moment=one_moment) as uow:
             transaction = Transaction(self, uow, access)
             yield transaction
             transaction.flush()
@@ -229,12 +234,35 @@ class Transaction:
         """See ``Repository.search``; no type means all; ``compartment`` is the (type, id) whose resources are meant."""
         self.access.require("read")
         self.flush()
+        query = self.query(resource_type, parameters, lenient=lenient, compartment=compartment)
+        return self._repository.search_engine.find(self.uow, self.access.tenant, query)
+
+    def query(
+        self,
+        resource_type: str,
+        parameters: Parameters,
+        *,
+        lenient: bool = False,
+        compartment: tuple[str, str] | None = None,
+    ) -> Query:
+        """What ``search`` would look for; raises what it would refuse."""
         engine = self._repository.search_engine
-        query = engine.read(
+        return engine.read(
             resource_type, parameters, lenient=lenient, compartment=compartment,
             terminology=engine.terminology(self.uow, self.access.tenant),
         )  # fmt: skip
-        return engine.find(self.uow, self.access.tenant, query)
+
+    def labels(self, resource_types: Sequence[str]) -> dict[str, list[Any]]:
+        """The profiles, security labels and tags that current resources of some types have, each once."""
+        self.access.require("read")
+        self.flush()
+        return labels.labels(self.uow, self.access.tenant, resource_types)
+
+    def gather(self, request: str) -> Gather:
+        """What notes all matches of queries for a bulk request, instead of giving them."""
+        self.access.require("read")
+        self.flush()
+        return Gather(self.uow, self.access.tenant, request, self.definitions)
 
     def matches_locked(self, resource_type: str, criteria: str) -> tuple[Stored, ...]:
         """At most two current resources that a conditional interaction's query finds; BadRequest for an empty one.

@@ -13,6 +13,7 @@ from server.imaging import extended_tags
 from server.imaging.imaging_study import ImagingStudies
 from server.imaging.sweep import sweep
 from server.imaging.workitem_subscriptions import WorkitemSubscriptions
+from server.operations.export_job import Exporter
 from server.outbound.smtp import Mailer
 from server.security.access import system
 from server.settings import Settings
@@ -58,8 +59,9 @@ def run(settings: Settings) -> None:
         announcer=telling,
         commitments=promises,
         dispatcher=_dispatcher(parts, planner),
+        exporter=Exporter(repository, parts.bulk),
         sweep=lambda: sweep(database, settings.study_quiet),
-        forget=lambda: forget(database, days) + promises.commitments.forget(days) + _forget_workitems(parts),
+        forget=lambda: forget(database, days) + promises.commitments.forget(days) + _forget_others(parts),
         keep=keeper(settings, database, rate=_KEEP_RATE).run,
         retain=retainer(settings, database).run,
         index=lambda: extended_tags.index_next(database),
@@ -68,11 +70,12 @@ def run(settings: Settings) -> None:
     parts.pool.close()
 
 
-def _forget_workitems(parts: Parts) -> int:
-    """Deletes workitems that ended, and event reports, when they were kept long enough."""
+def _forget_others(parts: Parts) -> int:
+    """Deletes workitems that ended, event reports and bulk requests, when they were kept long enough."""
     settings = parts.settings
     gone = workitems(parts).forget(settings.workitem_days, settings.tombstone_days)
-    return gone + WorkitemSubscriptions(database=parts.database).forget(settings.event_retention_days)
+    gone += WorkitemSubscriptions(database=parts.database).forget(settings.event_retention_days)
+    return gone + parts.bulk.forget()
 
 
 def _delivery(parts: Parts) -> Delivery:

@@ -16,10 +16,12 @@ from server.imaging.pixel_pool import PixelPool
 from server.imaging.pixels import PixelData
 from server.imaging.retrieve import Retrieve
 from server.imaging.transcode_cache import TranscodeCache
+from server.operations.bulk import BulkRequests
 from server.outbound.guard import Guard
 from server.repository import Repository
 from server.search.find import Search
 from server.settings import Settings
+from server.store.bulk_files import BulkFiles
 from server.store.database import Database
 from server.store.packs import Packs
 from server.telemetry import kill_points, logs
@@ -44,6 +46,7 @@ class Parts:
     retrieve: Retrieve
     pool: PixelPool
     pixels: PixelData
+    bulk: BulkRequests
 
 
 def compose(settings: Settings) -> Parts:
@@ -83,6 +86,7 @@ def compose(settings: Settings) -> Parts:
         retrieve=retrieve,
         pool=pool,
         pixels=PixelData(retrieve, pool, TranscodeCache(settings.transcode_cache, settings.transcode_cache_bytes)),
+        bulk=BulkRequests(database, BulkFiles(settings.blobs), settings.bulk_hours),
     )
 
 

@@ -43,7 +43,8 @@ def web(parts: Parts) -> FastAPI:
                     repository=parts.repository,
                     access=access,
                     base_url=parts.settings.base_url,
-                    operations=served(parts.repository, parts.topics),
+                    operations=served(parts.repository, parts.bulk, parts.topics),
+                    requests=parts.bulk,
                     topics=tuple(topic.url for topic in parts.topics),
                     websockets=Websockets(
                         repository=parts.repository, topics=parts.topics, subscribers=parts.subscribers

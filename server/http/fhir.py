@@ -14,9 +14,9 @@ from server.errors import BadRequest
 from server.events.websocket import Websockets
 from server.fhir import json_format
 from server.fhir.instants import text as instant
+from server.http import fhir_bulk, subscriptions_channel
 from server.http import fhir_operations as operations
-from server.http import subscriptions_channel
-from server.http.fhir_errors import FhirRoute
+from server.http.fhir_errors import FhirRoute, failed
 from server.http.fhir_format import MEDIA_TYPES, wanted, written
 from server.http.fhir_request import body_of, fhir_request
 from server.interactions.batch import batch, perform
@@ -24,10 +24,12 @@ from server.interactions.capabilities import capabilities
 from server.interactions.request import Answer
 from server.interactions.request import Request as FhirRequest
 from server.interactions.transaction import transaction
+from server.operations.bulk import BulkRequests
 from server.operations.operation import Operation
 from server.repository import Repository
 from server.security.access import Access
 
+_BULK_DATA = "http://hl7.org/fhir/uv/bulkdata/CapabilityStatement/bulk-data"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 Body = Annotated[bytes, Depends(body_of)]
 
@@ -44,17 +46,29 @@ class FhirServices:
     operations: tuple[Operation, ...] = ()
     #: Canonicals of the topics that can be subscribed to.
     topics: tuple[str, ...] = ()
+    #: Requests whose work goes on; None where no operation makes any.
+    requests: BulkRequests | None = None
     #: What websockets are told; None for no such channel.
     websockets: Websockets | None = None
 
 
-def router(services: FhirServices, prefix: str = "/fhir") -> APIRouter:
+class FhirRouter(APIRouter):
+    """Routes, the most used of which can be answered past them."""
+
+    #: Answers a path below the base, of the shape type or type/id, or a Bundle where there is none.
+    answer: Callable[[Request, tuple[str, ...], bytes], Response]
+
+
+def router(services: FhirServices, prefix: str = "/fhir") -> FhirRouter:
     """All routes of the RESTful API below ``prefix``."""
-    routes = APIRouter(prefix=prefix, route_class=FhirRoute, tags=["FHIR R4"])
+    routes = FhirRouter(prefix=prefix, route_class=FhirRoute, tags=["FHIR R4"])
     edge = _Edge(services, prefix)
+    routes.answer = edge.direct
     if services.websockets is not None:
         subscriptions_channel.add_routes(routes, services.websockets, edge.base)
     _add_system_routes(routes, edge)
+    if services.requests is not None:
+        fhir_bulk.add(routes, services.requests, services.access, edge.base)
     _add_type_routes(routes, edge)
     _add_instance_routes(routes, edge)
     _add_all_other(routes, edge)
@@ -88,6 +102,13 @@ class _Edge:
             return _response(asked, batch(repository, access, asked, self._operate), form)
         return _response(asked, transaction(repository, access, asked), form)
 
+    def direct(self, request: Request, path: tuple[str, ...], body: bytes) -> Response:
+        """The answer, a refusal's too."""
+        try:
+            return self.answer(request, path, body) if path else self.bundle(request, body)
+        except Exception as error:  # noqa: BLE001 an edge: what nobody foresaw is a 500 that says nothing of the data
+            return failed(request, error, "/".join(path[:1]))
+
     def answer(self, request: Request, path: tuple[str, ...], body: bytes) -> Response:
         """Carries out what the path below the base asks for."""
         access = self._services.access(request)
@@ -113,7 +134,7 @@ class _Edge:
         served = operations.listed(self._services.operations, definitions.resource_types)
         statement = capabilities(
             definitions, base_url=base_url, version=__version__, date=self._started, operations=served,
-            topics=self._services.topics,
+            topics=self._services.topics, guides=(_BULK_DATA,) if self._services.requests else (),
         )  # fmt: skip
         return json_format.write(statement)
 
@@ -199,5 +220,7 @@ def _response(request: FhirRequest, answer: Answer, form: str) -> Response:
         headers["Last-Modified"] = format_datetime(answer.last_modified.astimezone(UTC), usegmt=True)
     if answer.location and request.method in ("POST", "PUT", "PATCH"):
         headers["Location"] = f"{request.base_url}/{answer.location}"
+    if answer.content_location:
+        headers["Content-Location"] = answer.content_location
     media_type = MEDIA_TYPES[form] if answer.body else None
     return Response(written(answer.body, form), answer.status, headers=headers, media_type=media_type)

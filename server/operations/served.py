@@ -5,9 +5,11 @@ from server.events.subscriber import Subscribers
 from server.events.topics import Topic
 from server.events.websocket import Websockets
 from server.operations import (
+    apply,
     document,
     everything,
     expand,
+    export,
     lastn,
     lookup,
     meta,
@@ -16,7 +18,9 @@ from server.operations import (
     validate,
     validate_code,
 )
-from server.operations.operation import Operation, OperationRequest
+from server.operations.bulk import BulkRequests
+from server.operations.definition import Call, defined
+from server.operations.operation import Operation
 from server.operations.subscription_events import subscription_events
 from server.operations.subscription_status import subscription_status
 from server.operations.subscription_ws_binding_token import subscription_ws_binding_token
@@ -26,10 +30,17 @@ from server.repository import Repository, Resource
 _BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport/OperationDefinition/backport-subscription-"
 
 
-def served(repository: Repository, known: tuple[Topic, ...] | None = None) -> tuple[Operation, ...]:
-    """Every operation, over one repository; ``known`` are the topics, those of the house where none are given."""
+def served(
+    repository: Repository, requests: BulkRequests | None = None, known: tuple[Topic, ...] | None = None
+) -> tuple[Operation, ...]:
+    """Every operation, over one repository; those whose work goes on are there with ``requests``.
+
+    ``known`` are the topics, those of the house where none are given.
+    """
     known = topics.load() if known is None else known
+    lasting = () if requests is None else export.operations(repository, requests)
     return (
+        *lasting,
         validate.operation(repository),
         *meta.operations(repository),
         *everything.operations(repository),
@@ -40,6 +51,7 @@ def served(repository: Repository, known: tuple[Topic, ...] | None = None) -> tu
         *validate_code.operations(repository),
         expand.operation(repository),
         translate.operation(repository),
+        *apply.operations(repository),
         _subscription_status(repository),
         _subscription_events(repository, known),
         _subscription_ws_binding_token(repository, known),
@@ -47,54 +59,36 @@ def served(repository: Repository, known: tuple[Topic, ...] | None = None) -> tu
 
 
 def _subscription_status(repository: Repository) -> Operation:
-    def run(request: OperationRequest) -> Resource:
-        # On an instance the parameters are ignored.
-        ids = [request.id] if request.id else [str(id) for id in request.values("id")]
-        statuses = [] if request.id else [str(status) for status in request.values("status")]
-        return subscription_status(repository, request.access, ids=ids, statuses=statuses, base=request.base_url)
+    def status(call: Call) -> Resource:
+        # On an instance the guide has both parameters ignored.
+        ids, statuses = ([call.id], ()) if call.id else (call.all("id"), call.all("status"))
+        return subscription_status(repository, call.access, ids=ids, statuses=statuses, base=call.base_url)
 
-    return Operation(
-        name="$status",
-        canonical=f"{_BACKPORT}status",
-        resource_type="Subscription",
-        levels=frozenset({"type", "instance"}),
-        run=run,
-    )
+    return defined(repository, f"{_BACKPORT}status", status)
 
 
 def _subscription_events(repository: Repository, known: tuple[Topic, ...]) -> Operation:
-    def run(request: OperationRequest) -> Resource:
+    def events(call: Call) -> Resource:
         return subscription_events(
             repository,
-            request.access,
-            request.id,
+            call.access,
+            call.id,
             topics=known,
-            since=str(request.value("eventsSinceNumber", "")),
-            until=str(request.value("eventsUntilNumber", "")),
-            content=str(request.value("content", "")),
-            base=request.base_url,
+            since=call.one("eventsSinceNumber", ""),
+            until=call.one("eventsUntilNumber", ""),
+            content=call.one("content", ""),
+            base=call.base_url,
         )
 
-    return Operation(
-        name="$events",
-        canonical=f"{_BACKPORT}events",
-        resource_type="Subscription",
-        levels=frozenset({"instance"}),
-        run=run,
-    )
+    return defined(repository, f"{_BACKPORT}events", events)
 
 
 def _subscription_ws_binding_token(repository: Repository, known: tuple[Topic, ...]) -> Operation:
     websockets = Websockets(repository=repository, topics=known, subscribers=Subscribers())
 
-    def run(request: OperationRequest) -> Resource:
-        ids = [request.id] if request.id else [str(id) for id in request.values("id")]
-        return subscription_ws_binding_token(websockets, request.access, ids=ids, base=request.base_url)
+    def token(call: Call) -> Resource:
+        # On an instance the guide has the parameter ignored.
+        ids = [call.id] if call.id else call.all("id")
+        return subscription_ws_binding_token(websockets, call.access, ids=ids, base=call.base_url)
 
-    return Operation(
-        name="$get-ws-binding-token",
-        canonical=f"{_BACKPORT}get-ws-binding-token",
-        resource_type="Subscription",
-        levels=frozenset({"type", "instance"}),
-        run=run,
-    )
+    return defined(repository, f"{_BACKPORT}get-ws-binding-token", token)

@@ -62,6 +62,8 @@ class Settings:
     topics: str = ""
     #: Days that acknowledged events are kept for ``$events``.
     event_retention_days: int = 90
+    #: Hours that the files of a finished export or import are kept.
+    bulk_hours: float = 24.0
     #: Bytes of the packs' disk that stay free: below it nothing more is taken in.
     disk_reserve: int = 256 << 20
     #: How much senders may store.

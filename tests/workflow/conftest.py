@@ -34,6 +34,7 @@ from server.worker.jobs import answers
 from server.workflow import pathway
 from server.workflow.analysis import Analyst
 from server.workflow.availability import Announcer
+from server.workflow.comparison import Comparer
 from server.workflow.deliver import Deliverer
 from server.workflow.fetch import Fetcher
 from server.workflow.foreign_report import ReportReader
@@ -148,6 +149,7 @@ def house(database: Database, settings: Settings) -> House:
     analyst = Analyst(
         database=database, repository=repository, retrieve=retrieve, publisher=publisher,
         registry=tiny_registry(settings.bundle_folder), uid_root="2.25", threads=2,
+        comparer=Comparer(database=database, retrieve=retrieve, threads=2),
     )  # fmt: skip
     reader = ReportReader(
         database=database, repository=repository, retrieve=retrieve, publisher=publisher, uid_root="2.25"
@@ -184,6 +186,7 @@ def house(database: Database, settings: Settings) -> House:
     )  # fmt: skip
     tasks: dict[str, Callable[..., None]] = {
         "study-changed": keeper.run, "sr-received": reader.run, "plan": planner.run, "run-task": analyst.run,
+        "compare": analyst.compare,
     }  # fmt: skip
     return House(
         database=database, repository=repository, ingest=ingest, retrieve=retrieve, planner=planner,
