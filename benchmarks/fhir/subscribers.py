@@ -70,6 +70,10 @@ class Fhir:
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
+    def close(self) -> None:
+        """Ends the connection."""
+        self._connection.close()
+
     def call(self, method: str, path: str, resource: dict[str, Any] | None = None) -> dict[str, Any]:
         """The resource that comes back; raises on a refusal."""
         body = json.dumps(resource) if resource is not None else None
@@ -142,6 +146,7 @@ def run(name: str, port: int, plan: Plan, bad: dict[str, str], file: Path) -> Ou
     incomplete = [one for one, id in ids.items() if _missed(fhir, id) != list(range(1, each + 1))]
     for id in ids.values():
         fhir.call("DELETE", f"/Subscription/{id}")
+    fhir.close()
     return _outcome(name, (seconds, wrote), arrivals, good, each, incomplete)
 
 
