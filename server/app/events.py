@@ -4,7 +4,7 @@ from server.app.archive import keeper, retainer
 from server.app.outbound import announcer, commitments, deliverer, fetcher
 from server.app.parts import Parts, address, compose, publisher
 from server.app.worklist import workitems
-from server.events import discovery, topics
+from server.events import discovery
 from server.events.deliver import Delivery
 from server.events.dispatch import Dispatcher
 from server.events.notify import Notifier
@@ -36,7 +36,7 @@ def run(settings: Settings) -> None:
     parts = compose(settings)
     database, repository = parts.database, parts.repository
     extended_tags.declare_all(database, system(), (*extended_tags.REQUIRED, *settings.extended_query_tags))
-    discovery.publish(repository, topics.sources())
+    discovery.publish(repository, parts.topic_sources)
     planner = Planner(repository=repository, pathways=pathway.load())
     studies = ImagingStudies(repository, wado_url=f"{address(settings)}/dicomweb")
     revise.measure(database)

@@ -58,7 +58,7 @@ def web(parts: Parts) -> FastAPI:
                     repository=parts.repository,
                     access=access,
                     base_url=parts.settings.base_url,
-                    operations=served(parts.repository, parts.bulk, parts.guard),
+                    operations=served(parts.repository, parts.bulk, parts.guard, parts.topics),
                     requests=parts.bulk,
                     topics=tuple(topic.url for topic in parts.topics),
                     websockets=Websockets(

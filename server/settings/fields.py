@@ -58,6 +58,8 @@ class Settings:
     smtp_url: str = ""
     #: Address that these mails come from.
     smtp_from: str = ""
+    #: Folder of further SubscriptionTopics (JSON) that can be subscribed to.
+    topics: str = ""
     #: Days that acknowledged events are kept for ``$events``.
     event_retention_days: int = 90
     #: Hours that the files of a finished export or import are kept.
