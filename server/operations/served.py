@@ -5,6 +5,7 @@ from server.operations import (
     document,
     everything,
     expand,
+    graphql,
     lastn,
     lookup,
     meta,
@@ -36,6 +37,7 @@ def served(repository: Repository) -> tuple[Operation, ...]:
         expand.operation(repository),
         translate.operation(repository),
         *apply.operations(repository),
+        graphql.operation(repository),
         _subscription_status(repository),
         _subscription_events(repository),
     )
