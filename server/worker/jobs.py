@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from server.events.dispatch import Answer, Dispatcher
 from server.events.notify import Notifier
@@ -29,6 +30,7 @@ from server.workflow.fetch import FIND_PRIORS, Fetcher
 from server.workflow.foreign_report import SR_RECEIVED, ReportReader
 from server.workflow.forward import Forwarder
 from server.workflow.pathway import Planner
+from server.workflow.report_document import WRITE_DOCUMENT, DocumentWriter
 from server.workflow.study import StudyKeeper
 
 #: The topic that wakes adapters.
@@ -48,6 +50,7 @@ class EventJobs:
     studies: StudyKeeper
     reports: ReportReader
     planner: Planner
+    documents: DocumentWriter
     notifier: Notifier
     forwarder: Forwarder
     deliverer: Deliverer
@@ -72,7 +75,8 @@ class EventJobs:
             tasks=(
                 Task(name="study-changed", queue="events", run=self.studies.run),
                 Task(name=SR_RECEIVED, queue="events", run=self.reports.run),
-                Task(name="plan", queue="events", run=self.planner.run),
+                Task(name="plan", queue="events", run=self._plan),
+                Task(name=WRITE_DOCUMENT, queue="events", run=self.documents.run),
                 Task(name="notify", queue="notify", run=self.notifier.run_job, attempts=None),
                 Task(name=FIND_PRIORS, queue="fetch", run=self.fetcher.find_priors, attempts=None),
                 Task(name=ANNOUNCE, queue="notify", run=self.announcer.run, attempts=availability.ATTEMPTS),
@@ -81,6 +85,11 @@ class EventJobs:
             queues=("events", "notify", "fetch"),
             loops=self._loops(),
         )
+
+    def _plan(self, **event: Any) -> None:
+        """What the pathways say; then it stands in the documents too."""
+        self.planner.run(**event)
+        self.documents.ask(**event)
 
     def _loops(self) -> tuple[Loop, ...]:
         return (
