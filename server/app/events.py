@@ -2,14 +2,13 @@
 
 from server.app.archive import keeper, retainer
 from server.app.outbound import announcer, commitments, deliverer, fetcher
-from server.app.parts import Parts, address, compose, publisher, reporter, results_of
+from server.app.pages import documents
+from server.app.parts import Parts, address, compose, publisher
 from server.app.worklist import workitems
 from server.events.dispatch import Dispatcher
 from server.events.notify import Notifier
 from server.events.retention import forget
 from server.events.topics import Matches
-from server.http import report_pdf
-from server.http.drawing import crop
 from server.imaging import extended_tags
 from server.imaging.imaging_study import ImagingStudies
 from server.imaging.sweep import sweep
@@ -23,7 +22,6 @@ from server.workflow import pathway, revise
 from server.workflow.foreign_report import ReportReader
 from server.workflow.forward import Forwarder
 from server.workflow.pathway import Planner
-from server.workflow.report_document import DocumentWriter
 from server.workflow.study import StudyKeeper
 
 #: Bytes a second that clearing up reads at most: those who wait for an image come first.
@@ -53,7 +51,7 @@ def run(settings: Settings) -> None:
             uid_root=settings.uid_root,
         ),
         planner=planner,
-        documents=_documents(parts),
+        documents=documents(parts),
         notifier=_notifier(parts),
         forwarder=forwarder,
         deliverer=deliverer(parts),
@@ -69,19 +67,6 @@ def run(settings: Settings) -> None:
     )
     run_worker(jobs.worker(settings.database_url))
     parts.pool.close()
-
-
-def _documents(parts: Parts) -> DocumentWriter:
-    return DocumentWriter(
-        database=parts.database,
-        repository=parts.repository,
-        reporter=reporter(parts, results_of(parts)),
-        ingest=parts.ingest,
-        draw=report_pdf.draw,
-        crop=crop,
-        uid_root=parts.settings.uid_root,
-        wado_url=f"{address(parts.settings)}/dicomweb",
-    )
 
 
 def _forget_workitems(parts: Parts) -> int:

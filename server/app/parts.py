@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from zoneinfo import ZoneInfo
 
-from ai_adapters.registry import registry
 from server.app.archive import admission, guard_limits, pixel_pool
 from server.events import subscriptions, topics
 from server.events.topics import Topic
@@ -23,9 +22,6 @@ from server.store.database import Database
 from server.store.packs import Packs
 from server.telemetry import kill_points, logs
 from server.workflow.publish import Publisher
-from server.workflow.reporter import Reporter
-from server.workflow.results import Label, Results
-from server.workflow.review import Reviewer
 from server.workflow.workitem_content import Place
 from server.workflow.workitem_task import WorkitemTasks
 
@@ -87,37 +83,6 @@ def publisher(parts: Parts) -> Publisher:
         ingest=parts.ingest,
         uid_root=parts.settings.uid_root,
         peers=parts.settings.peers,
-    )
-
-
-def reviewer(parts: Parts) -> Reviewer:
-    """What writes a person's decisions on a report."""
-    return Reviewer(
-        database=parts.database,
-        repository=parts.repository,
-        retrieve=parts.retrieve,
-        publisher=publisher(parts),
-        uid_root=parts.settings.uid_root,
-    )
-
-
-def results_of(parts: Parts) -> Results:
-    """What pages show of the work."""
-    labels = {
-        bundle.manifest.name: Label(title=bundle.manifest.title, intended_use=bundle.manifest.intended_use)
-        for bundle in registry(parts.settings.bundle_folder).bundles()
-    }
-    return Results(parts.database, parts.repository, labels=labels, study_quiet=parts.settings.study_quiet)
-
-
-def reporter(parts: Parts, results: Results) -> Reporter:
-    """What puts reports together."""
-    return Reporter(
-        database=parts.database,
-        repository=parts.repository,
-        results=results,
-        retrieve=parts.retrieve,
-        pixels=parts.pixels,
     )
 
 

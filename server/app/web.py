@@ -3,7 +3,8 @@
 from fastapi import FastAPI
 
 from server.app.outbound import fetcher
-from server.app.parts import Parts, compose, reporter, results_of, reviewer
+from server.app.pages import reporter, results_of, reviewer
+from server.app.parts import Parts, compose
 from server.app.worklist import workitem_services
 from server.http import (
     dicomweb,

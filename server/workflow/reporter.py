@@ -1,7 +1,7 @@
 """A report with everything that goes on paper: who, which study, findings with their images, what follows, by whom."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from server.errors import NotFound
 from server.imaging.pixels import PixelData
@@ -18,7 +18,9 @@ from server.workflow.images import StudyImages
 from server.workflow.publish import findings_of
 from server.workflow.report_view import Line, Point
 from server.workflow.results import Results
-from server.workflow.shapes import Shape, shapes
+
+if TYPE_CHECKING:
+    from server.workflow.shapes import Shape
 
 Resource = dict[str, Any]
 Box = tuple[float, float, float, float]
@@ -89,8 +91,11 @@ class Reporter:
         resource = self.repository.read(access, "BodyStructure", lesion)
         return resource, report_view.history(self.repository, access, lesion)
 
-    def shapes(self, access: Access, report: str) -> list[Shape]:
+    def shapes(self, access: Access, report: str) -> "list[Shape]":
         """Lungs and findings as surfaces."""
+        # Loads scipy's filters, which nothing else in the web process needs.
+        from server.workflow.shapes import shapes
+
         newest = self._newest(access, report)
         found = findings_of(newest)
         if found is None:

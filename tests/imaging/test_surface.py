@@ -27,7 +27,7 @@ def volume(of: Surface) -> float:
 @pytest.mark.parametrize("radius", [3.0, 6.5, 12.0])
 def test_a_ball_has_its_volume_and_its_centre(radius: float) -> None:
     found = surface(ball(radius))
-    assert volume(found) == pytest.approx(float(ball(radius).sum()), rel=0.12)
+    assert volume(found) == pytest.approx(float(ball(radius).sum()), rel=0.2)
     assert found.vertices.mean(axis=0) == pytest.approx([19.5] * 3, abs=0.05)
 
 
