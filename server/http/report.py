@@ -12,10 +12,10 @@ from server.errors import BadRequest
 from server.http import report_pdf
 from server.http.access import AccessOfRequest
 from server.http.drawing import Drawing, crop, words_of
-from server.http.wording import LANGUAGES, concept
+from server.http.wording import LANGUAGES
 from server.workflow.report_view import Number, Point
 from server.workflow.reporter import Reporter
-from terminology.codings import Coding
+from terminology.codings import Coding, from_fhir
 
 #: The curve's drawing area, in its own units.
 _WIDTH, _HEIGHT = 600.0, 160.0
@@ -80,17 +80,19 @@ class _Report:
     def lesion(self, request: Request, lesion: str, lang: str | None = None) -> Response:
         """Its numbers in every report, as a table and as curves."""
         resource, points = self._reporter.history(self._access(request), lesion)
-        values: dict[str, Any] = {"lesion": resource, "curves": curves(points), "name": concept(resource["morphology"])}
+        kind = resource["morphology"]["coding"][0]
+        values: dict[str, Any] = {"lesion": resource, "curves": curves(points), "kind": from_fhir(kind)}
         return self._drawing.page(request, "lesion.html", lang=lang, width=_WIDTH, height=_HEIGHT, **values)
 
 
 def curves(points: tuple[Point, ...]) -> tuple[Curve, ...]:
-    """A curve for each kind of number, in the order in which they first stand."""
+    """A curve for each kind of number, those of one unit together."""
     kinds: dict[tuple[Coding, str], list[tuple[str, Number]]] = {}
     for point in points:
         for one in point.numbers:
             kinds.setdefault((one.concept, one.unit), []).append((point.when, one))
-    return tuple(_curve(name, unit, found) for (name, unit), found in kinds.items())
+    order = sorted(kinds.items(), key=lambda item: (item[0][1], item[0][0].meaning))
+    return tuple(_curve(name, unit, found) for (name, unit), found in order)
 
 
 def _curve(name: Coding, unit: str, found: list[tuple[str, Number]]) -> Curve:

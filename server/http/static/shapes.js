@@ -59,7 +59,8 @@ function bounds(shapes) {
   return { centre, radius: Math.hypot(...low.map((value, n) => (high[n] - value) / 2)) || 1 };
 }
 
-// Columns of the rotation: the patient stands upright (z, to the head, is up) and is seen from the front.
+// Columns of the rotation: the patient stands upright (z, to the head, is up) and is seen from the front, so that y, to
+// the back, leads away from the viewer.
 function rotation(yaw, pitch) {
   const [c, s, d, t] = [Math.cos(yaw), Math.sin(yaw), Math.cos(pitch), Math.sin(pitch)];
   return [c, s * t, -s * d, s, -c * t, c * d, 0, d, t];
@@ -90,7 +91,7 @@ function start(figure, shapes) {
 
   function draw() {
     const turn = rotation(look.yaw, look.pitch);
-    const across = (look.zoom / radius) * (canvas.height / canvas.width), up = look.zoom / radius, deep = -0.4 / radius;
+    const across = (look.zoom / radius) * (canvas.height / canvas.width), up = look.zoom / radius, deep = 0.4 / radius;
     const scale = [across, up, deep];
     const view = [];
     for (let column = 0; column < 3; column++) view.push(...[0, 1, 2].map((row) => turn[column * 3 + row] * scale[row]), 0);
