@@ -2,6 +2,7 @@
 
 from server.app.archive import keeper, retainer
 from server.app.outbound import announcer, commitments, deliverer, fetcher
+from server.app.pages import documents
 from server.app.parts import Parts, address, compose, publisher
 from server.app.worklist import workitems
 from server.events import discovery
@@ -49,6 +50,7 @@ def run(settings: Settings) -> None:
         ),
         reports=_reports(parts),
         planner=planner,
+        documents=documents(parts),
         delivery=_delivery(parts),
         forwarder=forwarder,
         deliverer=deliverer(parts),

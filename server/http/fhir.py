@@ -130,9 +130,9 @@ class _Edge:
 
     def _graphql(self, request: Request, path: tuple[str, ...], body: bytes, access: Access) -> Response:
         if request.method == "POST" and graphql.speaks(request):
-            asked = graphql.asked(request, path, body, self._base(request))
+            asked = graphql.asked(request, path, body, self.base(request))
         else:
-            base, definitions = self._base(request), self._services.repository.definitions
+            base, definitions = self.base(request), self._services.repository.definitions
             asked = fhir_request(definitions, request, path, body, base)
         return graphql.answer(self._services.operations, asked, access)
 
