@@ -44,12 +44,15 @@ class Template:
         return "".join((*parts, self._rest)).encode()
 
 
-def templates(source: Path) -> list[Template]:
-    """The transaction bundles of a folder of JSON files, or of a tar archive of one, sorted by name."""
-    found = [Template(text) for _, text in sorted(_texts(source)) if '"transaction"' in text]
-    if not found:
+def templates(source: Path, number: int = 0, of: int = 1) -> list[Template]:
+    """The transaction bundles of a folder of JSON files, or of a tar archive of one, sorted by name.
+
+    Of these the share that the client ``number`` of so many sends; of fewer bundles than clients every one gets all.
+    """
+    texts = [text for _, text in sorted(_texts(source)) if '"transaction"' in text]
+    if not texts:
         raise Failed(f"There is no transaction bundle in {source}.")
-    return found
+    return [Template(text) for text in (texts[number::of] if len(texts) >= of else texts)]
 
 
 def _texts(source: Path) -> Iterator[tuple[str, str]]:

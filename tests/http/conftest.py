@@ -8,7 +8,7 @@ from datetime import UTC
 import httpx
 import pytest
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import Request
 
 from server.fhir.definitions import load
 from server.fhir.validate import validate
@@ -57,14 +57,13 @@ def _caller(request: Request) -> Access:
 @pytest.fixture
 def fhir_url(repository: Repository, bulk_requests: BulkRequests) -> Iterator[str]:
     """The base URL of the FHIR routes, open to everybody."""
-    app = FastAPI()
     services = FhirServices(
         repository=repository,
         access=_caller,
         operations=served(repository, bulk_requests, Guard(loopback=True)),
         requests=bulk_requests,
     )
-    app.include_router(router(services))
+    app = create([router(services)])
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
