@@ -15,11 +15,12 @@ from server.imaging.sweep import sweep
 from server.imaging.workitem_subscriptions import WorkitemSubscriptions
 from server.operations.export_job import Exporter
 from server.outbound.smtp import Mailer
+from server.search import declarations
 from server.security.access import system
 from server.settings import Settings
 from server.worker.jobs import EventJobs, answers
 from server.worker.run import run_worker
-from server.workflow import pathway
+from server.workflow import pathway, revise
 from server.workflow.foreign_report import ReportReader
 from server.workflow.forward import Forwarder
 from server.workflow.pathway import Planner
@@ -37,6 +38,7 @@ def run(settings: Settings) -> None:
     discovery.publish(repository, parts.topic_sources)
     planner = Planner(repository=repository, pathways=pathway.load())
     studies = ImagingStudies(repository, wado_url=f"{address(settings)}/dicomweb")
+    revise.measure(database)
     forwarder = Forwarder(database, settings.peers, settings.forward)
     telling, fetching, promises = announcer(parts), fetcher(parts), commitments(parts)
     days = settings.event_retention_days
@@ -44,13 +46,7 @@ def run(settings: Settings) -> None:
         studies=StudyKeeper(
             database=database, studies=studies, forwarder=forwarder, announcer=telling, fetcher=fetching
         ),
-        reports=ReportReader(
-            database=database,
-            repository=repository,
-            retrieve=parts.retrieve,
-            publisher=publisher(parts),
-            uid_root=settings.uid_root,
-        ),
+        reports=_reports(parts),
         planner=planner,
         delivery=_delivery(parts),
         forwarder=forwarder,
@@ -65,9 +61,20 @@ def run(settings: Settings) -> None:
         keep=keeper(settings, database, rate=_KEEP_RATE).run,
         retain=retainer(settings, database).run,
         index=lambda: extended_tags.index_next(database),
+        search_parameters=lambda: declarations.index_next(database, repository.search_engine.declarations),
     )
     run_worker(jobs.worker(settings.database_url))
     parts.pool.close()
+
+
+def _reports(parts: Parts) -> ReportReader:
+    return ReportReader(
+        database=parts.database,
+        repository=parts.repository,
+        retrieve=parts.retrieve,
+        publisher=publisher(parts),
+        uid_root=parts.settings.uid_root,
+    )
 
 
 def _forget_others(parts: Parts) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from server.app.archive import admission, guard_limits, pixel_pool
+from server.app.database import search_engine
 from server.events import subscriptions, topic_folder, topics
 from server.events.subscriber import Subscribers
 from server.events.topics import Topic
@@ -19,13 +20,13 @@ from server.imaging.transcode_cache import TranscodeCache
 from server.operations.bulk import BulkRequests
 from server.outbound.guard import Guard
 from server.repository import Repository
-from server.search.find import Search
 from server.settings import Settings
 from server.store.bulk_files import BulkFiles
 from server.store.database import Database
 from server.store.packs import Packs
 from server.telemetry import kill_points, logs
 from server.workflow.publish import Publisher
+from server.workflow.review import Reviewer
 from server.workflow.workitem_content import Place
 from server.workflow.workitem_task import WorkitemTasks
 
@@ -67,7 +68,7 @@ def compose(settings: Settings) -> Parts:
     repository = Repository(
         database,
         facts,
-        Search(facts, f"{settings.base_url}/fhir" if settings.base_url else ""),
+        search_engine(settings),
         validate=validate,
         checks=(subscriptions.checking(known, guard, mail=bool(settings.smtp_url)),),
         followers=(workitem_tasks(settings).shown,),
@@ -97,6 +98,17 @@ def publisher(parts: Parts) -> Publisher:
         ingest=parts.ingest,
         uid_root=parts.settings.uid_root,
         peers=parts.settings.peers,
+    )
+
+
+def reviewer(parts: Parts) -> Reviewer:
+    """What writes a person's decisions on a report."""
+    return Reviewer(
+        database=parts.database,
+        repository=parts.repository,
+        retrieve=parts.retrieve,
+        publisher=publisher(parts),
+        uid_root=parts.settings.uid_root,
     )
 
 

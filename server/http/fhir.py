@@ -10,14 +10,16 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from server import __version__
-from server.errors import BadRequest
+from server.errors import BadRequest, Unauthenticated
 from server.events.websocket import Websockets
 from server.fhir import json_format
+from server.fhir.definitions import Definitions
 from server.fhir.instants import text as instant
 from server.http import fhir_bulk, subscriptions_channel
 from server.http import fhir_operations as operations
 from server.http.fhir_errors import FhirRoute, failed
 from server.http.fhir_format import MEDIA_TYPES, wanted, written
+from server.http.fhir_openapi import openapi
 from server.http.fhir_request import body_of, fhir_request
 from server.interactions.batch import batch, perform
 from server.interactions.capabilities import capabilities
@@ -27,7 +29,7 @@ from server.interactions.transaction import transaction
 from server.operations.bulk import BulkRequests
 from server.operations.operation import Operation
 from server.repository import Repository
-from server.security.access import Access
+from server.security.access import Access, system
 
 _BULK_DATA = "http://hl7.org/fhir/uv/bulkdata/CapabilityStatement/bulk-data"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -84,11 +86,17 @@ class _Edge:
         self._started = instant(datetime.now(UTC))
         # A client may choose the address by its Host header: few are kept.
         self._statement = lru_cache(maxsize=8)(self._capabilities)
+        self._described = lru_cache(maxsize=2)(self._openapi)
 
     def metadata(self, request: Request) -> Response:
         """The CapabilityStatement."""
         form = wanted(request)
-        return Response(written(self._statement(self.base(request)), form), media_type=MEDIA_TYPES[form])
+        statement = self._statement(self.base(request), self._definitions(request))
+        return Response(written(statement, form), media_type=MEDIA_TYPES[form])
+
+    def openapi(self, request: Request) -> Response:
+        """The same as OpenAPI."""
+        return Response(self._described(self._definitions(request)), media_type="application/json")
 
     def bundle(self, request: Request, body: bytes) -> Response:
         """Carries out a batch or transaction."""
@@ -129,8 +137,21 @@ class _Edge:
         """The FHIR base URL as the client sees it."""
         return (self._services.base_url or str(request.base_url)).rstrip("/") + self._prefix
 
-    def _capabilities(self, base_url: str) -> bytes:
-        definitions = self._services.repository.definitions
+    def _definitions(self, request: Request) -> Definitions:
+        """What is searched by in the caller's tenant; who does not say who calls is told of the first one's."""
+        try:
+            access = self._services.access(request)
+        except Unauthenticated:
+            access = system()
+        with self._services.repository.reading(access) as transaction:
+            return transaction.search_engine.definitions
+
+    def _openapi(self, definitions: Definitions) -> bytes:
+        # Without a configured address it is relative: the document takes a second to make, and a client chooses Host.
+        base_url, served = f"{self._services.base_url.rstrip('/')}{self._prefix}", self._services.operations
+        return json_format.write(openapi(definitions, base_url=base_url, version=__version__, operations=served))
+
+    def _capabilities(self, base_url: str, definitions: Definitions) -> bytes:
         served = operations.listed(self._services.operations, definitions.resource_types)
         statement = capabilities(
             definitions, base_url=base_url, version=__version__, date=self._started, operations=served,
@@ -143,6 +164,10 @@ def _add_system_routes(routes: APIRouter, edge: _Edge) -> None:
     @routes.get("/metadata", summary="capabilities")
     def metadata(request: Request) -> Response:
         return edge.metadata(request)
+
+    @routes.get("/openapi.json", summary="the RESTful API as OpenAPI, every resource type with its parameters")
+    def openapi(request: Request) -> Response:
+        return edge.openapi(request)
 
     @routes.get("/_history", summary="history of the system")
     def history(request: Request, body: Body) -> Response:

@@ -81,6 +81,19 @@ def by_reference(uow: UnitOfWork, tenant: int, targets: Iterable[tuple[str, str]
     return tuple(_stored(row) for row in uow.driver.execute(statement, values))
 
 
+def referring(
+    uow: UnitOfWork, tenant: int, parameter: int, target: str, *, after: int, most: int
+) -> tuple[Stored, ...]:
+    """Current resources behind a key whose reference parameter of that number points to ``Type/id``."""
+    statement = f"""
+        select {_COLUMNS}, key from resource where tenant = %(tenant)s and not deleted and key > %(after)s and key in (
+            select key from index_reference
+            where tenant = %(tenant)s and parameter = %(parameter)s and target = %(target)s)
+        order by key limit %(most)s"""
+    values = {"tenant": tenant, "parameter": parameter, "target": target, "after": after, "most": most}
+    return tuple(_stored(row) for row in uow.driver.execute(statement, values))
+
+
 def counts(uow: UnitOfWork, tenant: int) -> dict[str, int]:
     """How many current resources there are of each type."""
     statement = "select type, count(*) from resource where tenant = %s and not deleted group by type order by type"

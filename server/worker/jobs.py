@@ -68,6 +68,8 @@ class EventJobs:
     retain: Callable[[], object]
     #: Indexes a batch of stored instances by declared attributes; gives how many, 0 when all are.
     index: Callable[[], int]
+    #: One step of indexing by declared search parameters; 0 when nothing is left.
+    search_parameters: Callable[[], int]
 
     def worker(self, database_url: str) -> Worker:
         """Quiet studies, plans, notifications and sending, with the loops beside them."""
@@ -94,6 +96,7 @@ class EventJobs:
             every("keep", KEEP_INTERVAL, self.keep),
             every("retain", RETAIN_INTERVAL, self.retain),
             until_empty("index", INDEX_INTERVAL, self.index),
+            until_empty("search-parameters", INDEX_INTERVAL, self.search_parameters),
             until_empty("forward", SWEEP_INTERVAL, self.forwarder.arrived),
             every("forget-deliveries", FORGET_INTERVAL, self.forwarder.forget),
             Loop(name="notify", run=self.delivery.run),
