@@ -51,7 +51,7 @@ def inherited(findings: Findings, before: Findings) -> Findings:
 
 def _inherited(finding: Finding, before: Finding | None, *, person: bool) -> Finding:
     if before is None:
-        return replace(finding, by_person=person)
+        return replace(finding, by_person=finding.by_person or person)
     same = says_the_same(finding, before)
     return replace(
         finding,

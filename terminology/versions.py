@@ -4,13 +4,18 @@ import re
 
 from terminology.filters import SNOMED_CT
 
-_NUMBERS = re.compile(r"(\d+)")
+_PARTS = re.compile(r"(\d+)|([A-Za-z]+)")
 
 
-def order(version: str) -> list[tuple[int, int, str]]:
-    """A key by which a newer version is greater: numbers by their value, other text by its characters."""
-    parts = _NUMBERS.split(version)
-    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts if part]
+def order(version: str) -> tuple[tuple[int, int, str], ...]:
+    """A key by which a newer version is greater: numbers by their value, and 2.0.0 after 2.0.0-ballot."""
+    release, _, label = version.partition("-")
+    end = (0, 0, "") if label else (1, 0, "")
+    return (*_parts(release), end, *_parts(label))
+
+
+def _parts(text: str) -> tuple[tuple[int, int, str], ...]:
+    return tuple((2, int(number[:18]), "") if number else (1, 0, word.lower()) for number, word in _PARTS.findall(text))
 
 
 def fits(version: str, asked: str) -> bool:

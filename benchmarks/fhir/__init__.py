@@ -1,1 +1,1 @@
-"""Speed of a FHIR server by its REST API: ``python -m benchmarks.fhir``."""
+"""Measures a FHIR server over the wire, this one or another."""

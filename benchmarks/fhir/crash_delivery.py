@@ -71,8 +71,12 @@ class Writer:
                 self.written.append(id)
                 time.sleep(0.02)
             except (OSError, http.client.HTTPException, RuntimeError):
+                if fhir is not None:
+                    fhir.close()
                 fhir = None
                 time.sleep(0.05)
+        if fhir is not None:
+            fhir.close()
 
     def stop(self) -> None:
         """Waits for the last one."""
@@ -94,6 +98,7 @@ def run(folder: Path, rounds: int, port: int) -> Outcome:
         made = fhir.call("POST", "/Subscription", subscription(receiver.url(str(most)), 0, most))
         ids[str(most)] = made["id"]
     _await(lambda: all(fhir.call("GET", f"/Subscription/{id}")["status"] == "active" for id in ids.values()))
+    fhir.close()
     server.kill()
     writer = Writer(port)
     try:

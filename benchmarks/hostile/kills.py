@@ -33,7 +33,7 @@ def run(folder: Path, *, kills: int = 100, seed: int = 1) -> dict[str, Any]:
     with Sending(lambda: stow(tree, ledger)), Sending(storing), beside:
         for number in range(kills):
             time.sleep(chance.uniform(0.05, 1.5))
-            name = _kill(tree, chance)
+            name = kill_one(tree, chance)
             died[name] = died.get(name, 0) + 1
             try:
                 if tree.ended:
@@ -66,7 +66,7 @@ def run(folder: Path, *, kills: int = 100, seed: int = 1) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _kill(tree: Tree, chance: random.Random) -> str:
+def kill_one(tree: Tree, chance: random.Random) -> str:
     """One process of the tree, or the supervisor, whose death all others follow."""
     if chance.random() < _ALL:
         tree.kill()

@@ -2,9 +2,10 @@
 
 from server.app.archive import keeper, retainer
 from server.app.outbound import announcer, commitments, deliverer, fetcher
+from server.app.pages import documents
 from server.app.parts import Parts, address, compose, publisher
 from server.app.worklist import workitems
-from server.events import discovery, topics
+from server.events import discovery
 from server.events.deliver import Delivery
 from server.events.dispatch import Dispatcher
 from server.events.notify import Notifier
@@ -14,6 +15,7 @@ from server.imaging.imaging_study import ImagingStudies
 from server.imaging.sweep import sweep
 from server.imaging.workitem_subscriptions import WorkitemSubscriptions
 from server.operations.export_job import Exporter
+from server.operations.import_job import Importer
 from server.outbound.smtp import Mailer
 from server.search import declarations
 from server.security.access import system
@@ -35,7 +37,7 @@ def run(settings: Settings) -> None:
     parts = compose(settings)
     database, repository = parts.database, parts.repository
     extended_tags.declare_all(database, system(), (*extended_tags.REQUIRED, *settings.extended_query_tags))
-    discovery.publish(repository, topics.sources())
+    discovery.publish(repository, parts.topic_sources)
     planner = Planner(repository=repository, pathways=pathway.load())
     studies = ImagingStudies(repository, wado_url=f"{address(settings)}/dicomweb")
     revise.measure(database)
@@ -48,6 +50,7 @@ def run(settings: Settings) -> None:
         ),
         reports=_reports(parts),
         planner=planner,
+        documents=documents(parts),
         delivery=_delivery(parts),
         forwarder=forwarder,
         deliverer=deliverer(parts),
@@ -56,6 +59,7 @@ def run(settings: Settings) -> None:
         commitments=promises,
         dispatcher=_dispatcher(parts, planner),
         exporter=Exporter(repository, parts.bulk),
+        importer=Importer(repository, parts.bulk, parts.guard),
         sweep=lambda: sweep(database, settings.study_quiet),
         forget=lambda: forget(database, days) + promises.commitments.forget(days) + _forget_others(parts),
         keep=keeper(settings, database, rate=_KEEP_RATE).run,

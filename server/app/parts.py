@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from ipaddress import ip_network
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from server.app.archive import admission, guard_limits, pixel_pool
 from server.app.database import search_engine
-from server.events import subscriptions, topics
+from server.events import subscriptions, topic_folder, topics
 from server.events.subscriber import Subscribers
 from server.events.topics import Topic
 from server.fhir import definitions
@@ -25,7 +26,6 @@ from server.store.database import Database
 from server.store.packs import Packs
 from server.telemetry import kill_points, logs
 from server.workflow.publish import Publisher
-from server.workflow.review import Reviewer
 from server.workflow.workitem_content import Place
 from server.workflow.workitem_task import WorkitemTasks
 
@@ -36,6 +36,8 @@ class Parts:
 
     settings: Settings
     database: Database
+    #: The SubscriptionTopics, as resources and as they are asked.
+    topic_sources: list[dict[str, Any]]
     topics: tuple[Topic, ...]
     guard: Guard
     subscribers: Subscribers
@@ -55,7 +57,8 @@ def compose(settings: Settings) -> Parts:
     packs = Packs(settings.blobs)
     limits = guard_limits(settings)
     facts = definitions.load()
-    known = topics.load()
+    sources = topic_folder.every(settings.topics)
+    known = tuple(topics.read(source) for source in sources)
     guard = Guard(
         loopback=settings.is_loopback if settings.notify_loopback is None else settings.notify_loopback,
         networks=tuple(ip_network(network) for network in settings.notify_networks),
@@ -74,6 +77,7 @@ def compose(settings: Settings) -> Parts:
     return Parts(
         settings=settings,
         database=database,
+        topic_sources=sources,
         topics=known,
         guard=guard,
         subscribers=subscribers,
@@ -93,17 +97,6 @@ def publisher(parts: Parts) -> Publisher:
         ingest=parts.ingest,
         uid_root=parts.settings.uid_root,
         peers=parts.settings.peers,
-    )
-
-
-def reviewer(parts: Parts) -> Reviewer:
-    """What writes a person's decisions on a report."""
-    return Reviewer(
-        database=parts.database,
-        repository=parts.repository,
-        retrieve=parts.retrieve,
-        publisher=publisher(parts),
-        uid_root=parts.settings.uid_root,
     )
 
 

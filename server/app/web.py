@@ -2,9 +2,9 @@
 
 from fastapi import FastAPI
 
-from ai_adapters.registry import registry
 from server.app.outbound import fetcher
-from server.app.parts import Parts, compose, reviewer
+from server.app.pages import reporter, results_of, reviewer
+from server.app.parts import Parts, compose
 from server.app.worklist import workitem_services
 from server.events.websocket import Websockets
 from server.http import (
@@ -15,6 +15,7 @@ from server.http import (
     health,
     page,
     queue,
+    report,
     review,
     server,
     viewer,
@@ -29,7 +30,6 @@ from server.operations.served import served
 from server.settings import Settings
 from server.telemetry import memory
 from server.workflow.delivery_queue import DeliveryQueue
-from server.workflow.results import Label, Results
 
 
 def run(settings: Settings) -> None:
@@ -45,7 +45,7 @@ def web(parts: Parts) -> FastAPI:
     """The web application: DICOMweb, FHIR, the results page, health."""
     access = AccessOfRequest(parts.settings, parts.database)
     services = dicomweb_services(parts, access)
-    results, drawing = _results(parts), Drawing(parts.settings)
+    results, drawing = results_of(parts), Drawing(parts.settings)
     worklist = workitems.router(workitem_services(parts, access))
     return server.create(
         [
@@ -58,7 +58,7 @@ def web(parts: Parts) -> FastAPI:
                     repository=parts.repository,
                     access=access,
                     base_url=parts.settings.base_url,
-                    operations=served(parts.repository, parts.bulk),
+                    operations=served(parts.repository, parts.bulk, parts.guard, parts.topics),
                     requests=parts.bulk,
                     topics=tuple(topic.url for topic in parts.topics),
                     websockets=Websockets(
@@ -68,6 +68,7 @@ def web(parts: Parts) -> FastAPI:
             ),
             page.router(results, access, drawing),
             review.router(reviewer(parts), results, access, drawing),
+            report.router(reporter(parts, results), access, drawing),
             viewer.router(parts.settings),
             queue.router(DeliveryQueue(database=parts.database, peers=parts.settings.peers), access),
             fetch.router(fetcher(parts), access),
@@ -87,11 +88,3 @@ def dicomweb_services(parts: Parts, access: AccessOfRequest) -> DicomWeb:
         pixels=parts.pixels,
         access=access,
     )
-
-
-def _results(parts: Parts) -> Results:
-    labels = {
-        bundle.manifest.name: Label(title=bundle.manifest.title, intended_use=bundle.manifest.intended_use)
-        for bundle in registry(parts.settings.bundle_folder).bundles()
-    }
-    return Results(parts.database, parts.repository, labels=labels, study_quiet=parts.settings.study_quiet)

@@ -22,6 +22,7 @@ COMMANDS = {
     "viewer": "server.cli.viewer.command:app",
     "token": "server.cli.token:app",
     "tags": "server.cli.tags:app",
+    "packages": "server.cli.packages:app",
     "peers": "server.cli.peers:app",
     "terminology": "server.cli.terminology:app",
     "queue": "server.cli.queue:app",

@@ -5,6 +5,7 @@ unacknowledged, under the same event numbers. A failing endpoint is tried again 
 Subscription says ``error`` meanwhile.
 """
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -66,6 +67,7 @@ class Notifier:
     rate: float = 0.0
     #: Host -> when the next notification may go there.
     _next: dict[str, float] = field(default_factory=dict)
+    _taking: threading.Lock = field(default_factory=threading.Lock)
     #: Subscriptions as they were read, by tenant, id and version.
     _known: dict[tuple[int, str, int], Subscription] = field(default_factory=dict)
 
@@ -144,12 +146,13 @@ class Notifier:
             return 0.0
         endpoint = subscription.channel.endpoint
         host = endpoint if subscription.channel.type == EMAIL else urlsplit(endpoint).netloc
-        now = time.monotonic()
-        due = self._next.get(host, 0.0)
-        if due > now:
-            return due - now
-        self._next[host] = now + 1.0 / self.rate
-        return 0.0
+        with self._taking:
+            now = time.monotonic()
+            due = self._next.get(host, 0.0)
+            if due > now:
+                return due - now
+            self._next[host] = now + 1.0 / self.rate
+            return 0.0
 
     def _handshake(self, turn: "_Turn") -> None:
         kill_points.at("notifying")

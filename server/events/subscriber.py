@@ -40,7 +40,8 @@ class Subscribers:
         pairs = _pairs(lines)
         id = resource["id"]
         there = subscribers.subscriber(transaction.uow, access.tenant, id)
-        known = dict(_pairs(there.headers)) if there and before and _same_endpoint(resource, before) else {}
+        again = there is not None and before is not None and bool(pairs) and _same_endpoint(resource, before)
+        known = dict(_pairs(there.headers)) if there is not None and again else {}
         secrets = [(name, known.get(name, MASK) if value == MASK else value) for name, value in pairs]
         if any(value == MASK for _, value in secrets):
             raise Unprocessable(

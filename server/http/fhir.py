@@ -16,6 +16,7 @@ from server.fhir import json_format
 from server.fhir.definitions import Definitions
 from server.fhir.instants import text as instant
 from server.http import fhir_bulk, subscriptions_channel
+from server.http import fhir_graphql as graphql
 from server.http import fhir_operations as operations
 from server.http.fhir_errors import FhirRoute, failed
 from server.http.fhir_format import MEDIA_TYPES, wanted, written
@@ -120,10 +121,20 @@ class _Edge:
     def answer(self, request: Request, path: tuple[str, ...], body: bytes) -> Response:
         """Carries out what the path below the base asks for."""
         access = self._services.access(request)
+        if path and path[-1] == graphql.NAME:
+            return self._graphql(request, path, body, access)
         asked, form = self._asked(request, path, body)
         if path and path[-1].startswith("$"):
             return _response(asked, self._operate(asked, access), form)
         return _response(asked, perform(self._services.repository, access, asked), form)
+
+    def _graphql(self, request: Request, path: tuple[str, ...], body: bytes, access: Access) -> Response:
+        if request.method == "POST" and graphql.speaks(request):
+            asked = graphql.asked(request, path, body, self.base(request))
+        else:
+            base, definitions = self.base(request), self._services.repository.definitions
+            asked = fhir_request(definitions, request, path, body, base)
+        return graphql.answer(self._services.operations, asked, access)
 
     def _operate(self, asked: FhirRequest, access: Access) -> Answer:
         return operations.answer(self._services.operations, asked, access)

@@ -1,5 +1,7 @@
 """The formats of FHIR resources over HTTP, JSON and XML: https://hl7.org/fhir/R4/http.html#mime-type"""
 
+from functools import lru_cache
+
 from fastapi import Request
 
 from server.errors import HutongError, NotAcceptable, UnsupportedMedia
@@ -17,6 +19,8 @@ _NAMES = {
 _ANY = {"*/*": JSON, "application/*": JSON}
 #: The parameter fhirVersion: https://hl7.org/fhir/R4/http.html#version-parameter
 _VERSIONS = ("", "4.0", "4.0.1")
+#: Characters of an Accept header that is remembered.
+_LONGEST_KEPT = 500
 _ASK = "JSON and XML are spoken here: ask for application/fhir+json or application/fhir+xml, fhirVersion 4.0"
 
 
@@ -30,11 +34,21 @@ def wanted(request: Request, parameter: str | None = None) -> str:
         if found is None or _version(rest) not in _VERSIONS:
             raise NotAcceptable(f"{_ASK}.", expression="_format")
         return found
-    for one in media_type.accepted(request.headers.get("accept", "")):
+    header = request.headers.get("accept", "")
+    found = _accepted(header) if len(header) <= _LONGEST_KEPT else _accepted.__wrapped__(header)
+    if found is None:
+        raise NotAcceptable(f"{_ASK}.", expression="Accept")
+    return found
+
+
+@lru_cache(maxsize=256)
+def _accepted(header: str) -> str | None:
+    """The format that an Accept header takes; a client sends the same one again and again."""
+    for one in media_type.accepted(header):
         found = _NAMES.get(one.type) or _ANY.get(one.type)
         if found and one.parameters.get("fhirversion", "") in _VERSIONS:
             return found
-    raise NotAcceptable(f"{_ASK}.", expression="Accept")
+    return None
 
 
 def _version(parameters: str) -> str:

@@ -20,7 +20,12 @@ from server.http.wording import Wording
 from server.security.access import Access
 from server.workflow.results import Results
 
-_STATIC = {"page.css": "text/css", "page.js": "text/javascript", "review.js": "text/javascript"}
+_STATIC = {
+    "page.css": "text/css",
+    "page.js": "text/javascript",
+    "review.js": "text/javascript",
+    "shapes.js": "text/javascript",
+}
 #: A sign-in form is a token of 43 characters and little else.
 _LONGEST_FORM = 4096
 _KEPT_SECONDS = 12 * 3600

@@ -58,6 +58,10 @@ class Wording:
         """A FHIR TaskStatus for people; one that is not known here stands as it is."""
         return _TEXTS[self.language].get(f"state_{status}", status)
 
+    def report_status(self, status: str) -> str:
+        """A FHIR DiagnosticReportStatus for people; one that is not known here stands as it is."""
+        return _TEXTS[self.language].get(f"report_{status}", status)
+
     def code(self, coding: Coding) -> str:
         """A code's meaning; in Chinese where the page has a word for it."""
         if self.language == "zh":

@@ -22,6 +22,8 @@ from server.store.database import Database
 #: Step of the URL below the base behind which requests are.
 PATH = "_async"
 QUEUE = "bulk"
+#: Kinds of files that a client may have.
+_GIVEN = ("output", "deleted", "error")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,11 +74,14 @@ class BulkRequests:
         """Where one finished file is; that it was asked for is noted."""
         with self.database.unit_of_work() as uow:
             _seen(bulk.get(uow, access.tenant, name), access)
-            known = [one for one in bulk.files(uow, access.tenant, name) if one.name == file and one.kind != "input"]
+            known = [one for one in bulk.files(uow, access.tenant, name) if one.name == file and one.kind in _GIVEN]
             if not known:
                 raise NotFound(f"There is no file {file[:64]} of this request.")
             audit.note_read(uow, access.tenant, access.who, "read", known[0].type, name)
-        return self.files.path(access.tenant, name, known[0].name)
+        path = self.files.path(access.tenant, name, known[0].name)
+        if not path.exists():
+            raise NotFound(f"The file {known[0].name} was removed below the server; start the request again.")
+        return path
 
     def forget(self) -> int:
         """Removes requests whose time is over; how many."""

@@ -204,6 +204,7 @@ def _of_part(definitions: Definitions, row: Mapping[str, Any], part: dict[str, A
         found: dict[str, list[Any]] = {}
         for name, value in _parts(definitions, inner, part.get("part", []), f"{where}.part"):
             found.setdefault(name, []).append(value)
+        _check_counts(inner, found)
         return {name: tuple(values) for name, values in found.items()}
     kind = str(row.get("type", "Any"))
     if kind == "Resource" or definitions.is_resource(kind):

@@ -2,6 +2,7 @@
 
 from server.events import topics
 from server.events.subscriber import Subscribers
+from server.events.topics import Topic
 from server.events.websocket import Websockets
 from server.operations import (
     apply,
@@ -10,6 +11,8 @@ from server.operations import (
     everything,
     expand,
     export,
+    graphql,
+    import_,
     lastn,
     lookup,
     match,
@@ -25,17 +28,27 @@ from server.operations.operation import Operation
 from server.operations.subscription_events import subscription_events
 from server.operations.subscription_status import subscription_status
 from server.operations.subscription_ws_binding_token import subscription_ws_binding_token
+from server.outbound.guard import Guard
 from server.repository import Repository, Resource
 
 #: https://hl7.org/fhir/uv/subscriptions-backport/ (R4)
 _BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport/OperationDefinition/backport-subscription-"
 
 
-def served(repository: Repository, requests: BulkRequests | None = None) -> tuple[Operation, ...]:
-    """Every operation, over one repository; those whose work goes on are there with ``requests``."""
-    lasting = () if requests is None else export.operations(repository, requests)
+def served(
+    repository: Repository,
+    requests: BulkRequests | None = None,
+    guard: Guard | None = None,
+    known: tuple[Topic, ...] | None = None,
+) -> tuple[Operation, ...]:
+    """Every operation, over one repository; those whose work goes on are there with ``requests``.
+
+    ``guard`` says which addresses may be fetched from, public ones without it; ``known`` are the topics, those of the
+    house where none are given.
+    """
+    known = topics.load() if known is None else known
     return (
-        *lasting,
+        *_lasting(repository, requests, guard or Guard()),
         validate.operation(repository),
         *meta.operations(repository),
         diff.operation(repository),
@@ -49,10 +62,17 @@ def served(repository: Repository, requests: BulkRequests | None = None) -> tupl
         expand.operation(repository),
         translate.operation(repository),
         *apply.operations(repository),
+        graphql.operation(repository),
         _subscription_status(repository),
-        _subscription_events(repository),
-        _subscription_ws_binding_token(repository),
+        _subscription_events(repository, known),
+        _subscription_ws_binding_token(repository, known),
     )
+
+
+def _lasting(repository: Repository, requests: BulkRequests | None, guard: Guard) -> tuple[Operation, ...]:
+    if requests is None:
+        return ()
+    return (*export.operations(repository, requests), import_.operation(repository, requests, guard))
 
 
 def _subscription_status(repository: Repository) -> Operation:
@@ -64,12 +84,13 @@ def _subscription_status(repository: Repository) -> Operation:
     return defined(repository, f"{_BACKPORT}status", status)
 
 
-def _subscription_events(repository: Repository) -> Operation:
+def _subscription_events(repository: Repository, known: tuple[Topic, ...]) -> Operation:
     def events(call: Call) -> Resource:
         return subscription_events(
             repository,
             call.access,
             call.id,
+            topics=known,
             since=call.one("eventsSinceNumber", ""),
             until=call.one("eventsUntilNumber", ""),
             content=call.one("content", ""),
@@ -79,8 +100,8 @@ def _subscription_events(repository: Repository) -> Operation:
     return defined(repository, f"{_BACKPORT}events", events)
 
 
-def _subscription_ws_binding_token(repository: Repository) -> Operation:
-    websockets = Websockets(repository=repository, topics=topics.load(), subscribers=Subscribers())
+def _subscription_ws_binding_token(repository: Repository, known: tuple[Topic, ...]) -> Operation:
+    websockets = Websockets(repository=repository, topics=known, subscribers=Subscribers())
 
     def token(call: Call) -> Resource:
         # On an instance the guide has the parameter ignored.

@@ -1,11 +1,13 @@
 """Subscription/[id]/$events: past events of one subscription (https://hl7.org/fhir/uv/subscriptions-backport/, R4)."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from server.errors import BadRequest
-from server.events import notification, topics
+from server.events import notification
 from server.events.channel import CONTENTS
 from server.events.content import content_of
+from server.events.topics import Topic
 from server.operations.subscription_status import state_of
 from server.repository import Repository, Transaction
 from server.security.access import Access
@@ -18,8 +20,9 @@ MOST = 1000
 
 
 def subscription_events(
-    repository: Repository, access: Access, id: str, *, since: str = "", until: str = "", content: str = "", base: str
-) -> Resource:
+    repository: Repository, access: Access, id: str, *, topics: Iterable[Topic], since: str = "", until: str = "",
+    content: str = "", base: str,
+) -> Resource:  # fmt: skip
     """A notification bundle of type query-event with the events from number ``since`` to ``until``, both included."""
     access.require("read")
     if content not in ("", *CONTENTS):
@@ -29,7 +32,7 @@ def subscription_events(
         state = state_of(uow, access, id)
         found = events.between(uow, access.tenant, id, first=first, last=last, limit=MOST)
         oldest = events.oldest(uow, access.tenant, id)
-        topic = next((one for one in topics.load() if one.url == state.topic), None)
+        topic = next((one for one in topics if one.url == state.topic), None)
         full = content == "full-resource" and topic is not None
         resources = content_of(Transaction(repository, uow, access), topic, found) if full and topic else {}
     bundle = notification.bundle(

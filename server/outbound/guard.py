@@ -7,6 +7,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from server.errors import Forbidden, Unavailable
 
+#: Where most of the URLs stand.
+ENDPOINT = "Subscription.channel.endpoint"
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
@@ -48,8 +50,11 @@ class Guard:
             return True
         return plain.is_global and not plain.is_multicast
 
-    def resolve(self, host: str) -> Address:
-        """The first address of the host; Forbidden if any of its addresses is out of bounds."""
+    def resolve(self, host: str, place: str = ENDPOINT) -> Address:
+        """The first address of the host; Forbidden if any of its addresses is out of bounds.
+
+        ``place`` is where the host's name stands.
+        """
         known = literal(host)
         if known is not None:
             found: list[Address] = [known]
@@ -57,9 +62,9 @@ class Guard:
             try:
                 found = [ip_address(text) for text in self.resolver(host)]
             except (OSError, UnicodeError) as error:
-                raise Unavailable("The endpoint's host name can't be resolved.") from error
+                raise Unavailable("The endpoint's host name can't be resolved.", expression=place) from error
         if not found or not all(self.allows(address) for address in found):
-            raise refused()
+            raise refused(place)
         return found[0]
 
 
@@ -71,12 +76,12 @@ def literal(host: str) -> Address | None:
         return None
 
 
-def refused() -> Forbidden:
+def refused(place: str = ENDPOINT) -> Forbidden:
     """What is said of an address that the guard does not allow."""
     return Forbidden(
         "The endpoint's address is not one that this server calls: it must be public, or in a network "
         "that the operator listed in the setting notify_networks.",
-        expression="Subscription.channel.endpoint",
+        expression=place,
     )
 
 

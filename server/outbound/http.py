@@ -11,19 +11,20 @@ import io
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 
 import httpx
 
-from server.errors import HutongError, Unavailable, Unprocessable
-from server.outbound.guard import Address, Guard, literal, refused
+from server.errors import HutongError, NotFound, TooLarge, Unavailable, Unprocessable
+from server.outbound.guard import ENDPOINT, Address, Guard, literal, refused
 
 #: Bytes of an answer that are read; the connection to who sends more is closed.
 _MOST_READ = 64 * 1024
-_PLACE = "Subscription.channel.endpoint"
+#: Bytes of a download that are read at once.
+_PIECE = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,19 +41,23 @@ class Answer:
         return 200 <= self.status < 300
 
 
-def check_url(url: str, guard: Guard) -> httpx.URL:
-    """Refuses, without resolving anything, what can't be an endpoint; raises Unprocessable or Forbidden."""
+def check_url(url: str, guard: Guard, place: str = ENDPOINT) -> httpx.URL:
+    """Refuses, without resolving anything, what can't be an endpoint; raises Unprocessable or Forbidden.
+
+    ``place`` is where the URL stands.
+    """
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise Unprocessable(f"The endpoint is no URL: {error}.", expression=_PLACE) from error
+        raise Unprocessable(f"The endpoint is no URL: {error}.", expression=place) from error
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise Unprocessable("The endpoint must be an absolute http or https URL.", expression=_PLACE)
+        raise Unprocessable("The endpoint must be an absolute http or https URL.", expression=place)
     if parsed.userinfo:
-        raise Unprocessable("Put credentials into channel.header, not into the URL.", expression=_PLACE)
+        cure = "Put credentials into channel.header, not into the URL." if place == ENDPOINT else "Leave them out."
+        raise Unprocessable(f"The URL carries credentials. {cure}", expression=place)
     address = literal(parsed.host)
     if address is not None and not guard.allows(address):
-        raise refused()
+        raise refused(place)
     return parsed
 
 
@@ -118,6 +123,52 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, timeout: float, g
     """One POST to a checked address, see ``Caller.post``."""
     with Caller(url, guard) as caller:
         return caller.post(body, headers, timeout=timeout)
+
+
+def get(url: str, headers: Mapping[str, str], *, timeout: float, guard: Guard, most: int) -> bytes:
+    """What a checked address has, ``most`` bytes at most; raises as ``Caller.post``, NotFound where it has nothing."""
+    target = check_url(url, guard)
+    connection = _Connection(target, guard.resolve(target.host), time.monotonic() + timeout)
+    try:
+        asked = {"Host": _host(target), **headers}
+        connection.request("GET", target.raw_path.decode("ascii"), headers=asked)
+        response = connection.getresponse()
+        if response.status in (404, 410):
+            raise NotFound(f"{target.host} has no {target.path}.")
+        if response.status != 200:
+            raise Unavailable(f"{target.host} answered {response.status}; try again, or name another address.")
+        body = response.read(most + 1)
+    except (OSError, HTTPException) as error:
+        raise Unavailable(f"{target.host} did not answer: {type(error).__name__}.") from error
+    finally:
+        connection.close()
+    if len(body) > most:
+        raise TooLarge(f"What {target.host} has at {target.path} is larger than {most} bytes.")
+    return body
+
+
+def download(url: str, *, accept: str, timeout: float, guard: Guard, place: str) -> Iterator[bytes]:
+    """The body at a checked address, piece by piece; raises as ``Caller.post``, Unavailable for every status but 200.
+
+    ``timeout`` is for each piece, ``place`` is where the URL stands.
+    """
+    target = check_url(url, guard, place)
+    connection = _Connection(target, guard.resolve(target.host, place), time.monotonic() + timeout)
+    try:
+        asked = {"Host": _host(target), "Accept": accept, "Accept-Encoding": "identity"}
+        connection.request("GET", target.raw_path.decode("ascii"), headers=asked)
+        response = connection.getresponse()
+        if response.status != 200:
+            raise Unavailable(f"The address answered {response.status}.", expression=place)
+        while piece := response.read1(_PIECE):
+            yield piece
+            connection.deadline = time.monotonic() + timeout
+        if response.length:
+            raise Unavailable("The address hung up before the end.", expression=place)
+    except (OSError, HTTPException) as error:
+        raise Unavailable(f"The address did not answer: {type(error).__name__}.", expression=place) from error
+    finally:
+        connection.close()
 
 
 class _Connection(HTTPConnection):

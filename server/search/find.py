@@ -126,8 +126,9 @@ class Search:
                 f"longer than {SLOWEST_MILLISECONDS // 1000} s" if isinstance(cause, QueryCanceled) else "too much room"
             )
             raise TooLarge(f"The search takes {what}; make it narrower.") from error
-        # What else this transaction does may have to wait for others.
-        uow.driver.execute("set local statement_timeout to default")
+        if not uow.driver.read_only:
+            # What else this transaction does may have to wait for others.
+            uow.driver.execute("set local statement_timeout to default")
         return found
 
     def _find(self, uow: UnitOfWork, tenant: int, query: Query, explained: str = "false") -> SearchResult:

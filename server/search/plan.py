@@ -98,11 +98,14 @@ def page(sight: Sight, query: Query, after: list[Any] | None) -> Select[Any]:
     found = select(rows.c.key, *keys).where(seen)
     if query.resource_types:
         found = found.where(rows.c.type.in_(query.resource_types))
-    inner = found.where(*(condition(sight, each, rows.c) for each in query.criteria)).subquery("found")
-    sorted_rows = select(inner)
+    found = found.where(*(condition(sight, each, rows.c) for each in query.criteria))
+    columns = rows.c
+    if keys or after is not None:
+        inner = found.subquery("found")
+        found, columns = select(inner), inner.c
     if after is not None:
-        sorted_rows = sorted_rows.where(_behind(query.sort, inner.c, after))
-    chosen = sorted_rows.order_by(*_order(query.sort, inner.c)).limit(query.count + 1).subquery("page")
+        found = found.where(_behind(query.sort, columns, after))
+    chosen = found.order_by(*_order(query.sort, columns)).limit(query.count + 1).subquery("page")
     sorts = (chosen.c[f"sort{n}"] for n in range(len(keys)))
     whole, whole_seen = sight.rows()
     statement = select(*(whole.c[name] for name in ROW), *sorts).join(

@@ -7,10 +7,13 @@ generation (``server.store.definition_generation``), in whatever process they ar
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from server.fhir.profile import DEFINING, Fetch, KnownProfiles, ProfileCache
+from server.fhir.profile import DEFINING, KnownProfiles, ProfileCache
+from server.search.at_hand import AtHand
 from server.search.find import Search
 from server.store import definition_generation
 from server.store.database import UnitOfWork
+from terminology.code_system import CodeSystem
+from terminology.value_set import Definition
 
 
 class StoredProfiles:
@@ -22,7 +25,8 @@ class StoredProfiles:
         self._cache = cache
         self._uow = uow
         self._tenant = tenant
-        self._fetch = _fetching(engine, uow, tenant, flush)
+        self._engine = engine
+        self._flush = flush
         self._known: KnownProfiles | None = None
         #: Whether this transaction wrote what resources are validated by.
         self._defines = False
@@ -31,8 +35,13 @@ class StoredProfiles:
         """What is known now; what is not committed yet is kept for nobody else."""
         if self._known is None:
             generation = None if self._defines else definition_generation.current(self._uow, self._tenant)
-            self._known = self._cache.known(self._tenant, generation, self._fetch)
+            terminology = _Written(self._engine.at_hand(self._uow, self._tenant), self._flush)
+            self._known = self._cache.known(self._tenant, generation, self._fetch, terminology)
         return self._known
+
+    def _fetch(self, canonical: str) -> Mapping[str, Any] | None:
+        self._flush()
+        return self._engine.canonical(self._uow, self._tenant, "StructureDefinition", canonical)
 
     def note(self, resource_type: str, url: str = "") -> None:
         """A resource is written; without URL it may be any. What was made of its like is found anew."""
@@ -47,9 +56,19 @@ class StoredProfiles:
             definition_generation.advance(self._uow, self._tenant)
 
 
-def _fetching(engine: Search, uow: UnitOfWork, tenant: int, flush: Callable[[], None]) -> Fetch:
-    def fetch(kind: str, canonical: str) -> Mapping[str, Any] | None:
-        flush()
-        return engine.canonical(uow, tenant, kind, canonical)
+class _Written:
+    """The terminology at hand, what this transaction wrote just now among it; ``terminology.value_set.Content``."""
 
-    return fetch
+    def __init__(self, content: AtHand, flush: Callable[[], None]) -> None:
+        self._content = content
+        self._flush = flush
+
+    def code_system(self, url: str, version: str = "") -> CodeSystem | None:
+        """See ``AtHand.code_system``."""
+        self._flush()
+        return self._content.code_system(url, version)
+
+    def value_set(self, url: str, version: str = "") -> Definition | None:
+        """See ``AtHand.value_set``."""
+        self._flush()
+        return self._content.value_set(url, version)

@@ -4,7 +4,8 @@ A superseded version keeps its key and index rows for a while, so that pages whi
 are cut from one and the same set (``server.store.resources``).
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,6 +31,16 @@ _COLUMNS = ("tenant", "type", "id", "version", "last_updated", "deleted", "body"
 _SURELY = timedelta(hours=1)
 
 
+#: Made once: a search uses a few, and each describes every column anew.
+_ALIASES = tuple(resource.alias() for _ in range(16))
+
+
+def _names() -> Iterator[FromClause]:
+    yield from _ALIASES
+    while True:
+        yield resource.alias()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Moment:
     """A moment as the database knows it, from which on what others commit is not seen."""
@@ -46,11 +57,13 @@ class Sight:
     tenant: int
     #: None: what is current.
     moment: Moment | None = None
+    #: Names for the table of resources that no other part of the statement has.
+    names: Iterator[FromClause] = field(default_factory=_names, repr=False, compare=False)
 
     def rows(self) -> tuple[FromClause, ColumnElement[bool]]:
         """A table of resources under a name of its own, and the condition that its rows are seen."""
         if self.moment is None:
-            current = resource.alias()
+            current = next(self.names)
             return current, and_(current.c.tenant == self.tenant, not_(current.c.deleted))
         # Both parts keep their conditions inside, so that each is looked up by its own index.
         then = self._then(self.moment).subquery()

@@ -58,6 +58,8 @@ class Settings:
     smtp_url: str = ""
     #: Address that these mails come from.
     smtp_from: str = ""
+    #: Folder of further SubscriptionTopics (JSON) that can be subscribed to.
+    topics: str = ""
     #: Days that acknowledged events are kept for ``$events``.
     event_retention_days: int = 90
     #: Hours that the files of a finished export or import are kept.
@@ -90,6 +92,8 @@ class Settings:
     external_adapters: tuple[str, ...] = ()
     #: Days after which workitems that ended are deleted, unless a subscriber holds them; 0 for never.
     workitem_days: int = 30
+    #: Registry from which ``packages install NAME@VERSION`` fetches FHIR packages.
+    package_registry: str = "https://packages.fhir.org"
     #: ONNX Runtime execution providers to try, in order; empty for CUDA, then CPU.
     providers: tuple[str, ...] = ()
     #: Threads of one inference; 0 for all cores.

@@ -38,7 +38,7 @@ class BulkFile:
     """One finished file."""
 
     name: str
-    #: input, output, deleted or error.
+    #: output, deleted or error; input or started for what is only worked on.
     kind: str
     type: str
     count: int
@@ -181,6 +181,22 @@ def gone(uow: UnitOfWork, tenant: int, request: str, resource_type: str, after: 
         {"tenant": tenant, "request": request, "type": resource_type, "after": after, "count": count},
     )
     return [row[0] for row in rows]
+
+
+def note_file(uow: UnitOfWork, tenant: int, request: str, name: str, *, count: int, last: str) -> None:
+    """How far a file is that is worked on."""
+    uow.driver.execute(
+        f"update bulk_file set count = %(count)s, last = %(last)s where {_PLACE} and name = %(name)s",
+        {"tenant": tenant, "request": request, "name": name, "count": count, "last": last},
+    )
+
+
+def finish_file(uow: UnitOfWork, tenant: int, request: str, name: str, *, kind: str) -> None:
+    """A file that was worked on is one that is given, of that kind."""
+    uow.driver.execute(
+        f"update bulk_file set kind = %(kind)s where {_PLACE} and name = %(name)s",
+        {"tenant": tenant, "request": request, "name": name, "kind": kind},
+    )
 
 
 def add_file(uow: UnitOfWork, tenant: int, request: str, file: BulkFile) -> None:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from server.events.deliver import Delivery
 from server.events.dispatch import Answer, Dispatcher
 from server.imaging.commitment import COMMITMENT_REPORT
-from server.operations import bulk, export
+from server.operations import bulk, export, import_
 from server.operations.export_job import Exporter
+from server.operations.import_job import Importer
 from server.worker.loops import (
     DISPATCH_INTERVAL,
     FORGET_INTERVAL,
@@ -32,6 +34,7 @@ from server.workflow.fetch import FIND_PRIORS, Fetcher
 from server.workflow.foreign_report import SR_RECEIVED, ReportReader
 from server.workflow.forward import Forwarder
 from server.workflow.pathway import Planner
+from server.workflow.report_document import WRITE_DOCUMENT, DocumentWriter
 from server.workflow.study import StudyKeeper
 
 #: The topic that wakes adapters.
@@ -51,6 +54,7 @@ class EventJobs:
     studies: StudyKeeper
     reports: ReportReader
     planner: Planner
+    documents: DocumentWriter
     delivery: Delivery
     forwarder: Forwarder
     deliverer: Deliverer
@@ -59,6 +63,7 @@ class EventJobs:
     commitments: CommitmentReporter
     dispatcher: Dispatcher
     exporter: Exporter
+    importer: Importer
     #: Defers study-changed for quiet studies; gives how many.
     sweep: Callable[[], int]
     #: Deletes events that were kept long enough; gives how many.
@@ -78,15 +83,22 @@ class EventJobs:
             tasks=(
                 Task(name="study-changed", queue="events", run=self.studies.run),
                 Task(name=SR_RECEIVED, queue="events", run=self.reports.run),
-                Task(name="plan", queue="events", run=self.planner.run),
+                Task(name="plan", queue="events", run=self._plan),
+                Task(name=WRITE_DOCUMENT, queue="events", run=self.documents.run),
                 Task(name=FIND_PRIORS, queue="fetch", run=self.fetcher.find_priors, attempts=None),
                 Task(name=ANNOUNCE, queue="notify", run=self.announcer.run, attempts=availability.ATTEMPTS),
                 Task(name=COMMITMENT_REPORT, queue="notify", run=self.commitments.run, attempts=commitment.ATTEMPTS),
                 Task(name=export.TASK, queue=bulk.QUEUE, run=self.exporter.run, failed=self.exporter.failed),
+                Task(name=import_.TASK, queue=bulk.QUEUE, run=self.importer.run, failed=self.importer.failed),
             ),
             queues=("events", "notify", "fetch", bulk.QUEUE),
             loops=self._loops(),
         )
+
+    def _plan(self, **event: Any) -> None:
+        """What the pathways say; then it stands in the documents too."""
+        self.planner.run(**event)
+        self.documents.ask(**event)
 
     def _loops(self) -> tuple[Loop, ...]:
         return (

@@ -1,6 +1,7 @@
 """Findings of all shapes, for property tests."""
 
 import string
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
@@ -127,6 +128,9 @@ def reports(draw: st.DrawFn) -> Findings:
     found = draw(st.lists(nodules(), max_size=3, unique_by=lambda finding: finding.tracking_uid))
     gone = draw(st.lists(lesions_gone(), max_size=2, unique_by=lambda lesion: lesion.tracking_uid))
     algorithm = draw(st.none() | algorithms)
+    person = draw(words) if algorithm is None else draw(st.none() | words)
+    if algorithm is not None and person is not None:
+        found = [replace(finding, by_person=draw(st.booleans())) for finding in found]
     return Findings(
         key=draw(st.text("0123456789abcdef", min_size=16, max_size=64)),
         study_instance_uid=STUDY,
@@ -136,6 +140,8 @@ def reports(draw: st.DrawFn) -> Findings:
         gone=tuple(gone),
         timestamp=draw(moments),
         algorithm=algorithm,
-        person=draw(words) if algorithm is None else draw(st.none() | words),
+        person=person,
         procedure=draw(st.none() | codings),
+        verified=person is not None and draw(st.booleans()),
+        comments=tuple(draw(st.lists(words, max_size=2))),
     )

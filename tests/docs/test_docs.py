@@ -16,6 +16,7 @@ from server.app.parts import compose
 from server.app.web import web
 from server.cli.commands import application
 from server.fhir.definitions import load
+from server.interactions.route import INTERACTIONS
 from server.operations.served import served
 from server.search.criteria import MODIFIERS
 from server.settings import Peer, Settings
@@ -231,14 +232,33 @@ def test_manifest_guide_names_every_key() -> None:
             assert f"`{inner}`" in rows, f"{key}.{inner}"
 
 
+def test_every_interaction_has_its_page() -> None:
+    """By its name, without the level; what is asked for by a Bundle, and the capabilities, too."""
+    names = {code.partition("-")[0] for code, _ in INTERACTIONS.values()} | {"transaction", "capabilities"}
+    assert len(names) == 10
+    for name in names:
+        page = DOCS / f"api/fhir/{name}.md"
+        assert page.exists(), f"docs/api/fhir/{name}.md is missing"
+        assert "hl7.org/fhir/R4/http.html#" in page.read_text(encoding="utf-8"), (
+            f"{_name(page)} does not say what it is"
+        )
+        assert f"fhir/{name}.md" in (DOCS / "api/fhir.md").read_text(encoding="utf-8"), (
+            f"no link leads to {_name(page)}"
+        )
+
+
 def test_every_operation_is_explained(settings: Settings, database_url: str) -> None:
     """The table of operations has every one that is served, and none besides."""
     parts = compose(dataclasses.replace(settings, database_url=database_url))
-    names = {one.name for one in served(parts.repository, parts.bulk)}
+    names = {one.name for one in served(parts.repository, parts.bulk, parts.guard)}
     parts.database.close()
     text = (DOCS / "api/fhir/operations.md").read_text(encoding="utf-8")
     rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `$")]
     assert {name for row in rows for name in re.findall(r"`(\$[a-z-]+)`", row)} == names
+    for line in (line for line in text.splitlines() if line.startswith("| `$")):
+        page = DOCS / "api/fhir" / re.findall(r"\]\(([^)#]+)", line)[0]
+        for name in re.findall(r"`(\$[a-z-]+)`", line.split("|")[1]):
+            assert name in page.read_text(encoding="utf-8"), f"{_name(page)} says nothing of {name}"
 
 
 def test_every_search_type_has_its_page() -> None:

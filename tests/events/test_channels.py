@@ -2,19 +2,24 @@
 
 import dataclasses
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import text
 
-from server.errors import Forbidden, Unprocessable
+from server.errors import Forbidden, Issue, Unprocessable
 from server.events import topics
+from server.events.channel import header, read
 from server.events.deliver import Delivery
 from server.events.dispatch import Dispatcher
 from server.events.notify import Notifier
 from server.events.subscriber import Subscribers
 from server.events.subscriptions import checking
 from server.fhir import definitions, json_format, xml_format
+from server.fhir.validate import validate
 from server.outbound.guard import Guard
 from server.outbound.smtp import Mailer
 from server.repository import Repository
@@ -303,3 +308,36 @@ def test_on_loopback_nobody_needs_a_token(database: Database, repository: Reposi
 def test_only_who_may_read_can_subscribe(repository: Repository, listener: Listener) -> None:
     with pytest.raises(Forbidden):
         repository.create(Access(who="w", scopes=frozenset({"write"})), subscription(listener.url))
+
+
+@pytest.mark.parametrize("broken", [None, [], "x", {"header": "X: y"}, {"header": [None, "X-A: b"]}, {"header": [{}]}])
+def test_what_is_no_channel_is_refused_on_update_too(repository: Repository, listener: Listener, broken: Any) -> None:
+    resource = repository.create(ACCESS, subscription(listener.url)).resource
+    changed = {name: value for name, value in resource.items() if name != "channel"}
+    if broken is not None:
+        changed["channel"] = broken
+    # As the server does: its structure is looked at before anything is made of it.
+    repository.validate = validate
+    with pytest.raises(Unprocessable):
+        repository.update(ACCESS, changed)
+    assert repository.read(ACCESS, "Subscription", resource["id"])["meta"]["versionId"] == "1"
+
+
+TEXTS = st.text(st.sampled_from("abcXYZ-: ;=,/@.?&|*\u00e9\x00\r\n0129"), max_size=40)
+
+
+@given(TEXTS)
+def test_a_header_is_sound_or_refused(line: str) -> None:
+    with suppress(ValueError):
+        name, value = header(line)
+        assert name.isascii() and name.strip() == name != ""
+        assert not set(name + value) & set("\r\n\x00")
+
+
+@given(TEXTS, st.sampled_from(["rest-hook", "websocket", "message", "email", "sms"]), TEXTS)
+def test_any_payload_and_endpoint_is_read_or_named(payload: str, kind: str, endpoint: str) -> None:
+    problems: list[Issue] = []
+    found = read({"type": kind, "payload": payload, "endpoint": endpoint}, problems)
+    assert problems
+    assert {issue.code for issue in problems} == {"not-supported"}
+    assert found.type == kind

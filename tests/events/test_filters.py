@@ -1,8 +1,11 @@
 """Filters mean what search means by them, with every modifier that the topic allows."""
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from server.errors import Unprocessable
 from server.events import topics
@@ -112,3 +115,11 @@ def test_shapes_are_read_as_the_guide_writes_them() -> None:
         ("_revinclude", "Task:focus"),
     )
     assert topic.shape("Patient") == ()
+
+
+@given(st.text(st.sampled_from("modalitypatientImagingStudy?.:=&,|CT/ -%0"), max_size=60))
+def test_any_text_is_a_filter_or_refused(text: str) -> None:
+    with suppress(Unprocessable):
+        found = parse_filter(text, TOPIC)
+        assert found.parameters
+        assert found.resource == "ImagingStudy"

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +83,33 @@ def test_crawl(served_url: str, tmp_path: Path) -> None:
     smart_fetch("crawl", str(tmp_path), "--fhir-url", served_url, "--group", "even", "--type", "Patient,Observation")
     assert ids(tmp_path, "Patient") == {f"p{number}" for number in range(0, PATIENTS, 2)}
     assert ids(tmp_path, "Observation") == {f"o{number}" for number in range(0, PATIENTS, 2)}
+
+
+@pytest.mark.usefixtures("chart")
+def test_the_files_are_imported(served_url: str) -> None:
+    """What was exported is what $import takes; both by the server's own worker."""
+    headers = {"prefer": "respond-async"}
+    with httpx.Client(base_url=served_url, timeout=60) as client:
+        export = ended(client, client.get("/$export?_type=Observation", headers=headers))
+        given = [
+            {"name": "type", "valueCode": "Observation"},
+            {"name": "url", "valueUrl": export["output"][0]["url"]},
+        ]
+        for number in range(PATIENTS):
+            assert client.delete(f"/Observation/o{number}").status_code == 204
+        body = {"resourceType": "Parameters", "parameter": [{"name": "input", "part": given}]}
+        done = ended(client, client.post("/$import", json=body, headers=headers))
+        assert done["error"] == [] and len(done["output"]) == 1
+        assert client.get("/Observation?_summary=count").json()["total"] == PATIENTS
+
+
+def ended(client: httpx.Client, accepted: httpx.Response) -> dict[str, Any]:
+    """The manifest of a request, once there is one."""
+    assert accepted.status_code == 202, accepted.text
+    deadline = time.monotonic() + 60
+    while (answer := client.get(accepted.headers["content-location"])).status_code == 202:
+        assert time.monotonic() < deadline, answer.headers["x-progress"]
+        time.sleep(float(answer.headers["retry-after"]))
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found

@@ -24,6 +24,7 @@ from server.imaging.pixels import PixelData
 from server.imaging.retrieve import Retrieve
 from server.operations.bulk import BulkRequests
 from server.operations.served import served
+from server.outbound.guard import Guard
 from server.repository import Repository
 from server.search.find import Search
 from server.security.access import Access, system
@@ -60,7 +61,7 @@ def fhir_url(repository: Repository, bulk_requests: BulkRequests) -> Iterator[st
     services = FhirServices(
         repository=repository,
         access=_caller,
-        operations=served(repository, bulk_requests),
+        operations=served(repository, bulk_requests, Guard(loopback=True)),
         requests=bulk_requests,
     )
     app.include_router(router(services))

@@ -67,15 +67,28 @@ def test_edited_in_the_browser(house: House, installed: str, browser: Browser, t
     browser.wait("document.body.innerText.includes('Lung-RADS 2')")
     browser.screenshot(PICTURES / "reviewed-phantom.png")
 
-    # DICOM: version 2 of the SR is sound and names version 1.
     second = next(one for one in _reports(house, study) if one.SOPInstanceUID != first.SOPInstanceUID)
     assert predecessors(second) == (first.SOPInstanceUID,)
+    _sound_and_verified(second, tmp_path / "second.dcm")
+    _final_with_its_history(house, report, findings)
+    category = _category(house, subject)
+    assert category["id"] == before["id"]
+    said = httpx.get(f"{house.url}/fhir/Observation/{category['id']}/_history/1").json()
+    assert said["valueCodeableConcept"] == before["valueCodeableConcept"]
+    _on_paper_and_in_space(house, browser, study, str(report["id"]))
+    _in_a_viewer(house, browser, study)
+
+
+def _sound_and_verified(second: pydicom.Dataset, path: Path) -> None:
+    """DICOM: version 2 of the SR."""
     assert (second.VerificationFlag, second.CompletionFlag) == ("VERIFIED", "COMPLETE")
-    path = tmp_path / "second.dcm"
     second.save_as(path)
     checked = subprocess.run([_program("dciodvfy"), str(path)], capture_output=True, text=True)
     assert [line for line in (checked.stdout + checked.stderr).splitlines() if line.startswith("Error")] == []
-    # FHIR: the same report, final; its first version is still what the AI said.
+
+
+def _final_with_its_history(house: House, report: dict[str, Any], findings: int) -> None:
+    """FHIR: the same report, final; its first version is still what the AI said."""
     now = httpx.get(f"{house.url}/fhir/DiagnosticReport/{report['id']}").json()
     assert (now["status"], len(now["result"])) == ("final", 1)
     was = httpx.get(f"{house.url}/fhir/DiagnosticReport/{report['id']}/_history/1").json()
@@ -83,11 +96,24 @@ def test_edited_in_the_browser(house: House, installed: str, browser: Browser, t
     gone = [one for one in report["result"] if one not in now["result"]]
     states = {httpx.get(f"{house.url}/fhir/{one['reference']}").json()["status"] for one in gone}
     assert states <= {"entered-in-error"}
-    category = _category(house, subject)
-    assert category["id"] == before["id"]
-    versions = httpx.get(f"{house.url}/fhir/Observation/{category['id']}/_history").json()["total"]
-    assert versions >= 2
-    # A viewer reads version 2 by TID 1500 as it does any other.
+
+
+def _on_paper_and_in_space(house: House, browser: Browser, study: str, report: str) -> None:
+    """Two documents in the study, named by the report; the lungs and what is left, drawn."""
+    place = f"{house.url}/fhir/DiagnosticReport/{report}"
+    house.until(lambda: "presentedForm" in httpx.get(place).json())
+    papers = [httpx.get(form["url"]) for form in httpx.get(place).json()["presentedForm"]]
+    assert [(paper.headers["content-type"], paper.content[:5]) for paper in papers] == [
+        ("application/pdf", b"%PDF-")
+    ] * 2
+    assert len(house.client.instances(study, "DOC")) == 2
+    browser.open(f"{house.url}/report/{report}?lang=zh")
+    browser.wait("document.querySelector('figure.space').dataset.drawn === '2'")
+    browser.screenshot(PICTURES / "report-phantom-zh.png")
+
+
+def _in_a_viewer(house: House, browser: Browser, study: str) -> None:
+    """A viewer reads version 2 by TID 1500 as it does any other."""
     browser.open(f"{house.url}/viewer/viewer?StudyInstanceUIDs={study}")
     browser.wait(_DRAWN)
     for button in ("Confirm and hide", "Skip all"):

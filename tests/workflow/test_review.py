@@ -61,7 +61,8 @@ def current(house: House, report: str) -> dict[str, Any]:
 
 
 def category(house: House) -> dict[str, Any]:
-    return next(one for one in house.search("Observation") if one["code"].get("text", "").startswith("Lung-RADS"))
+    (found,) = house.search("Observation", code="lung-rads-category")
+    return found
 
 
 def versions(house: House, kind: str, id: str) -> list[dict[str, Any]]:

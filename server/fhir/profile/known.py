@@ -14,9 +14,10 @@ from server.fhir.profile.instance import Check, Elements
 from server.fhir.profile.rule import STRUCTURE, Rule
 from server.fhir.profile.tree import tree
 from server.fhir.profile.value_sets import KeptCodes, ValueSets
+from terminology.value_set import Content
 
-#: (type, canonical with or without version) -> the resource that it means; None where there is none.
-Fetch = Callable[[str, str], Mapping[str, Any] | None]
+#: Canonical with or without version -> the StructureDefinition that it means; None where there is none.
+Fetch = Callable[[str], Mapping[str, Any] | None]
 #: Canonicals come with resources, so what is known of them may not grow without end.
 _MOST = 20_000
 #: The types whose resources say what others have to be.
@@ -33,8 +34,8 @@ class KeptProfiles:
         #: Why a definition that is there can't be used.
         self.faults: dict[str, str] = {}
         self.codes = KeptCodes()
-        #: (type, URL) of all that was asked for, found or not.
-        self.asked: set[tuple[str, str]] = set()
+        #: URLs of the profiles that were asked for, found or not.
+        self.asked: set[str] = set()
         #: Held while something is added; by the thread that builds one profile out of others, again and again.
         self.lock = threading.RLock()
         self.building: set[str] = set()
@@ -43,11 +44,13 @@ class KeptProfiles:
 class KnownProfiles:
     """What StructureDefinitions and ValueSets say, as ``instance.Profiles`` asks for it, within one transaction."""
 
-    def __init__(self, elements: Elements, fetch: Fetch, kept: KeptProfiles | None = None) -> None:
+    def __init__(
+        self, elements: Elements, fetch: Fetch, terminology: Content, kept: KeptProfiles | None = None
+    ) -> None:
         self.elements = elements
         self._given = fetch
         self._kept = kept or KeptProfiles()
-        self._value_sets = ValueSets(self.definitions, self._fetch, self._kept.codes)
+        self._value_sets = ValueSets(self.definitions, terminology, self._kept.codes)
 
     @property
     def definitions(self) -> Definitions:
@@ -56,11 +59,8 @@ class KnownProfiles:
 
     def stays_without(self, resource_type: str, url: str) -> bool:
         """Whether all that is known stays so when a definition is written or deleted; without URL it may be any."""
-        return bool(url) and (resource_type, url) not in self._kept.asked
-
-    def _fetch(self, kind: str, canonical: str) -> Mapping[str, Any] | None:
-        self._kept.asked.add((kind, canonical.partition("|")[0]))
-        return self._given(kind, canonical)
+        kept = self._kept
+        return bool(url) and url not in kept.asked and (resource_type, url) not in kept.codes.asked
 
     def definition(self, canonical: str) -> Mapping[str, Any] | None:
         """The StructureDefinition that a canonical means."""
@@ -69,7 +69,8 @@ class KnownProfiles:
             return kept[canonical]
         except KeyError:
             pass
-        found = self._fetch("StructureDefinition", canonical)
+        self._kept.asked.add(canonical.partition("|")[0])
+        found = self._given(canonical)
         if len(kept) > _MOST:
             kept.clear()
             self._kept.asked.clear()
@@ -148,9 +149,10 @@ class ProfileCache:
         self._kept: dict[int, tuple[int, KeptProfiles]] = {}
         self._lock = threading.Lock()
 
-    def known(self, tenant: int, generation: int | None, fetch: Fetch) -> KnownProfiles:
+    def known(self, tenant: int, generation: int | None, fetch: Fetch, terminology: Content) -> KnownProfiles:
         """The profiles of a generation; of none, or of one that is past, what is found is kept for nobody else."""
-        return KnownProfiles(self._elements, fetch, None if generation is None else self._of(tenant, generation))
+        kept = None if generation is None else self._of(tenant, generation)
+        return KnownProfiles(self._elements, fetch, terminology, kept)
 
     def _of(self, tenant: int, generation: int) -> KeptProfiles | None:
         with self._lock:

@@ -26,7 +26,7 @@ def meets(canonical: str, node: Node, situation: Situation) -> Problems:
         details = f"the profile {canonical} is not known here, so the value was not held against it; load it first"
         return [Problem(code="not-found", details=details, severity="information")]
     kind = situation.profiles.type_of(canonical)
-    if kind not in definitions.ancestry(node.type):
+    if kind is not None and kind not in set(definitions.ancestry(node.type)):
         return wrong("structure", f"a {node.type} can't meet the profile {canonical}, which is for {kind}")
     if type(node.value) is dict and "resourceType" in node.value:
         situation = situation.at(node.value)

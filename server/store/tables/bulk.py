@@ -57,7 +57,7 @@ bulk_file = Table(
     Column("tenant", Integer, primary_key=True),
     Column("request", TEXT_C, primary_key=True),
     Column("name", TEXT_C, primary_key=True),
-    # input, output, deleted or error.
+    # output, deleted or error; input or started for what is only worked on.
     Column("kind", Text, nullable=False),
     Column("type", TEXT_C, nullable=False),
     # How many resources are in it.

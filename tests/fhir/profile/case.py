@@ -1,11 +1,16 @@
 """Profiles written in a line or two, and resources held against them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from server.fhir.definitions import load
 from server.fhir.profile import Asked, KnownProfiles, conformance
 from server.fhir.profile.instance import Elements
+from server.search import bundled
+from server.search.ucum_system import UcumSystem
+from terminology.code_system import CodeSystem, MemoryCodeSystem
+from terminology.implicit import UCUM
+from terminology.value_set import Definition
 
 BASE = "http://example.org/fhir/StructureDefinition/"
 STRUCTURE = "http://hl7.org/fhir/StructureDefinition/"
@@ -46,17 +51,39 @@ def sliced(*discriminators: tuple[str, str], rules: str = "open", ordered: bool 
     return {"discriminator": named, "rules": rules, "ordered": ordered}
 
 
+class Terminology:
+    """Value sets and code systems of some resources; ``terminology.value_set.Content``."""
+
+    def __init__(self, find: Callable[[str, str, str], Mapping[str, Any] | None]) -> None:
+        self._find = find
+
+    def code_system(self, url: str, version: str = "") -> CodeSystem | None:
+        """A code system by its canonical, UCUM by its grammar."""
+        if url == UCUM:
+            return UcumSystem(None)
+        found = self._find("CodeSystem", url, version)
+        return None if found is None else MemoryCodeSystem.of_resource(dict(found))
+
+    def value_set(self, url: str, version: str = "") -> Definition | None:
+        """A value set by its canonical, else of the standard's own."""
+        found = self._find("ValueSet", url, version)
+        return bundled.value_set(load(), url) if found is None else Definition(dict(found))
+
+
 def known(*definitions: Mapping[str, Any]) -> KnownProfiles:
     """The profiles as a server that stores them would know them."""
 
-    def fetch(kind: str, canonical: str) -> Mapping[str, Any] | None:
-        url, _, version = canonical.partition("|")
+    def find(kind: str, url: str, version: str = "") -> Mapping[str, Any] | None:
         for each in definitions:
             if each["resourceType"] == kind and each["url"] == url and version in ("", each.get("version")):
                 return each
         return None
 
-    return KnownProfiles(_ELEMENTS, fetch)
+    def fetch(canonical: str) -> Mapping[str, Any] | None:
+        url, _, version = canonical.partition("|")
+        return find("StructureDefinition", url, version)
+
+    return KnownProfiles(_ELEMENTS, fetch, Terminology(find))
 
 
 def faults(

@@ -1,0 +1,121 @@
+"""The report page, a page for each lesion over all studies, and what they draw: surfaces, and the report as a PDF."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from server.errors import BadRequest
+from server.http import report_pdf
+from server.http.access import AccessOfRequest
+from server.http.drawing import Drawing, crop, words_of
+from server.http.wording import LANGUAGES
+from server.workflow.report_view import Number, Point
+from server.workflow.reporter import Reporter
+from terminology.codings import Coding, from_fhir
+
+#: The curve's drawing area, in its own units.
+_WIDTH, _HEIGHT = 600.0, 160.0
+
+
+def router(reporter: Reporter, access: AccessOfRequest, drawing: Drawing) -> APIRouter:
+    """The pages of a report."""
+    page = _Report(reporter, access, drawing)
+    routes = APIRouter(tags=["results page"])
+    add: Callable[..., None] = routes.add_api_route
+    add("/report/{report}", page.report, methods=["GET"], summary="A report for people, with key images and 3-D view.")
+    add("/report/{report}/pdf", page.pdf, methods=["GET"], summary="The report as it stands, as a PDF.")
+    add("/report/{report}/surfaces", page.surfaces, methods=["GET"], summary="Lungs and findings as triangles.")
+    add("/lesion/{lesion}", page.lesion, methods=["GET"], summary="A lesion over all studies.")
+    return routes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Curve:
+    """One kind of number over time."""
+
+    concept: Coding
+    unit: str
+    #: (FHIR dateTime, as it stands in the resource, x, y).
+    points: tuple[tuple[str, Number, float, float], ...]
+
+
+class _Report:
+    def __init__(self, reporter: Reporter, access: AccessOfRequest, drawing: Drawing) -> None:
+        self._reporter = reporter
+        self._access = access
+        self._drawing = drawing
+
+    def report(self, request: Request, report: str, lang: str | None = None) -> Response:
+        """Who, what was found, what follows."""
+        document = self._reporter.document(self._access(request), report)
+        return self._drawing.page(request, "report.html", lang=lang, document=document, said=report_pdf.said)
+
+    def pdf(self, request: Request, report: str, lang: str | None = None) -> Response:
+        """The newest version on paper; the stored documents are those of verified versions."""
+        access = self._access(request)
+        if lang is not None and lang not in LANGUAGES:
+            raise BadRequest(f"lang is one of {', '.join(LANGUAGES)}.", expression="lang")
+        document = self._reporter.document(access, report)
+        pictures = {
+            line.observation: drawn
+            for line in document.lines
+            if line.key_slice
+            and (drawn := self._reporter.picture(access, document.patient.study, line, crop(line.key_slice)))
+        }
+        return Response(
+            report_pdf.draw(document, pictures, words_of(request, lang).language),
+            media_type="application/pdf",
+            headers={"Cache-Control": "no-store"},
+        )
+
+    def surfaces(self, request: Request, report: str) -> Response:
+        """The surfaces in patient coordinates, mm."""
+        found = self._reporter.shapes(self._access(request), report)
+        return JSONResponse([shape.plain() for shape in found], headers={"Cache-Control": "no-store"})
+
+    def lesion(self, request: Request, lesion: str, lang: str | None = None) -> Response:
+        """Its numbers in every report, as a table and as curves."""
+        resource, points = self._reporter.history(self._access(request), lesion)
+        kind = resource["morphology"]["coding"][0]
+        values: dict[str, Any] = {"lesion": resource, "curves": curves(points), "kind": from_fhir(kind)}
+        return self._drawing.page(request, "lesion.html", lang=lang, width=_WIDTH, height=_HEIGHT, **values)
+
+
+def curves(points: tuple[Point, ...]) -> tuple[Curve, ...]:
+    """A curve for each kind of number, those of one unit together."""
+    kinds: dict[tuple[Coding, str], list[tuple[str, Number]]] = {}
+    for point in points:
+        for one in point.numbers:
+            kinds.setdefault((one.concept, one.unit), []).append((point.when, one))
+    order = sorted(kinds.items(), key=lambda item: (item[0][1], item[0][0].meaning))
+    return tuple(_curve(name, unit, found) for (name, unit), found in order)
+
+
+def _curve(name: Coding, unit: str, found: list[tuple[str, Number]]) -> Curve:
+    days = [_days(when) for when, _ in found]
+    first, span = min(days), (max(days) - min(days)) or 1.0
+    top = max(float(one.value) for _, one in found) * 1.15 or 1.0
+    placed = tuple(
+        (
+            when,
+            one,
+            round((day - first) / span * (_WIDTH - 40) + 20, 1),
+            round(_HEIGHT * (1 - float(one.value) / top), 1),
+        )
+        for (when, one), day in zip(found, days, strict=True)
+    )
+    return Curve(concept=name, unit=unit, points=placed)
+
+
+def _days(when: str) -> float:
+    """A FHIR dateTime in days; a year or month counts from its start."""
+    text = when if len(when) > 7 else f"{when}-01" if len(when) == 7 else f"{when}-01-01"
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return 0.0
+    return moment.toordinal() + (moment.hour * 60 + moment.minute) / 1440
