@@ -54,12 +54,13 @@ def _load(release: Path, data: Path) -> dict[str, Any]:
     began = time.monotonic()
     done = subprocess.run([*command, "--data", str(data), "--json"], capture_output=True, check=True)
     told = json.loads(done.stdout)
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
     size = sum(one.stat().st_size for one in data.rglob("*") if one.is_file())
     return {
         "seconds": round(time.monotonic() - began, 1),
         "targets_of_maps": sum(one["targets"] for one in told["maps"]),
-        "peak_memory_bytes": peak,
+        "processor_seconds": round(used.ru_utime + used.ru_stime, 1),
+        "peak_memory_bytes": used.ru_maxrss * 1024,
         "data_folder_bytes": size,
     }
 
@@ -131,7 +132,8 @@ def _free() -> int:
 def _table(report: dict[str, Any]) -> str:
     load = report["load"]
     lines = [
-        f"{report['concepts']} concepts loaded in {load['seconds']} s, peak {load['peak_memory_bytes'] >> 20} MiB, "
+        f"{report['concepts']} concepts loaded in {load['seconds']} s "
+        f"({load['processor_seconds']} s of processors, PostgreSQL's too), peak {load['peak_memory_bytes'] >> 20} MiB, "
         f"data folder {load['data_folder_bytes'] >> 20} MiB"
     ]
     lines += [f"{name}: p50 {one['p50']} ms, p99 {one['p99']} ms" for name, one in report["milliseconds"].items()]

@@ -24,5 +24,5 @@ def fits(version: str, asked: str) -> bool:
     An edition of SNOMED CT stands for each of its versions, and what ends in ``.x`` for what begins like it.
     """
     edition = asked.startswith(SNOMED_CT) and version.startswith(f"{asked}/version/")
-    begun = asked.endswith(".x") and version.startswith(asked[:-1])
+    begun = asked.endswith(".x") and version.startswith(asked.rstrip(".x") + ".")
     return asked in ("", version) or edition or begun

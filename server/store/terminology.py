@@ -134,8 +134,9 @@ class IndexedCodeSystem:
 
     def meets(self, code: str, condition: AnyCondition) -> bool:
         """See ``CodeSystem.meets``."""
-        concept = self.find(code)
-        return concept is not None and self.count(every(Codes(frozenset({concept.code})), condition), 1) > 0
+        if not self.header.case_sensitive and (known := self.find(code)) is not None:
+            code = known.code
+        return self.count(every(Codes(frozenset({code.replace("\x00", "")})), condition), 1) > 0
 
     def count(self, condition: AnyCondition, most: int) -> int:
         """See ``CodeSystem.count``."""

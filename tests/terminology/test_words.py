@@ -28,5 +28,5 @@ def test_newer_versions_are_greater(pairs: list[tuple[int, int]]) -> None:
 def test_versions_that_are_asked_for() -> None:
     edition = "http://snomed.info/sct/900000000000207008"
     assert fits("1", "") and fits("1", "1") and not fits("1.2", "1")
-    assert fits("1.2.3", "1.x") and not fits("12.3", "1.x")
+    assert fits("1.2.3", "1.x") and fits("1.2.3", "1.x.x") and not fits("12.3", "1.x")
     assert fits(f"{edition}/version/20240101", edition) and not fits(f"{edition}1/version/20240101", edition)
