@@ -129,7 +129,7 @@ def given(case: dict[str, Any]) -> tuple[Resource, list[Resource]]:
     """The report that the event is about, and everything else that there is."""
     patient = {"resourceType": "Patient", "id": "p", "gender": "female", "birthDate": "1964-01-31"}
     patient |= case.get("patient", {})
-    now = _reported("now", case.get("lesions", []), case.get("seen", SEEN))
+    now = _reported(case.get("key", "now"), case.get("lesions", []), case.get("seen", SEEN))
     report = _report(now)
     report["meta"] = {
         **report.get("meta", {}),

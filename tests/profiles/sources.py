@@ -19,9 +19,10 @@ class Given:
         return self.by_reference.get(reference)
 
     def search(self, query: str) -> list[dict[str, Any]]:
-        """Newest first."""
+        """In the order of ``_sort``, by date."""
         kind, _, text = query.partition("?")
         parameters = [(name, value) for name, value in url.parameters(text) if name != "_sort"]
         resources = [one for one in self.by_reference.values() if one["resourceType"] == kind]
         found = [one for one in resources if SEARCH.matches(one, kind, parameters)]
-        return sorted(found, key=lambda one: str(one.get("effectiveDateTime")), reverse=True)
+        newest_first = ("_sort", "-date") in url.parameters(text)
+        return sorted(found, key=lambda one: str(one.get("effectiveDateTime")), reverse=newest_first)

@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from fhir_profiles.lung_nodule.generator import activities
+from fhir_profiles.lung_nodule.generator import activities, response
 from fhir_profiles.lung_nodule.generator.artifact import (
     BASE,
     SYSTEM,
@@ -239,6 +239,9 @@ def assess() -> Resource:
         action(f"decide-{name}", "The study", when=f"%guideline = '{name}'", plan=f"{name}-management")
         for name in TABLES
     ]
+    treated = action(
+        "response", "Response to treatment", when="%contexts.where($this = 'recist-1-1').exists()", plan="recist-1-1"
+    )
     close = action(
         "answered",
         "What the study answers is completed",
@@ -267,7 +270,7 @@ def assess() -> Resource:
         when=when,
         extension=variables(open_requests),
         trigger=trigger,
-        action=[each, *decide, close],
+        action=[each, *decide, treated, close],
     )
     return plan(
         "assess-lung-nodules",
@@ -303,6 +306,8 @@ def artifacts() -> Iterator[Resource]:
     yield models(table("malignancy-models"))
     yield from activities.plans()
     yield from activities.activities()
+    yield from response.plans()
+    yield from response.activities(activities.OBSERVED, activities.IMAGING)
     for name, one in found.items():
         yield rows(one)
         yield management(one)
@@ -321,7 +326,7 @@ def artifacts() -> Iterator[Resource]:
         "lung-nodule",
         "Concepts of the lung nodule pathway",
         "Concepts for which no code of a standard terminology could be verified.",
-        activities.CODES | FACTS,
+        activities.CODES | response.CODES | FACTS,
     )
 
 

@@ -62,7 +62,8 @@ CODES = {
     "low": "Low",
     "high": "High",
 }
-_IMAGING = {
+#: Category of every Observation of the pathway.
+IMAGING = {
     "coding": [
         {
             "system": "http://terminology.hl7.org/CodeSystem/observation-category",
@@ -72,7 +73,7 @@ _IMAGING = {
     ]
 }
 #: What every Observation of the pathway has.
-_OBSERVED = {
+OBSERVED = {
     "meta.security[0].system": "'http://terminology.hl7.org/CodeSystem/v3-ObservationValue'",
     "meta.security[0].code": "'AIAST'",
     "meta.security[0].display": "'Artificial Intelligence asserted'",
@@ -89,7 +90,7 @@ _LESION = "'Observation/' + %lesion.id"
 
 def _observation(code: str = "") -> Resource:
     named = {"code": coded(code, CODES[code]) if code else {"text": "Assessment category"}}
-    return {"resourceType": "Observation", "status": "preliminary", "category": [_IMAGING], **named}
+    return {"resourceType": "Observation", "status": "preliminary", "category": [IMAGING], **named}
 
 
 def _component(at: int, code: str) -> dict[str, str]:
@@ -134,7 +135,7 @@ def _value(text: str) -> dict[str, str]:
 
 def _nodule_category() -> Resource:
     values = {
-        **_OBSERVED,
+        **OBSERVED,
         "focus": "%lesion.focus",
         "bodySite": "%lesion.bodySite",
         "derivedFrom[0].reference": _LESION,
@@ -151,7 +152,7 @@ def _nodule_category() -> Resource:
 
 def _study_category() -> Resource:
     values = {
-        **_OBSERVED,
+        **OBSERVED,
         "code.coding[0].system": quoted(SYSTEM),
         "code.coding[0].code": "%codeOfCategory",
         "code.coding[0].display": "%nameOfCategory",
@@ -271,7 +272,7 @@ def _answered() -> Resource:
 
 def _volume_change() -> Resource:
     values = {
-        **_OBSERVED,
+        **OBSERVED,
         "focus": "%lesion.focus",
         "bodySite": "%lesion.bodySite",
         "derivedFrom[0].reference": _LESION,
@@ -290,7 +291,7 @@ def _volume_change() -> Resource:
 
 def _doubling_time() -> Resource:
     values = {
-        **_OBSERVED,
+        **OBSERVED,
         "focus": "%lesion.focus",
         "bodySite": "%lesion.bodySite",
         "derivedFrom[0].reference": _LESION,

@@ -5,19 +5,20 @@ from fhir_profiles.lung_nodule.generator.artifact import SYSTEM
 _DCM = "http://dicom.nema.org/resources/ontology/DCM"
 
 
-def _number(code: str) -> str:
+def number_of(code: str) -> str:
+    """The first number with that code in a measurement group."""
     return f"hasMember.resolve().where(code.coding.where(code = '{code}').exists()).value.value.first()"
 
 
 #: The mean of the axes of a nodule's measurement group: the diameter, where one is given.
-_LONG, _SHORT = _number("103339001"), _number("103340004")
+_LONG, _SHORT = number_of("103339001"), number_of("103340004")
 _MEAN = (
-    f"iif({_number('81827009')}.exists(), {_number('81827009')},"
+    f"iif({number_of('81827009')}.exists(), {number_of('81827009')},"
     f" iif({_LONG}.exists() and {_SHORT}.exists(), ({_LONG} + {_SHORT}) / 2, {_LONG}))"
 )
-_VOLUME = _number("118565006")
-_PART = _number("solid-component-diameter")
-_PART_VOLUME = _number("solid-component-volume")
+_VOLUME = number_of("118565006")
+_PART = number_of("solid-component-diameter")
+_PART_VOLUME = number_of("solid-component-volume")
 _WORDS = "hasMember.resolve().value.coding.code"
 _SUBJECT = "{{iif(subject.reference.exists(), subject.reference.first(), 'Patient/none')}}"
 _FOCUS = "{{iif(%lesion.focus.reference.exists(), %lesion.focus.reference.first(), 'BodyStructure/none')}}"
@@ -118,11 +119,12 @@ REPORT = {
     ),
     "country": "%patient.address.country.select($this.upper())",
     "guideline": (
-        "iif(%contexts.where($this = 'fleischner-2017' or $this = 'incidental-nodule').exists(), 'fleischner-2017',"
+        "iif(%contexts.where($this = 'recist-1-1').exists(), 'none',"
+        " iif(%contexts.where($this = 'fleischner-2017' or $this = 'incidental-nodule').exists(), 'fleischner-2017',"
         " iif(%contexts.where($this = 'lung-rads-2022').exists(), 'lung-rads-2022',"
         " iif(%contexts.where($this = 'c-lung-rads').exists()"
         " or %country.where($this = 'CN' or $this = 'CHN' or $this = 'CHINA' or $this = '中国').exists(),"
-        " 'c-lung-rads', 'lung-rads-2022')))"
+        " 'c-lung-rads', 'lung-rads-2022'))))"
     ),
 }
 
@@ -157,10 +159,12 @@ LESION = {
     ),
     "grownLong": f"%earlier.select({_MEAN}).where(%diameter - $this.round(1) > 1.5).exists()",
     "compared": f"%diameter.exists() and %earlier.select({_MEAN}).exists()",
+    # A word of ours decides; then what was measured, and only then what a tracker calls no change, or smaller.
     "change": (
-        f"iif({_any('growing')}, 'growing', iif({_any('slow-growing')}, 'slow-growing', iif({_any('new')}, 'new',"
-        f" iif({_any('stable', '129723006')}, 'stable', iif(%grown, 'growing', iif(%grownLong, 'slow-growing',"
-        " iif(%compared, 'stable', 'baseline')))))))"
+        f"iif({_any('growing')}, 'growing', iif({_any('slow-growing')}, 'slow-growing',"
+        f" iif({_any('new', '129721008')}, 'new', iif({_any('stable')}, 'stable', iif(%grown, 'growing',"
+        f" iif(%grownLong, 'slow-growing', iif(%compared or {_any('129723006', '19776001')}, 'stable',"
+        " 'baseline')))))))"
     ),
 }
 
