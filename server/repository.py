@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from server.errors import BadRequest, Conflict, Gone, Issue, NotFound, PreconditionFailed, Unprocessable
-from server.fhir import instants, json_format
+from server.errors import BadRequest, Conflict, Issue, NotFound, PreconditionFailed, Unprocessable
+from server.fhir import instants, json_format, stamp
 from server.fhir.definitions import Definitions
-from server.search import lookup, url
+from server.search import labels, lookup, url
 from server.search.declarations import RESOURCE as DECLARING
 from server.search.find import Search, SearchResult
+from server.search.gather import Gather
+from server.search.query import Query
 from server.search.reference import ID
 from server.security.access import Access
 from server.store import history, resources
@@ -30,6 +32,8 @@ Validate = Callable[[Definitions, Resource], Sequence[Issue]]
 Check = Callable[[Access, Resource, Resource | None], None]
 #: What else changes with a resource, in the same transaction: (transaction, new, version before or None).
 Follower = Callable[["Transaction", Resource, Resource | None], None]
+#: A resource as it is to be stored: (transaction, new, version before or None).
+Prepare = Callable[["Transaction", Resource, Resource | None], Resource]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,19 +59,27 @@ class Repository:
         validate: Validate | None = None,
         checks: Sequence[Check] = (),
         followers: Sequence[Follower] = (),
+        prepare: Prepare | None = None,
     ) -> None:
-        """``checks`` run on every create and update after ``validate``, ``followers`` when it is to be written."""
+        """``checks`` run on every create and update after ``validate``, ``followers`` when it is to be written.
+
+        ``prepare`` comes before all of them.
+        """
         self.database = database
         self.definitions = definitions
         self.search_engine = search
         self.validate = validate
         self.checks = tuple(checks)
         self.followers = tuple(followers)
+        self.prepare = prepare
 
     @contextmanager
-    def transaction(self, access: Access) -> Iterator["Transaction"]:
-        """The same verbs in one unit of work: all of it commits at the end of the block, or nothing."""
-        with self.database.unit_of_work() as uow:
+    def transaction(self, access: Access, *, one_moment: bool = False) -> Iterator["Transaction"]:
+        """The same verbs in one unit of work: all of it commits at the end of the block, or nothing.
+
+        With ``one_moment`` all that it reads is of the moment at which it first reads.
+        """
+        with self.database.unit_of_work(one_moment=one_moment) as uow:
             transaction = Transaction(self, uow, access, writing=True)
             yield transaction
             transaction.flush()
@@ -185,7 +197,7 @@ class Transaction:
         self.access.require("read")
         self.flush()
         found = resources.current(self.uow, self.access.tenant, resource_type, id, lock=lock)
-        return _present(found, resource_type, id)
+        return resources.present(found, resource_type, id)
 
     def read_many(self, places: Sequence[tuple[str, str]]) -> tuple[Stored, ...]:
         """The current versions of (type, id) pairs, without those that are absent."""
@@ -199,7 +211,7 @@ class Transaction:
         self.flush()
         number = int(version) if version.isascii() and version.isdigit() and len(version) < 19 else 0
         found = resources.version(self.uow, self.access.tenant, resource_type, id, number)
-        return _present(found, resource_type, f"{id}/_history/{version}")
+        return resources.present(found, resource_type, f"{id}/_history/{version}")
 
     def history(
         self, resource_type: str, id: str, *, count: int = 50, before: int | None = None, span: Span
@@ -237,12 +249,35 @@ class Transaction:
         """
         self.access.require("read" if explained == "false" else "admin")
         self.flush()
+        query = self.query(resource_type, parameters, lenient=lenient, compartment=compartment)
+        return self.search_engine.find(self.uow, self.access.tenant, query, explained=explained)
+
+    def query(
+        self,
+        resource_type: str,
+        parameters: Parameters,
+        *,
+        lenient: bool = False,
+        compartment: tuple[str, str] | None = None,
+    ) -> Query:
+        """What ``search`` would look for; raises what it would refuse."""
         engine = self.search_engine
-        query = engine.read(
+        return engine.read(
             resource_type, parameters, lenient=lenient, compartment=compartment,
             terminology=engine.terminology(self.uow, self.access.tenant),
         )  # fmt: skip
-        return engine.find(self.uow, self.access.tenant, query, explained=explained)
+
+    def labels(self, resource_types: Sequence[str]) -> dict[str, list[Any]]:
+        """The profiles, security labels and tags that current resources of some types have, each once."""
+        self.access.require("read")
+        self.flush()
+        return labels.labels(self.uow, self.access.tenant, resource_types)
+
+    def gather(self, request: str) -> Gather:
+        """What notes all matches of queries for a bulk request, instead of giving them."""
+        self.access.require("read")
+        self.flush()
+        return Gather(self.uow, self.access.tenant, request, self.definitions)
 
     def matches_locked(self, resource_type: str, criteria: str) -> tuple[Stored, ...]:
         """At most two current resources that a conditional interaction's query finds; BadRequest for an empty one.
@@ -282,14 +317,14 @@ class Transaction:
         if not isinstance(id, str) or not ID.fullmatch(id):
             raise BadRequest("An update needs the resource's id: 1 to 64 of A-Z a-z 0-9 - .", expression="id")
         before = self._locked(resource_type, id)
-        _require_match(before, resource_type, id, if_match)
+        resources.require_match(before, resource_type, id, if_match)
         return self._write(resource_type, id, resource, before)
 
     def delete(self, resource_type: str, id: str, if_match: str | None = None) -> int | None:
         """See ``Repository.delete``."""
         self.access.require("write")
         before = self._locked(resource_type, id)
-        _require_match(before, resource_type, id, if_match)
+        resources.require_match(before, resource_type, id, if_match)
         if before is None or before.deleted:
             return None
         number = before.version + 1
@@ -319,8 +354,10 @@ class Transaction:
     def _write(self, resource_type: str, id: str, resource: Resource, before: Stored | None) -> Written:
         previous = json_format.parse(before.body) if before is not None and not before.deleted else None
         number = 1 if before is None else before.version + 1
-        stamped = self._stamped(resource, id, number)
-        if previous is not None and _content(previous) == _content(stamped):
+        stamped = stamp.stamped(resource, id, number, self.moment)
+        if self._repository.prepare is not None:
+            stamped = self._repository.prepare(self, stamped, previous)
+        if previous is not None and stamp.content(previous) == stamp.content(stamped):
             return Written(resource=previous, created=False, changed=False)
         self._validate(stamped, previous)
         self._declare(resource_type, id, stamped)
@@ -348,36 +385,3 @@ class Transaction:
                 raise Unprocessable("The resource breaks rules of FHIR R4.", issues=issues)
         for check in self._repository.checks:
             check(self.access, resource, previous)
-
-    def _stamped(self, resource: Resource, id: str, version: int) -> Resource:
-        """The resource with the id, versionId and lastUpdated that it is stored with, sharing what is below."""
-        meta = resource.get("meta") or {}
-        if not isinstance(meta, dict):
-            raise Unprocessable("meta is an object.", expression="meta")
-        stamp = {**meta, "versionId": str(version), "lastUpdated": instants.text(self.moment)}
-        rest = {name: value for name, value in resource.items() if name not in ("resourceType", "id", "meta")}
-        return {"resourceType": resource["resourceType"], "id": id, "meta": stamp, **rest}
-
-
-def _content(resource: Resource) -> bytes:
-    """What makes two versions the same: everything but the stamp, whatever the order, decimals digit for digit."""
-    meta = {n: v for n, v in (resource.get("meta") or {}).items() if n not in ("versionId", "lastUpdated")}
-    return json_format.write_sorted({**resource, "meta": meta})
-
-
-def _require_match(before: Stored | None, resource_type: str, id: str, if_match: str | None) -> None:
-    """PreconditionFailed unless the current version is one of ``if_match``, versions with commas between them."""
-    if if_match is None:
-        return
-    current = None if before is None or before.deleted else before
-    if current is None or not (if_match == "*" or str(current.version) in if_match.split(",")):
-        have = f"version {current.version}" if current else "no current version"
-        raise PreconditionFailed(f"If-Match asks for version {if_match}; there is {have} of {resource_type}/{id}.")
-
-
-def _present(found: Stored | None, resource_type: str, place: str) -> Stored:
-    if found is None:
-        raise NotFound(f"There is no {resource_type}/{place}.")
-    if found.deleted:
-        raise Gone(f"{resource_type}/{place} was deleted; its history is still there.")
-    return found

@@ -6,6 +6,7 @@ from ai_adapters.registry import registry
 from server.app.outbound import fetcher
 from server.app.parts import Parts, compose
 from server.app.worklist import workitem_services
+from server.events.websocket import Websockets
 from server.http import dicomweb, dicomweb_store, fetch, fhir, health, page, queue, server, viewer, wado_uri, workitems
 from server.http.access import AccessOfRequest
 from server.http.dicomweb_services import DicomWeb
@@ -42,8 +43,12 @@ def web(parts: Parts) -> FastAPI:
                     repository=parts.repository,
                     access=access,
                     base_url=parts.settings.base_url,
-                    operations=served(parts.repository),
+                    operations=served(parts.repository, parts.bulk),
+                    requests=parts.bulk,
                     topics=tuple(topic.url for topic in parts.topics),
+                    websockets=Websockets(
+                        repository=parts.repository, topics=parts.topics, subscribers=parts.subscribers
+                    ),
                 )
             ),
             page.router(_results(parts), access, parts.settings),

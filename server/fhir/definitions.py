@@ -310,4 +310,7 @@ def load(edition: str = "r4") -> Definitions:
     """The definitions of an edition, read on first use (about 30 ms) and shared afterwards."""
     folder = resources.files("fhir_profiles") / "base" / edition
     tables = {name: json.loads((folder / f"{name}_table.json").read_text(encoding="utf-8")) for name in TABLES}
+    # What implementation guides and the house define besides, by the same columns.
+    guides = folder / "guide_operation_table.json"
+    tables["operation"] |= json.loads(guides.read_text(encoding="utf-8"))
     return Definitions(version=EDITIONS[edition], tables=tables)

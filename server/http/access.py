@@ -36,7 +36,7 @@ class AccessOfRequest:
             return self.of_token(kept)
         if self._settings.tokens_required:
             raise Unauthenticated("Send 'Authorization: Bearer <token>'; make a token by `hutong token create`.")
-        return Access(who="loopback", scopes=_EVERYTHING)
+        return Access(who=token.OPEN, scopes=_EVERYTHING)
 
     def of_token(self, text: str) -> Access:
         """The Access of whoever carries this token; raises Unauthenticated when nobody may.

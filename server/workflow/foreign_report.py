@@ -15,6 +15,7 @@ from server.security.access import system
 from server.store import analyses
 from server.store.database import Database, UnitOfWork
 from server.workflow import workitem_task
+from server.workflow.comparison import compare_later
 from server.workflow.images import StudyImages
 from server.workflow.publish import Publisher, findings_of, instance_of
 
@@ -70,6 +71,7 @@ class ReportReader:
             analyses.published(
                 transaction.uow, tenant, key, sr_instance=sr.sop_instance_uid, seg_instance="", report=written.report
             )
+            compare_later(transaction.uow, tenant, findings.study_instance_uid)
             workitem_task.reported(transaction, sr.sop_instance_uid, written.report)
 
     def _note_unread(self, tenant: int, study: str, instance: str) -> None:

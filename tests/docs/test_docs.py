@@ -234,7 +234,7 @@ def test_manifest_guide_names_every_key() -> None:
 def test_every_operation_is_explained(settings: Settings, database_url: str) -> None:
     """The table of operations has every one that is served, and none besides."""
     parts = compose(dataclasses.replace(settings, database_url=database_url))
-    names = {one.name for one in served(parts.repository)}
+    names = {one.name for one in served(parts.repository, parts.bulk)}
     parts.database.close()
     text = (DOCS / "api/fhir/operations.md").read_text(encoding="utf-8")
     rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `$")]

@@ -56,6 +56,22 @@ def test_meta_is_added_to_and_taken_from(fhir: Client) -> None:
     assert fhir.get("/Nothing/x/$meta").status_code == 404
 
 
+def test_meta_of_a_type_and_of_the_system(fhir: Client) -> None:
+    def meta(path: str) -> Any:
+        return fhir.get(f"{path}/$meta").json().get("parameter", [{}])[0].get("valueMeta")
+
+    assert meta("") is None and meta("/Patient") is None
+    put(fhir, {**PATIENT, "meta": {"tag": [TAG], "profile": ["urn:b", "urn:a"]}})
+    put(fhir, {**PATIENT, "id": "q", "meta": {"tag": [TAG, {"code": "gone"}], "security": [{"code": "R"}]}})
+    put(fhir, {**PATIENT, "id": "q", "meta": {"tag": [TAG], "security": [{"code": "R"}]}})
+    put(fhir, {"resourceType": "Basic", "id": "b", "code": {"text": "x"}, "meta": {"tag": [{"code": "basic"}]}})
+    whole = {"profile": ["urn:a", "urn:b"], "security": [{"code": "R"}], "tag": [TAG]}
+    assert meta("/Patient") == whole
+    assert meta("/Basic") == {"tag": [{"code": "basic"}]}
+    assert meta("") == {**whole, "tag": [TAG, {"code": "basic"}]}
+    assert fhir.get("/Nothing/$meta").status_code == 404
+
+
 @pytest.fixture
 def chart(fhir: Client) -> None:
     """A patient with an encounter and observations, and another one beside."""

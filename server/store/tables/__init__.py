@@ -3,6 +3,7 @@
 from server.store.tables import (
     analyses,
     archive,
+    bulk,
     events,
     extended_tags,
     fetching,
@@ -19,6 +20,7 @@ from server.store.tables.metadata import metadata
 __all__ = [
     "analyses",
     "archive",
+    "bulk",
     "events",
     "extended_tags",
     "fetching",

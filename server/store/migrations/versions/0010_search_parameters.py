@@ -8,7 +8,7 @@ from alembic import op
 from server.store.tables import metadata
 
 revision = "0010"
-down_revision = "0004"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
