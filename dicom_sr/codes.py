@@ -65,6 +65,9 @@ OUTLINE = _dcm("111041", "Outline")
 CENTER = _dcm("111010", "Center")
 SOURCE_OF_MEASUREMENT = _dcm("121112", "Source of Measurement")
 
+# TID 1500's free text.
+COMMENT = _dcm("121106", "Comment")
+
 # CID 6047: the standard's way of saying that nothing was found.
 CAD_SUMMARY = _dcm("111017", "CAD Processing and Findings Summary")
 NO_FINDINGS = _dcm("111241", "All algorithms succeeded; without findings")

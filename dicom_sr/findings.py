@@ -102,6 +102,8 @@ class Finding:
     measurements: tuple[Measurement, ...] = ()
     qualities: tuple[Quality, ...] = ()
     mask: Mask | None = None
+    #: Whether a person saw or measured it, in a report that a program made otherwise.
+    by_person: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,7 +154,9 @@ class Findings:
     person: str | None = None
     #: The imaging procedure reported (121058 DCM), not the algorithm.
     procedure: Coding | None = None
-    #: True for a report that an accountable person has verified (Verification Flag); what we write never is.
+    #: True for a report that an accountable person has verified (Verification Flag).
     verified: bool = False
     #: Lesions of the prior study that was compared with, and that are there no more.
     gone: tuple[Gone, ...] = ()
+    #: What the author says besides, each a sentence (121106 DCM).
+    comments: tuple[str, ...] = ()

@@ -58,16 +58,17 @@ def content(findings: Findings, sources: Mapping[str, Dataset]) -> Dataset:
         children.append(_image_library(findings, sources))
     groups = [_group(findings, finding, index, sources) for index, finding in enumerate(findings.findings)]
     children.append(container(CONTAINS, codes.IMAGING_MEASUREMENTS, groups))
-    evaluations = [_gone(lesion) for lesion in findings.gone]
-    if not groups:
-        evaluations.insert(0, _nothing_found(findings))
-    if evaluations:
-        children.append(container(CONTAINS, codes.QUALITATIVE_EVALUATIONS, evaluations))
+    said = [*_summary(findings), *(text(CONTAINS, codes.COMMENT, comment) for comment in findings.comments)]
+    if said := [*said, *map(_gone, findings.gone)]:
+        children.append(container(CONTAINS, codes.QUALITATIVE_EVALUATIONS, said))
     return container("", codes.IMAGING_MEASUREMENT_REPORT, children, template="1500")
 
 
-def _nothing_found(findings: Findings) -> Dataset:
-    return code(CONTAINS, codes.CAD_SUMMARY, codes.NO_FINDINGS, list(_algorithm(findings)))
+def _summary(findings: Findings) -> Iterator[Dataset]:
+    """What the program came to, where no group names it."""
+    if all(finding.by_person for finding in findings.findings) and (findings.algorithm or not findings.findings):
+        summary = codes.WITH_FINDINGS if findings.findings else codes.NO_FINDINGS
+        yield code(CONTAINS, codes.CAD_SUMMARY, summary, list(_algorithm(findings)))
 
 
 def _gone(lesion: Gone) -> Dataset:
@@ -159,7 +160,8 @@ def _group(findings: Findings, finding: Finding, index: int, sources: Mapping[st
         children.append(code(HAS_CONCEPT_MOD, codes.FINDING_SITE, finding.site, side))
     elif finding.laterality is not None:
         raise UnwritableFindings("laterality without a site", place=place)
-    children += _algorithm(findings)
+    if not finding.by_person:
+        children += _algorithm(findings)
     children += _numbers(finding, concept, graphic)
     children += [code(CONTAINS, quality.concept, quality.value) for quality in finding.qualities]
     return container(CONTAINS, codes.MEASUREMENT_GROUP, children, template="1501")

@@ -20,7 +20,7 @@ from server.security.access import system
 from server.settings import Settings
 from server.worker.jobs import EventJobs, answers
 from server.worker.run import run_worker
-from server.workflow import pathway
+from server.workflow import pathway, revise
 from server.workflow.foreign_report import ReportReader
 from server.workflow.forward import Forwarder
 from server.workflow.pathway import Planner
@@ -38,6 +38,7 @@ def run(settings: Settings) -> None:
     discovery.publish(repository, topics.sources())
     planner = Planner(repository=repository, pathways=pathway.load())
     studies = ImagingStudies(repository, wado_url=f"{address(settings)}/dicomweb")
+    revise.measure(database)
     forwarder = Forwarder(database, settings.peers, settings.forward)
     telling, fetching, promises = announcer(parts), fetcher(parts), commitments(parts)
     days = settings.event_retention_days
@@ -45,13 +46,7 @@ def run(settings: Settings) -> None:
         studies=StudyKeeper(
             database=database, studies=studies, forwarder=forwarder, announcer=telling, fetcher=fetching
         ),
-        reports=ReportReader(
-            database=database,
-            repository=repository,
-            retrieve=parts.retrieve,
-            publisher=publisher(parts),
-            uid_root=settings.uid_root,
-        ),
+        reports=_reports(parts),
         planner=planner,
         delivery=_delivery(parts),
         forwarder=forwarder,
@@ -70,6 +65,16 @@ def run(settings: Settings) -> None:
     )
     run_worker(jobs.worker(settings.database_url))
     parts.pool.close()
+
+
+def _reports(parts: Parts) -> ReportReader:
+    return ReportReader(
+        database=parts.database,
+        repository=parts.repository,
+        retrieve=parts.retrieve,
+        publisher=publisher(parts),
+        uid_root=parts.settings.uid_root,
+    )
 
 
 def _forget_others(parts: Parts) -> int:

@@ -25,6 +25,7 @@ from server.store.database import Database
 from server.store.packs import Packs
 from server.telemetry import kill_points, logs
 from server.workflow.publish import Publisher
+from server.workflow.review import Reviewer
 from server.workflow.workitem_content import Place
 from server.workflow.workitem_task import WorkitemTasks
 
@@ -92,6 +93,17 @@ def publisher(parts: Parts) -> Publisher:
         ingest=parts.ingest,
         uid_root=parts.settings.uid_root,
         peers=parts.settings.peers,
+    )
+
+
+def reviewer(parts: Parts) -> Reviewer:
+    """What writes a person's decisions on a report."""
+    return Reviewer(
+        database=parts.database,
+        repository=parts.repository,
+        retrieve=parts.retrieve,
+        publisher=publisher(parts),
+        uid_root=parts.settings.uid_root,
     )
 
 

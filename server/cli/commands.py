@@ -23,6 +23,7 @@ COMMANDS = {
     "token": "server.cli.token:app",
     "tags": "server.cli.tags:app",
     "peers": "server.cli.peers:app",
+    "terminology": "server.cli.terminology:app",
     "queue": "server.cli.queue:app",
     "fetch": "server.cli.fetch:fetch",
     "settings": "server.cli.settings:settings",

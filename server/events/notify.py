@@ -17,6 +17,7 @@ from server.events import notification, subscriptions
 from server.events.channel import EMAIL, WEBSOCKET
 from server.events.content import content_of
 from server.events.courier import Courier, courier
+from server.events.notification import Content
 from server.events.subscriber import headers
 from server.events.subscriptions import Subscription
 from server.events.topics import Topic
@@ -162,14 +163,16 @@ class Notifier:
 
     def _deliver(self, turn: "_Turn") -> None:
         state, channel = turn.state, turn.subscription.channel
-        first, last = state.delivered + 1, state.events
-        with self.repository.reading(turn.access) as tx:
-            found = events.between(tx.uow, turn.tenant, state.id, first=first, last=last, limit=channel.max_count)
-            full = channel.content == "full-resource"
-            resources = content_of(tx, turn.subscription.topic, found) if full else {}
+        turn.access.require("read")
+        with self.database.statement() as connection:
+            found = events.following(connection, turn.tenant, state.id, state.delivered, channel.max_count)
+        resources: Content = {}
+        if channel.content == "full-resource":
+            with self.repository.reading(turn.access) as tx:
+                resources = content_of(tx, turn.subscription.topic, found)
         if not found:
             # They were kept as long as was said, and nobody took them.
-            self._acknowledged(turn, last)
+            self._acknowledged(turn, state.events)
             return
         body = notification.bundle(
             state, "event-notification", base=self.base, events=found, content=channel.content, resources=resources
@@ -182,8 +185,8 @@ class Notifier:
             self._become(turn.tenant, state, "active", "")
 
     def _acknowledged(self, turn: "_Turn", number: int) -> None:
-        with self.database.unit_of_work() as uow:
-            turn.state = events.acknowledged(uow, turn.tenant, turn.state.id, number)
+        with self.database.statement() as connection:
+            turn.state = events.acknowledged(connection, turn.tenant, turn.state.id, number)
 
     def _become(self, tenant: int, state: SubscriptionState, status: str, error: str) -> bool:
         """Writes the Subscription's status; False where a client's change in the meantime wins."""

@@ -177,11 +177,11 @@ class _Unasked:
 
     def members(self, value_set: str) -> Codes | None:  # noqa: ARG002
         """No code at all."""
-        return frozenset()
+        return Codes()
 
     def related(self, system: str, code: str, *, above: bool) -> Codes | None:  # noqa: ARG002
         """The code itself."""
-        return frozenset({(system, code)})
+        return Codes({system: frozenset({code})})
 
 
 def passes(resource: Resource, filters: Iterable[Filter], matches: Matches, related: Related) -> bool:

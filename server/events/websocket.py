@@ -118,8 +118,8 @@ class Websockets:
 
     def acknowledge(self, binding: Binding, id: str, number: int) -> None:
         """What was sent up to an event has arrived."""
-        with self.repository.database.unit_of_work() as uow:
-            events.acknowledged(uow, binding.tenant, id, number)
+        with self.repository.database.statement() as connection:
+            events.acknowledged(connection, binding.tenant, id, number)
 
     def _rights(self, binding: Binding) -> Access:
         with self.repository.database.reading() as uow:

@@ -147,12 +147,20 @@ class Definitions:
         """Whether there can be instances of the resource type ``name``."""
         return name in self._resource_type_set
 
-    def ancestry(self, name: str) -> Iterator[str]:
+    @cached_property
+    def _ancestry(self) -> dict[str, tuple[str, ...]]:
+        return {}
+
+    def ancestry(self, name: str) -> tuple[str, ...]:
         """The type and those it is derived from, nearest first."""
-        while name:
-            yield name
+        known = self._ancestry.get(name)
+        if known is None:
             definition = self.types.get(name)
-            name = definition.base if definition else ""
+            base = definition.base if definition else ""
+            known = (name, *(self.ancestry(base) if base else ())) if name else ()
+            if definition:
+                self._ancestry[name] = known
+        return known
 
     def supertype(self, name: str) -> str | None:
         """The type that this one specialises; None at the root or for an unknown one."""

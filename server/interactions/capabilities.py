@@ -9,6 +9,9 @@ from server.search.index import kind_of, searchable
 
 _BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/"
 _TOPIC = "capabilitystatement-subscriptiontopic-canonical"
+_PATCHES = (
+    "application/json-patch+json", "application/merge-patch+json", "application/fhir+json", "application/fhir+xml"
+)  # fmt: skip
 _OWN_ROW = {"_id": "token", "_lastUpdated": "date"}
 
 

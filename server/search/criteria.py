@@ -13,7 +13,7 @@ from typing import Any
 from server.errors import BadRequest, TooLarge, UnknownParameter
 from server.fhir.definitions import Definitions, SearchParameter
 from server.search import date, number, position, quantity, reference, string, token, uri, words
-from server.search.codes import StoredTerminology, Terminology
+from server.search.codes import Terminology
 from server.search.index import component_suffix, kind_of, searchable
 from server.search.query import (
     AnyOf,
@@ -141,8 +141,9 @@ class Reader:
         if kind == "reference":
             return self._reference(value, modifier, targets)
         if kind == "token" and modifier in _SUBSUMING:
-            known = self.terminology or StoredTerminology(self.definitions, lambda *_: None)
-            return token.parse_subsuming(value, modifier, known)
+            if self.terminology is None:
+                raise BadRequest(f"The modifier :{modifier} can't be answered here.")
+            return token.parse_subsuming(value, modifier, self.terminology)
         parsed: dict[str, Any] = {
             "token": lambda: token.parse(value, modifier),
             "string": lambda: string.parse(value, modifier),

@@ -72,6 +72,16 @@ class Neighbour:
     study_time: str
 
 
+_BY_INSTANCE = text(
+    f"select {_FIELDS} from analysis where tenant = :tenant and sr_instance = :instance "
+    "order by report <> '' desc, claimed limit 1"
+)
+_HEAD = text(
+    f"select {_FIELDS} from analysis where tenant = :tenant and report = :report and published is not null "
+    "order by published desc limit 1"
+)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Analysis:
     """One analysis, as far as it has come."""
@@ -102,6 +112,18 @@ class Analysis:
 def find(uow: UnitOfWork, tenant: int, key: str) -> Analysis | None:
     """The analysis of that key."""
     row = uow.execute(_ONE, {"tenant": tenant, "key": key}).one_or_none()
+    return None if row is None else Analysis(**row._mapping)
+
+
+def by_instance(uow: UnitOfWork, tenant: int, instance: str) -> Analysis | None:
+    """The analysis that a structured report says."""
+    row = uow.execute(_BY_INSTANCE, {"tenant": tenant, "instance": instance}).one_or_none()
+    return None if row is None else Analysis(**row._mapping)
+
+
+def head(uow: UnitOfWork, tenant: int, report: str) -> Analysis | None:
+    """The newest version of the report with this DiagnosticReport id."""
+    row = uow.execute(_HEAD, {"tenant": tenant, "report": report}).one_or_none()
     return None if row is None else Analysis(**row._mapping)
 
 
@@ -151,6 +173,15 @@ def published(uow: UnitOfWork, tenant: int, key: str, *, sr_instance: str, seg_i
     """Notes, in the transaction that writes the resources, that all is written."""
     values = {"sr_instance": sr_instance, "seg_instance": seg_instance, "report": report}
     uow.execute(_PUBLISHED, {"tenant": tenant, "key": key, **values})
+
+
+def set_aside(uow: UnitOfWork, tenant: int, key: str) -> None:
+    """Notes that nothing is made of a report: one that a newer version had overtaken before it came."""
+    uow.driver.execute(
+        "update analysis set findings = null, found = null, adapter = '', published = clock_timestamp() "
+        "where tenant = %s and key = %s",
+        (tenant, key),
+    )
 
 
 def known_reports(uow: UnitOfWork, tenant: int, instances: Iterable[str]) -> frozenset[str]:

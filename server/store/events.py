@@ -4,16 +4,24 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+from psycopg import Connection as Driver
+from psycopg.rows import class_row
 from sqlalchemy import text
 
+from server.errors import NotFound
 from server.store.database import UnitOfWork
+
+#: One on which each statement is a transaction of its own.
+Connection = Driver[Any]
 
 # A subscription whose end has passed is off, whatever its resource still says.
 _FIELDS = (
     "id, version, case when until <= now() then 'off' else status end as status, topic, filters, handshaken, "
     "events, delivered, failures, last_error, channel, heartbeat, told"
 )
+_EVENT = "number, topic, type, id, version, interaction, recorded"
 _TAKE_OVER = text(
     """
     insert into subscription as old (tenant, id, version, status, topic, filters, until, channel, heartbeat)
@@ -64,13 +72,15 @@ _APPEND = text(
       cast(:moments as timestamptz[]))
     """
 )
-_ACKNOWLEDGED = text(
-    f"""
+# On the driver, each a transaction of its own: one of both for each notification.
+_ACKNOWLEDGED = f"""
     update subscription
-    set delivered = greatest(delivered, :number), failures = 0, last_error = '', told = clock_timestamp()
-    where tenant = :tenant and id = :id returning {_FIELDS}
-    """
-)
+    set delivered = greatest(delivered, %s), failures = 0, last_error = '', told = clock_timestamp()
+    where tenant = %s and id = %s returning {_FIELDS}
+"""
+_FOLLOWING = f"""
+    select {_EVENT} from event where tenant = %s and subscription = %s and number > %s order by number limit %s
+"""
 _HANDSHAKEN = text(
     """
     update subscription
@@ -87,8 +97,8 @@ _FAILED = text(
 )
 _COMPLAIN = text("update subscription set last_error = :error where tenant = :tenant and id = :id")
 _BETWEEN = text(
-    """
-    select number, topic, type, id, version, interaction, recorded from event
+    f"""
+    select {_EVENT} from event
     where tenant = :tenant and subscription = :subscription and number between :first and :last
     order by number limit :limit
     """
@@ -250,10 +260,19 @@ def ended(uow: UnitOfWork) -> tuple[tuple[int, str], ...]:
     return tuple((row.tenant, row.id) for row in uow.execute(_ENDED))
 
 
-def acknowledged(uow: UnitOfWork, tenant: int, id: str, number: int) -> SubscriptionState:
+def acknowledged(connection: Connection, tenant: int, id: str, number: int) -> SubscriptionState:
     """The subscriber took all events up to ``number``; gives how it stands now."""
-    row = uow.execute(_ACKNOWLEDGED, {"tenant": tenant, "id": id, "number": number}).one()
-    return SubscriptionState(**row._mapping)
+    with connection.cursor(row_factory=class_row(SubscriptionState)) as cursor:
+        found = cursor.execute(_ACKNOWLEDGED.encode(), (number, tenant, id)).fetchone()
+    if found is None:
+        raise NotFound(f"There is no Subscription/{id}.")
+    return found
+
+
+def following(connection: Connection, tenant: int, id: str, number: int, limit: int) -> tuple[Event, ...]:
+    """The subscription's events after ``number``, at most ``limit``."""
+    with connection.cursor(row_factory=class_row(Event)) as cursor:
+        return tuple(cursor.execute(_FOLLOWING.encode(), (tenant, id, number, limit)))
 
 
 def handshaken(uow: UnitOfWork, tenant: int, id: str, version: int) -> None:

@@ -7,24 +7,12 @@ from typing import Any
 
 from psycopg.sql import SQL
 
-from server.errors import Conflict, Gone, NotFound, PreconditionFailed
+from server.errors import Conflict
 from server.store.database import UnitOfWork
 from server.store.resource_writes import Version, entered, versions_written
 from server.store.tables.resources import INDEX_TABLES
 
-__all__ = [
-    "Stored",
-    "Version",
-    "by_reference",
-    "counts",
-    "current",
-    "enter",
-    "forget",
-    "present",
-    "require_match",
-    "version",
-    "write",
-]
+__all__ = ["Stored", "Version", "by_reference", "counts", "current", "enter", "forget", "version", "write"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,25 +126,6 @@ def enter(
 ) -> None:
     """Index rows by the key of their resource: (index table, parameter, item, values)."""
     entered(uow, tenant, rows)
-
-
-def require_match(before: Stored | None, resource_type: str, id: str, if_match: str | None) -> None:
-    """PreconditionFailed unless the current version is one of ``if_match``, versions with commas between them."""
-    if if_match is None:
-        return
-    current = None if before is None or before.deleted else before
-    if current is None or not (if_match == "*" or str(current.version) in if_match.split(",")):
-        have = f"version {current.version}" if current else "no current version"
-        raise PreconditionFailed(f"If-Match asks for version {if_match}; there is {have} of {resource_type}/{id}.")
-
-
-def present(found: Stored | None, resource_type: str, place: str) -> Stored:
-    """A version that is there; NotFound, or Gone for that of a delete."""
-    if found is None:
-        raise NotFound(f"There is no {resource_type}/{place}.")
-    if found.deleted:
-        raise Gone(f"{resource_type}/{place} was deleted; its history is still there.")
-    return found
 
 
 def _stored(row: Sequence[Any]) -> Stored:

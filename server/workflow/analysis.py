@@ -200,7 +200,7 @@ class Analyst:
             analyses.claim(
                 uow, tenant, wanted.key, study=wanted.study_uid, adapter=manifest.name,
                 adapter_version=f"{manifest.version}+{ADAPTER_VERSION}", task=wanted.task,
-                predecessor=before.key if before is not None else "",
+                predecessor=_superseded(before),
             )  # fmt: skip
             analysis = analyses.find(uow, tenant, wanted.key)
         if analysis is not None and analysis.findings is None:
@@ -290,6 +290,12 @@ class Analyst:
             if task["status"] in tasks.OPEN:
                 transaction.update(tasks.ended(task, status, reason, transaction.moment))
         metrics.analyses.labels(adapter="", outcome=status).inc()
+
+
+def _superseded(before: Analysis | None) -> str:
+    """Key of the analysis that a new one takes the place of: never of what a person verified."""
+    found = findings_of(before)
+    return "" if before is None or (found is not None and found.verified) else before.key
 
 
 def _completed(task: Resource, findings: Findings, analysis: Analysis, result: Written, moment: Any) -> Resource:

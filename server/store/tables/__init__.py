@@ -4,6 +4,7 @@ from server.store.tables import (
     analyses,
     archive,
     bulk,
+    definitions,
     events,
     extended_tags,
     fetching,
@@ -11,8 +12,10 @@ from server.store.tables import (
     imaging,
     performed_step,
     resources,
+    reviews,
     search_parameters,
     security,
+    terminology,
     workitems,
 )
 from server.store.tables.metadata import metadata
@@ -21,6 +24,7 @@ __all__ = [
     "analyses",
     "archive",
     "bulk",
+    "definitions",
     "events",
     "extended_tags",
     "fetching",
@@ -29,7 +33,9 @@ __all__ = [
     "metadata",
     "performed_step",
     "resources",
+    "reviews",
     "search_parameters",
     "security",
+    "terminology",
     "workitems",
 ]

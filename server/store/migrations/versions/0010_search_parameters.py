@@ -9,7 +9,7 @@ from sqlalchemy import text
 from server.store.tables import metadata
 
 revision = "0010"
-down_revision = "0007"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
