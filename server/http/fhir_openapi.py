@@ -32,7 +32,7 @@ _STATUS: Mapping[str, tuple[int, ...]] = {
     "update": (200, 201, 409, 412, 413, 422), "patch": (200, 404, 409, 410, 412, 413, 422),
     "delete": (204, 409, 412, 413), "search-type": (200, 404, 410, 413), "search-system": (200, 410, 413),
     "history-instance": (200, 404), "history-type": (200, 404), "history-system": (200, 404),
-    "transaction": (200, 404, 409, 410, 412, 413, 422), "operation": (200, 404, 409, 410, 412, 413, 422),
+    "transaction": (200, 404, 409, 410, 412, 413, 422), "operation": (200, 202, 404, 409, 410, 412, 413, 422),
 }  # fmt: skip
 _ALWAYS = (400, 401, 403, 406, 415, 503)
 #: JSON types of the primitives that are no strings.
@@ -148,10 +148,11 @@ def _responses() -> Json:
 
 
 _MEANS = {
-    200: "done", 201: "created", 204: "deleted, or nothing was there", 304: "not modified", 400: "not understood",
-    401: "no valid token", 403: "the token does not allow it", 404: "not there", 406: "no such format",
-    409: "a conflict with another change", 410: "deleted", 412: "a precondition does not hold", 413: "too costly",
-    415: "no such content type", 422: "a rule of the standard is broken", 503: "not now",
+    200: "done", 201: "created", 202: "taken on", 204: "deleted, or nothing was there", 304: "not modified",
+    400: "not understood", 401: "no valid token", 403: "the token does not allow it", 404: "not there",
+    406: "no such format", 409: "a conflict with another change", 410: "deleted",
+    412: "a precondition does not hold", 413: "too costly", 415: "no such content type",
+    422: "a rule of the standard is broken", 503: "not now",
 }  # fmt: skip
 
 

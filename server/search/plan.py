@@ -12,6 +12,7 @@ from sqlalchemy import (
     FromClause,
     Select,
     and_,
+    case,
     false,
     func,
     literal,
@@ -353,6 +354,8 @@ def _has(sight: Sight, criterion: Has, row: Columns) -> ColumnElement[bool]:
     number_of = parameter_number(criterion.source_type, criterion.code)
     start = f"{criterion.resource_type}/"
     whole = not criterion.resource_type
+    # As a case, since the planner takes a beginning for independent of the parameter, whose references mostly have it.
+    of_type = case((func.starts_with(table.c.target, start), true()), else_=false())
     target = table.c.target if whole else func.substr(table.c.target, len(start) + 1)
     targets = (
         select(target)
@@ -360,7 +363,7 @@ def _has(sight: Sight, criterion: Has, row: Columns) -> ColumnElement[bool]:
         .where(
             table.c.tenant == sight.tenant,
             table.c.parameter == number_of,
-            true() if whole else func.starts_with(table.c.target, start),
+            true() if whole else of_type,
             condition(sight, criterion.criterion, there.c),
         )
     )

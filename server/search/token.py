@@ -11,7 +11,7 @@ from server.errors import BadRequest
 from server.fhir.fhirpath.node import Node
 from server.search.codes import Codes, Many, Terminology
 from server.search.entry import Entry
-from server.search.text import cut, fold, split, unescape
+from server.search.text import cut, fold, split, storable, unescape
 
 MODIFIERS = frozenset({"text", "not", "of-type", "in", "not-in", "above", "below"})
 Columns = ReadOnlyColumnCollection[str, Any]
@@ -111,7 +111,7 @@ def parse(text: str, modifier: str) -> Operand:
 def parse_subsuming(text: str, modifier: str, terminology: Terminology) -> Operand:
     """The operand of :in and :not-in (a value set), :above and :below (system|code); BadRequest for unknown ones."""
     if modifier in ("in", "not-in"):
-        url = unescape(text)
+        url = storable(unescape(text))
         found = terminology.members(url)
         if found is None:
             raise BadRequest(f"The value set '{url[:200]}' is not here: store it, or name one of the standard's.")

@@ -87,3 +87,14 @@ def test_a_slow_search_is_ended_and_only_the_search(repository: Repository, monk
             repository.search(ACCESS, "Patient", [("name", "x")])
     assert "make it narrower" in ended.value.details
     assert repository.search(ACCESS, "Patient", [("name", "x")]).total == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("code:in", "\x00"), ("_filter", "code in \x00"), ("code:below", "\x00|\x00"), ("code:above", "a\x00|b")],
+)
+def test_what_no_text_of_the_database_can_hold_is_refused_as_unknown(
+    repository: Repository, name: str, value: str
+) -> None:
+    with pytest.raises(BadRequest):
+        repository.search(ACCESS, "Observation", [(name, value)])
