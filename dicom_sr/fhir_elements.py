@@ -27,7 +27,7 @@ ARTIFICIAL_INTELLIGENCE = {
 }
 UID_SYSTEM = "urn:dicom:uid"
 #: How finely a quantity is told outside of the SR, which keeps every digit: mm and percent to a tenth, mm3 whole
-#: (Lung-RADS v2022: mean diameter to 0.1 mm, volume to whole mm3). Other units: six significant digits.
+#: (as finely as guidelines print them). Other units: six significant digits.
 _STEPS = {"mm": Decimal("0.1"), "mm3": Decimal(1), "%": Decimal("0.1")}
 _SIGNIFICANT = 6
 

@@ -7,7 +7,7 @@ bodySite extension.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dicom_sr import codes
@@ -23,10 +23,11 @@ from dicom_sr.fhir_elements import (
     rounded,
     to_reference,
 )
-from dicom_sr.findings import Finding, Findings
+from dicom_sr.findings import Finding, Findings, Gone, Measurement
 from dicom_sr.identity import resource_id
 from dicom_sr.slots import Slots, measured
 from terminology.codings import Coding
+from terminology.private_scheme import CHANGE
 
 _IMAGING = {
     "coding": [
@@ -125,9 +126,9 @@ def _members(context: Context, finding: Finding, lesion: Resource, name: str) ->
         observation["valueQuantity"] = quantity(measurement)
         if measurement.method is not None:
             observation["method"] = concept(measurement.method)
+        if components := list(_properties(measurement)):
+            observation["component"] = components
         if measurement.derivation is not None:
-            derivation = {"code": concept(codes.DERIVATION), "valueCodeableConcept": concept(measurement.derivation)}
-            observation["component"] = [derivation]
             observation["code"]["text"] += f" ({measurement.derivation.meaning})"
         yield observation
     for index, quality in zip(context.slots.places(finding, finding.qualities), finding.qualities, strict=True):
@@ -137,7 +138,18 @@ def _members(context: Context, finding: Finding, lesion: Resource, name: str) ->
         yield observation
 
 
-def _about(observation: Resource, finding: Finding, lesion: Resource) -> None:
+def _properties(measurement: Measurement) -> Iterator[dict[str, Any]]:
+    """Which of several numbers it is, and how far the truth may lie from it."""
+    if measurement.derivation is not None:
+        yield {"code": concept(codes.DERIVATION), "valueCodeableConcept": concept(measurement.derivation)}
+    if (uncertainty := measurement.uncertainty) is not None:
+        ends = ((codes.UNCERTAINTY_BELOW, uncertainty.below), (codes.UNCERTAINTY_ABOVE, uncertainty.above))
+        for name, value in ends:
+            if value is not None:
+                yield {"code": concept(name), "valueQuantity": quantity(replace(measurement, value=value))}
+
+
+def _about(observation: Resource, finding: Finding | Gone, lesion: Resource) -> None:
     """Which lesion, and where."""
     site: dict[str, Any] = {"extension": [{"url": _BODY_SITE, "valueReference": to_reference(lesion)}]}
     if finding.site is not None:
@@ -162,6 +174,14 @@ def _position(findings: Findings, finding: Finding) -> Iterator[dict[str, Any]]:
         }
     if findings.frame_of_reference_uid:
         yield {"code": concept(codes.FRAME_OF_REFERENCE_UID), "valueString": findings.frame_of_reference_uid}
+
+
+def gone(context: Context, lesion_of_prior: Gone, lesion: Resource) -> Resource:
+    """The Observation that a lesion of the prior study is there no more."""
+    observation = _observation(context, CHANGE, "gone", lesion_of_prior.tracking_uid)
+    _about(observation, lesion_of_prior, lesion)
+    observation["valueCodeableConcept"] = concept(codes.ABSENT)
+    return observation
 
 
 def nothing_found(context: Context) -> Resource:

@@ -17,8 +17,9 @@ from dicom_sr.findings import Algorithm, Findings, ImageReference
 from dicom_sr.identity import sr_uid
 from dicom_sr.measurement_report import ANALYSIS_KEY, MODEL_DIGEST
 from dicom_sr.read_chest_cad import algorithm_holders, chest_cad_findings, is_chest_cad
-from dicom_sr.read_group import Surroundings, finding_of, image_references
+from dicom_sr.read_group import Surroundings, finding_of, gone_of, image_references
 from terminology.codings import Coding
+from terminology.private_scheme import CHANGE
 
 #: What evidence may name besides images: SR documents, SEG, real world value maps, presentation states, surfaces.
 _NO_IMAGE = (
@@ -51,6 +52,7 @@ def read(dataset: Dataset, *, images: Iterable[Dataset] = (), uid_root: str = "2
         replace(finding_of(group, index, around), by_person=bool(person and written.name) and not _named(group))
         for index, group in enumerate(groups)
     ]
+    absent = [node for section in sections for node in section.named(CHANGE) if node.code() == codes.ABSENT]
     library = list(_library(document, around.series))
     return Findings(
         key=_key(written, instance, uid_root),
@@ -63,6 +65,7 @@ def read(dataset: Dataset, *, images: Iterable[Dataset] = (), uid_root: str = "2
         person=person,
         procedure=_procedure(document),
         verified=text(dataset, "VerificationFlag", "") == "VERIFIED",
+        gone=tuple(gone_of(node) for node in absent if first_text(node.named(codes.TRACKING_UID))),
         comments=tuple(_comments(sections)),
     )
 

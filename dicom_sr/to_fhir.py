@@ -23,9 +23,9 @@ from dicom_sr.fhir_elements import (
     to_reference,
     uid_identifier,
 )
-from dicom_sr.findings import Algorithm, Finding, Findings
+from dicom_sr.findings import Algorithm, Finding, Findings, Gone
 from dicom_sr.identity import resource_id
-from dicom_sr.observations import Context, nothing_found, observations, resource
+from dicom_sr.observations import Context, gone, nothing_found, observations, resource
 from dicom_sr.slots import Slots
 
 #: https://hl7.org/fhir/R4/codesystem-provenance-agent-type.html
@@ -88,8 +88,10 @@ def to_fhir(
         identity=earlier[0].key if earlier else findings.key,
         slots=Slots.of((*earlier, findings)),
     )
-    lesions = {finding.tracking_uid: _body_structure(context, finding) for finding in findings.findings}
+    named: tuple[Finding | Gone, ...] = (*findings.gone, *findings.findings)
+    lesions = {finding.tracking_uid: _body_structure(context, finding) for finding in named}
     found = _found(context, lesions) or [[nothing_found(context)]]
+    found += [[gone(context, one, lesions[one.tracking_uid])] for one in findings.gone]
     report = _diagnostic_report(context, [to_reference(group[-1]) for group in found], predecessor)
     results = [*lesions.values(), *(one for group in found for one in group), report]
     return (*([device] if device else []), *results, _provenance(context, results, predecessor))
@@ -142,7 +144,7 @@ def _device(algorithm: Algorithm) -> Resource:
     return device
 
 
-def _body_structure(context: Context, finding: Finding) -> Resource:
+def _body_structure(context: Context, finding: Finding | Gone) -> Resource:
     """The lesion itself, the same at every time point: its id follows from patient and Tracking UID alone."""
     patient = context.subject.get("reference", "")
     lesion: Resource = {

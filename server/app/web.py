@@ -6,6 +6,7 @@ from server.app.outbound import fetcher
 from server.app.pages import reporter, results_of, reviewer
 from server.app.parts import Parts, compose
 from server.app.worklist import workitem_services
+from server.events.websocket import Websockets
 from server.http import (
     dicomweb,
     dicomweb_store,
@@ -57,8 +58,12 @@ def web(parts: Parts) -> FastAPI:
                     repository=parts.repository,
                     access=access,
                     base_url=parts.settings.base_url,
-                    operations=served(parts.repository),
+                    operations=served(parts.repository, parts.bulk),
+                    requests=parts.bulk,
                     topics=tuple(topic.url for topic in parts.topics),
+                    websockets=Websockets(
+                        repository=parts.repository, topics=parts.topics, subscribers=parts.subscribers
+                    ),
                 )
             ),
             page.router(results, access, drawing),

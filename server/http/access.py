@@ -41,7 +41,7 @@ class AccessOfRequest:
             return self.of_token(kept)
         if self._settings.tokens_required:
             raise Unauthenticated("Send 'Authorization: Bearer <token>'; make a token by `hutong token create`.")
-        return Access(who="loopback", scopes=_EVERYTHING)
+        return Access(who=token.OPEN, scopes=_EVERYTHING)
 
     def proof(self, request: Request) -> str:
         """What a form of this caller's own page carries; other sites can't read it, and it ends with the process."""

@@ -17,6 +17,7 @@ from server.security.access import system
 from server.store import analyses
 from server.store.database import Database, UnitOfWork
 from server.workflow import revise, workitem_task
+from server.workflow.comparison import compare_later
 from server.workflow.images import StudyImages
 from server.workflow.publish import Publisher, findings_of, instance_of
 from server.workflow.revise import Base
@@ -102,6 +103,7 @@ class ReportReader:
                 return
             study = transaction.read("ImagingStudy", imaging_study)
             report = revise.write(transaction, findings, on, study, sr)
+            compare_later(transaction.uow, tenant, findings.study_instance_uid)
             workitem_task.reported(transaction, sr.sop_instance_uid, report)
         revise.measure(self.database)
 
@@ -118,6 +120,7 @@ class ReportReader:
             analyses.published(
                 transaction.uow, tenant, key, sr_instance=sr.sop_instance_uid, seg_instance="", report=written.report
             )
+            compare_later(transaction.uow, tenant, findings.study_instance_uid)
             workitem_task.reported(transaction, sr.sop_instance_uid, written.report)
 
     def _note_unread(self, tenant: int, study: str, instance: str) -> None:

@@ -1,41 +1,19 @@
 """PlanDefinition/$apply, purely: https://hl7.org/fhir/R4/plandefinition-operation-apply.html.
 
 A pathway's PlanDefinition names the topic it answers in ``action.trigger``; ``action.condition`` and
-``dynamicValue`` are FHIRPath on the event's focus. Variables (the standard's ``variable`` extension, in FHIRPath or as
-a FHIR query) hold for the action that states them and all below it, through PlanDefinitions that it refers to as well.
-Ids follow from the plan, the action and the focus, so that the same event gives the same resources.
+``dynamicValue`` are FHIRPath on the event's focus. Ids follow from the plan, the action and the focus, so that the
+same event gives the same resources.
 """
 
-import copy
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from server.errors import Unprocessable
-from server.fhir import definitions
-from server.fhir.fhirpath import compile_expression, plain_value
-from server.workflow import element
+from server.workflow.activity import kind_of, make
+from server.workflow.scope import FOR_EACH, SITUATION, Application, Scope, Sources
 
 Resource = dict[str, Any]
-
-#: https://hl7.org/fhir/extensions/StructureDefinition-variable.html
-VARIABLE = "http://hl7.org/fhir/StructureDefinition/variable"
-QUERY = "application/x-fhir-query"
-#: Ours: the contained resource that an ActivityDefinition without a kind fills in.
-TEMPLATE = "https://hutong.example/fhir/StructureDefinition/result-template"
-_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:hutong:plan")
-_DEEPEST = 16
-
-
-class Sources(Protocol):
-    """Where expressions find what they refer to."""
-
-    def resolve(self, reference: str) -> Resource | None:
-        """The resource that a reference means, None if there is none."""
-
-    def search(self, query: str) -> Sequence[Resource]:
-        """The resources that ``Type?parameter=value`` finds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +23,7 @@ class TopicEvent:
     #: Canonical of the topic.
     topic: str
     focus: Resource
-    #: When, as a FHIR instant; the only clock that expressions have, so that a rerun gives the same.
+    #: When, as a FHIR instant.
     recorded: str
 
 
@@ -56,6 +34,14 @@ class Pathway:
     plans: Mapping[str, Resource]
     activities: Mapping[str, Resource]
 
+    def plan(self, canonical: str) -> Resource | None:
+        """Its PlanDefinition of that canonical."""
+        return _of_version(self.plans, canonical)
+
+    def activity(self, canonical: str) -> Resource | None:
+        """Its ActivityDefinition of that canonical."""
+        return _of_version(self.activities, canonical)
+
     def answering(self, topic: str) -> Iterator[Resource]:
         """The PlanDefinitions that answer a topic."""
         for plan in self.plans.values():
@@ -63,72 +49,59 @@ class Pathway:
                 yield plan
 
 
+def _of_version(definitions: Mapping[str, Resource], canonical: str) -> Resource | None:
+    url, _, version = canonical.partition("|")
+    found = definitions.get(url)
+    return found if found is not None and version in ("", found.get("version", "")) else None
+
+
 @dataclass(frozen=True, kw_only=True)
-class _Scope:
-    """Where in the application we are."""
+class Applied:
+    """One action that was applied."""
 
-    pathway: Pathway
-    event: TopicEvent
-    sources: Sources
-    plan: Resource
-    variables: Mapping[str, Any]
-    depth: int = 0
+    action: Resource
+    #: What its ActivityDefinition made.
+    resource: Resource | None = None
+    #: The PlanDefinition that it refers to, and what came of that one's actions.
+    plan: Resource | None = None
+    inner: tuple["Applied", ...] = ()
+    #: The actions below it.
+    below: tuple["Applied", ...] = ()
 
-    def values(self, expression: str) -> list[Any]:
-        """What a FHIRPath expression gives on the event's focus."""
-        return compile_expression(expression).values(
-            self.event.focus, context=self.variables, resolve=self.sources.resolve, model=definitions.load()
-        )
-
-    def holds(self, expression: str) -> bool:
-        """Whether a FHIRPath condition holds on the event's focus."""
-        return compile_expression(expression).holds(
-            self.event.focus, context=self.variables, resolve=self.sources.resolve, model=definitions.load()
-        )
-
-    def within(self, stating: Resource) -> "_Scope":
-        """This scope with the variables that an element states, each seeing those before it."""
-        scope = self
-        for extension in stating.get("extension", ()):
-            if extension.get("url") == VARIABLE:
-                variable = extension["valueExpression"]
-                scope = replace(scope, variables={**scope.variables, variable["name"]: scope._variable(variable)})
-        return scope
-
-    def entering(self, plan: Resource) -> "_Scope":
-        """The scope of a plan's actions, which know what the other actions of the same plan make."""
-        scope = replace(self, plan=plan).within(plan)
-        created = {id: {"reference": reference} for id, reference in _references(scope)}
-        return replace(scope, variables={**scope.variables, "created": created})
-
-    def _variable(self, variable: Resource) -> list[Any]:
-        """The items with their types, so that e.g. a date stays one."""
-        if variable["language"] == QUERY:
-            return list(self.sources.search(self._filled(variable["expression"])))
-        return compile_expression(variable["expression"]).evaluate(
-            self.event.focus, context=self.variables, resolve=self.sources.resolve, model=definitions.load()
-        )
-
-    def _filled(self, query: str) -> str:
-        """A FHIR query with its ``{{FHIRPath}}`` parts evaluated."""
-        first, *rest = query.split("{{")
-        parts = [first]
-        for part in rest:
-            expression, _, after = part.partition("}}")
-            parts += [",".join(str(value) for value in self.values(expression)), after]
-        return "".join(parts)
+    def resources(self) -> Iterator[Resource]:
+        """All that was made, in the order of the actions."""
+        if self.resource is not None:
+            yield self.resource
+        for applied in (*self.inner, *self.below):
+            yield from applied.resources()
 
 
 def apply(plan: Resource, event: TopicEvent, pathway: Pathway, sources: Sources) -> list[Resource]:
     """The resources that a plan's answer to an event consists of, each with its id; empty if no condition holds.
 
-    Expressions know ``%event`` (topic, recorded) and ``%created`` (id of an action of the same plan -> reference to
-    what it makes). Ids follow from the plan's variable ``identity``, where it states one, else from the focus.
+    Expressions know ``%event`` (topic, recorded), ``%created`` (id of an action of the same plan -> reference to what
+    it makes) and ``%made`` (what the actions before have made). Ids follow from the plan's variable ``identity``,
+    where it states one, else from the focus.
     """
+    application = Application(artifacts=pathway, sources=sources, focus=event.focus, recorded=event.recorded)
     triggered = [action for action in plan.get("action", ()) if _triggered(action, event.topic)]
-    start = {"event": {"topic": event.topic, "recorded": event.recorded}}
-    scope = _Scope(pathway=pathway, event=event, sources=sources, plan=plan, variables=start).entering(plan)
-    return [resource for action in triggered for resource in _action(action, scope)]
+    said: dict[str, Any] = {name: [] for name in SITUATION}
+    variables = {"event": {"topic": event.topic, "recorded": event.recorded}, **said}
+    applied = realise(plan, triggered, application, variables, choose=True)
+    return list({f"{one['resourceType']}/{one['id']}": one for made in applied for one in made.resources()}.values())
+
+
+def realise(
+    plan: Resource,
+    actions: Iterable[Resource],
+    application: Application,
+    variables: Mapping[str, Any],
+    *,
+    choose: bool = False,
+) -> tuple[Applied, ...]:
+    """The actions of a plan that apply; with ``choose`` the first where only one may, else all that one may choose."""
+    scope = _entering(plan, Scope(application=application, plan=plan, variables=variables))
+    return tuple(applied for action in actions for applied in _action(action, scope, choose))
 
 
 def _triggered(action: Resource, topic: str) -> bool:
@@ -137,100 +110,72 @@ def _triggered(action: Resource, topic: str) -> bool:
     )
 
 
-def _action(action: Resource, outer: _Scope) -> list[Resource]:
-    if outer.depth > _DEEPEST:
-        raise Unprocessable("The plan's actions are nested too deeply; does it refer to itself?")
-    scope = replace(outer.within(action), depth=outer.depth + 1)
-    conditions = [item["expression"]["expression"] for item in action.get("condition", ())]
-    if not all(scope.holds(condition) for condition in conditions):
-        return []
-    made: list[Resource] = []
-    canonical = action.get("definitionCanonical", "").partition("|")[0]
-    if canonical in scope.pathway.activities:
-        made.append(_activity(scope.pathway.activities[canonical], action, scope))
-    elif canonical in scope.pathway.plans:
-        inner = scope.pathway.plans[canonical]
-        below = scope.entering(inner)
-        made += [resource for child in inner.get("action", ()) for resource in _action(child, below)]
-    elif canonical:
+def _entering(plan: Resource, outer: Scope) -> Scope:
+    """The scope of a plan's actions, which know what the other actions of the same plan make."""
+    scope = replace(outer, plan=plan).within(plan)
+    created = {id: {"reference": reference} for id, reference in _references(scope)}
+    return replace(scope, variables={**scope.variables, "created": created})
+
+
+def _action(action: Resource, outer: Scope, choose: bool) -> Iterator[Applied]:
+    for item in outer.below().each(action):
+        outer.application.entered()
+        scope = item.within(action)
+        conditions = [one for one in action.get("condition", ()) if one.get("kind") == "applicability"]
+        if all(scope.holds(one.get("expression", {})) for one in conditions):
+            yield _applied(action, scope, choose)
+
+
+def _applied(action: Resource, scope: Scope, choose: bool) -> Applied:
+    canonical = action.get("definitionCanonical", "")
+    made, plan = None, None
+    inner: tuple[Applied, ...] = ()
+    if (activity := _activity(canonical, scope)) is not None:
+        made = make(activity, action, scope)
+        scope.application.made[scope.application.reference(made["resourceType"], made["id"])] = made
+    elif canonical and (plan := scope.application.artifacts.plan(canonical)) is not None:
+        inner = _chosen(plan.get("action", ()), _entering(plan, scope), choose, one=False)
+    elif canonical or "definitionUri" in action:
+        named = canonical or action["definitionUri"]
         raise Unprocessable(
-            f"The pathway has no definition {canonical}.", expression="PlanDefinition.action.definition"
+            f"There is no PlanDefinition or ActivityDefinition {named[:200]} here.",
+            expression="PlanDefinition.action.definition",
         )
-    return made + _children(action, scope)
-
-
-def _children(action: Resource, scope: _Scope) -> list[Resource]:
-    """All actions below, or the first that applies where only one may."""
     one = action.get("selectionBehavior") in ("exactly-one", "at-most-one")
-    made: list[Resource] = []
-    for child in action.get("action", ()):
-        made += _action(child, scope)
-        if one and made:
+    below = _chosen(action.get("action", ()), scope, choose, one=one)
+    return Applied(action=action, resource=made, plan=plan, inner=inner, below=below)
+
+
+def _activity(canonical: str, scope: Scope) -> Resource | None:
+    """The ActivityDefinition that an action names: one that its plan contains, or by its canonical."""
+    if canonical.startswith("#"):
+        inside = (one for one in scope.plan.get("contained", ()) if one.get("id") == canonical[1:])
+        return next((one for one in inside if one["resourceType"] == "ActivityDefinition"), None)
+    return scope.application.artifacts.activity(canonical) if canonical else None
+
+
+def _chosen(actions: Iterable[Resource], scope: Scope, choose: bool, *, one: bool) -> tuple[Applied, ...]:
+    """All actions that apply, or the first where only one may and nobody is there to choose."""
+    found: list[Applied] = []
+    for action in actions:
+        found += _action(action, scope, choose)
+        if one and choose and found:
             break
-    return made
+    return tuple(found)
 
 
-def _activity(activity: Resource, action: Resource, scope: _Scope) -> Resource:
-    """ActivityDefinition/$apply: https://hl7.org/fhir/R4/activitydefinition-operation-apply.html.
-
-    The request resource of ``kind``; for results that are no requests (R4's kind can't name them) a copy of the
-    contained template.
-    """
-    inner = scope.within(activity)
-    focus = scope.event.focus
-    resource = _request(activity) if "kind" in activity else copy.deepcopy(_template(activity))
-    for dynamic in (*activity.get("dynamicValue", ()), *action.get("dynamicValue", ())):
-        element.put(resource, dynamic["path"], inner.values(dynamic["expression"]["expression"]))
-    origin = f"{focus['resourceType']}/{focus['id']}/_history/{focus['meta']['versionId']}"
-    resource["meta"] = {**resource.get("meta", {}), "source": origin}
-    resource["id"] = _identity(scope.plan, action, scope)
-    return resource
-
-
-def _template(activity: Resource) -> Resource:
-    """The contained resource that the extension TEMPLATE refers to, without its id."""
-    named = [item["valueReference"]["reference"] for item in activity.get("extension", ()) if item["url"] == TEMPLATE]
-    for contained in activity.get("contained", ()):
-        if f"#{contained['id']}" in named:
-            return {name: value for name, value in contained.items() if name != "id"}
-    raise Unprocessable(f"{activity['url']} has neither a kind nor a template.", expression="ActivityDefinition.kind")
-
-
-def _request(activity: Resource) -> Resource:
-    """What a request resource takes over from its definition."""
-    resource: Resource = {"resourceType": activity["kind"], "status": "draft"}
-    resource["intent"] = activity.get("intent", "proposal")
-    resource["instantiatesCanonical"] = f"{activity['url']}|{activity['version']}"
-    if activity["kind"] in ("CarePlan", "ServiceRequest"):
-        resource["instantiatesCanonical"] = [resource["instantiatesCanonical"]]
-    if "priority" in activity:
-        resource["priority"] = activity["priority"]
-    if "code" in activity and activity["kind"] != "CarePlan":
-        resource["code"] = activity["code"]
-    return resource
-
-
-def _references(scope: _Scope) -> Iterator[tuple[str, str]]:
+def _references(scope: Scope) -> Iterator[tuple[str, str]]:
     """(action id, reference) for every action of the plan that makes a resource: what it will be, if it is made."""
     for action in _all_actions(scope.plan):
-        activity = scope.pathway.activities.get(action.get("definitionCanonical", "").partition("|")[0])
-        if activity is not None and "id" in action:
-            kind = activity["kind"] if "kind" in activity else _template(activity)["resourceType"]
-            yield action["id"], f"{kind}/{_identity(scope.plan, action, scope)}"
+        if "id" not in action:
+            continue
+        activity = _activity(action.get("definitionCanonical", ""), scope)
+        if activity is not None and (kind := kind_of(activity)):
+            yield action["id"], scope.application.reference(kind, scope.identity(action))
 
 
 def _all_actions(holder: Resource) -> Iterator[Resource]:
     for action in holder.get("action", ()):
-        yield action
-        yield from _all_actions(action)
-
-
-def _identity(plan: Resource, action: Resource, scope: _Scope) -> str:
-    """The id of what an action makes; action ids are unique within their plan."""
-    focus = scope.event.focus
-    about = scope.variables.get("identity") or [f"{focus['resourceType']}/{focus['id']}"]
-    parts = [plan["url"], action.get("id", action.get("title", "")), str(plain_value(about[0]))]
-    if any(item.get("type") == "named-event" for item in action.get("trigger", ())):
-        # A triggered action answers each event anew; what is below it stays the same from version to version.
-        parts.append(str(focus["meta"]["versionId"]))
-    return str(uuid.uuid5(_NAMESPACE, "\x1f".join(parts)))
+        if not any(one.get("url") == FOR_EACH for one in action.get("extension", ())):
+            yield action
+            yield from _all_actions(action)

@@ -70,3 +70,16 @@ def test_no_python_names_a_pathway() -> None:
         and pattern.search(path.read_text(encoding="utf-8"))
     ]
     assert named == []
+
+
+#: Guidelines, models and diseases, by the words that would name them.
+DISEASES = re.compile(
+    r"lung-?rads|fleischner|brock\b|pancan|\bmayo\b|herder|recist|\bcancer|carcinoma|tumou?r|malignan|pneumonia"
+    r"|embolism|kdigo|osteopor|diabet",
+    re.IGNORECASE,
+)
+
+
+def test_no_python_names_a_disease_or_a_guideline() -> None:
+    searched = [path for path in SOURCES if path.parts[len(ROOT.parts)] in {"server", "dicom_sr", "ai_adapters"}]
+    assert [_name(path) for path in searched if DISEASES.search(path.read_text(encoding="utf-8"))] == []

@@ -12,21 +12,9 @@ from server.fhir.fhirpath import compile_expression
 from server.fhir.validate import validate
 from server.workflow import pathway
 from server.workflow.plan import TopicEvent, apply
+from tests.profiles.sources import Given
 
 FOLDERS = ("lung_nodule",)
-
-
-class Given:
-    """A case's resources as sources."""
-
-    def __init__(self, given: list[dict[str, Any]]) -> None:
-        self._by_reference = {f"{one['resourceType']}/{one['id']}": one for one in given}
-
-    def resolve(self, reference: str) -> dict[str, Any] | None:
-        return self._by_reference.get(reference)
-
-    def search(self, query: str) -> list[dict[str, Any]]:
-        raise AssertionError(f"the case gives no answer to {query}")
 
 
 def _cases() -> Iterator[Any]:
@@ -34,7 +22,7 @@ def _cases() -> Iterator[Any]:
         files = resources.files("fhir_profiles").joinpath(folder, "cases").iterdir()
         for file in sorted(files, key=lambda item: item.name):
             document = json.loads(file.read_text(encoding="utf-8"))
-            for case in document["cases"]:
+            for case in document.get("cases", ()):
                 yield pytest.param(folder, document, case, id=f"{folder}-{file.name}-{case['title']}")
 
 

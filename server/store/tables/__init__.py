@@ -3,6 +3,8 @@
 from server.store.tables import (
     analyses,
     archive,
+    bulk,
+    definitions,
     events,
     extended_tags,
     fetching,
@@ -11,7 +13,9 @@ from server.store.tables import (
     performed_step,
     resources,
     reviews,
+    search_parameters,
     security,
+    terminology,
     workitems,
 )
 from server.store.tables.metadata import metadata
@@ -19,6 +23,8 @@ from server.store.tables.metadata import metadata
 __all__ = [
     "analyses",
     "archive",
+    "bulk",
+    "definitions",
     "events",
     "extended_tags",
     "fetching",
@@ -28,6 +34,8 @@ __all__ = [
     "performed_step",
     "resources",
     "reviews",
+    "search_parameters",
     "security",
+    "terminology",
     "workitems",
 ]

@@ -5,7 +5,7 @@ from alembic import op
 from server.store.tables import metadata
 
 revision = "0012"
-down_revision = "0004"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 

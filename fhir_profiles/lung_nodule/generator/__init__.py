@@ -1,0 +1,1 @@
+"""The generator of this pathway's artifacts: tables in, PlanDefinitions, ActivityDefinitions and CodeSystems out."""
