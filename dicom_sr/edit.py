@@ -9,9 +9,12 @@ from dicom_sr.findings import Finding, ImageReference, Measurement, Quality, Reg
 from dicom_sr.geometry import Plane
 from dicom_sr.revise import says_the_same
 from terminology.codings import Coding
+from terminology.private_scheme import CHANGE
 
 #: Corners of the ring that stands for a lesion whose outline nobody drew.
 _CORNERS = 24
+#: What stays when a person changes a size: a segmented volume, and what follows from it or a prior, does not hold.
+_OWN = (codes.LONG_AXIS, codes.SHORT_AXIS, codes.DIAMETER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +55,7 @@ def edited(finding: Finding, edit: Edit, on: Spot | None) -> Finding:
         finding=edit.finding or finding.finding,
         site=edit.site or finding.site,
         laterality=edit.laterality or finding.laterality,
-        qualities=_qualities(finding, edit),
+        qualities=_qualities(finding, edit, resized=resized),
         measurements=measurements,
         center_mm=edit.spot.plane.to_patient(edit.spot.column, edit.spot.row) if edit.spot else finding.center_mm,
     )
@@ -97,13 +100,14 @@ def ring(spot: Spot, diameter: float) -> Region:
     return Region(image=spot.image, graphic_type="POLYLINE", points=(*points, points[0]))
 
 
-def _qualities(finding: Finding, edit: Edit) -> tuple[Quality, ...]:
-    changed = {**{one.concept: one.value for one in finding.qualities}, **edit.qualities}
+def _qualities(finding: Finding, edit: Edit, *, resized: bool) -> tuple[Quality, ...]:
+    kept = (one for one in finding.qualities if not (resized and one.concept == CHANGE))
+    changed = {**{one.concept: one.value for one in kept}, **edit.qualities}
     return tuple(Quality(concept=concept, value=value) for concept, value in changed.items())
 
 
 def _numbers(finding: Finding, edit: Edit) -> tuple[Measurement, ...]:
-    """The measurements with what was given; the mean diameter follows its axes, a volume that no longer fits goes."""
+    """The measurements with what was given; the mean diameter follows its axes, what no longer fits goes."""
     known = {m.concept: m for m in finding.measurements}
     given = {c: v for c, v in edit.numbers.items() if c not in known or round(known[c].value, 3) != round(v, 3)}
     if not given:
@@ -117,7 +121,7 @@ def _numbers(finding: Finding, edit: Edit) -> tuple[Measurement, ...]:
         if m.concept in given
         else m
         for m in finding.measurements
-        if m.concept in given or m.concept != codes.VOLUME
+        if m.concept in given or m.concept in _OWN
     ]
     new = [concept for concept in given if concept not in known]
     units = {codes.VOLUME: codes.CUBIC_MILLIMETER}

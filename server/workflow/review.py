@@ -27,6 +27,7 @@ from server.security.access import Access
 from server.store import analyses
 from server.store.database import Database
 from server.workflow import revise
+from server.workflow.comparison import compare_later
 from server.workflow.images import StudyImages
 from server.workflow.publish import Publisher, instance_of
 from server.workflow.revise import Base
@@ -200,6 +201,7 @@ class Reviewer:
             revise.require_head(transaction.uow, access.tenant, on, findings)
             revise.write(transaction, findings, on, study, sr)
             self.publisher.send_on(transaction, on.before.study, [sr.sop_instance_uid])
+            compare_later(transaction.uow, access.tenant, on.before.study)
 
     def _study(self, access: Access, report: Resource) -> Resource:
         for reference in report.get("imagingStudy", ()):
