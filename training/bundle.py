@@ -46,7 +46,8 @@ def manifest(
         "preprocessing": {"spacing_mm": 1.5, "window_hu": list(WINDOW)},
         "patches": {"tile": 96, "margin": 10, "crop": 48, "most_candidates": 24, "apart_mm": 5.0},
         "outputs": {"heat": "heat", "share": "share"},
-        "thresholds": {"candidate": 0.05, "report": threshold},
+        "thresholds": {"candidate": 0.05, "report": threshold, "known": 0.25},
+        "repeatability": json.loads(Path(__file__).with_name("repeatability.json").read_text(encoding="utf-8")),
         "codes": {
             "finding": {"value": "27925004", "scheme": "SCT", "meaning": "Nodule"},
             "site": {"value": "39607008", "scheme": "SCT", "meaning": "Lung"},
