@@ -115,7 +115,9 @@ class Search:
 
     def find(self, uow: UnitOfWork, tenant: int, query: Query, *, explained: str = "false") -> SearchResult:
         """One page of a query, or with ``explained`` its plan; TooLarge when it takes the database too long."""
-        uow.driver.execute(f"set local statement_timeout = {SLOWEST_MILLISECONDS}")
+        # The planner takes what a chain finds for one row, and would walk over all of it for each row of another list;
+        # without keeping such lists at hand that looks as dear as it is, and it joins by index or hash.
+        uow.driver.execute(f"set local statement_timeout = {SLOWEST_MILLISECONDS}; set local enable_material = off")
         try:
             found = self._find(uow, tenant, query, explained)
         except (DBAPIError, *_TOO_COSTLY) as error:
@@ -128,7 +130,7 @@ class Search:
             raise TooLarge(f"The search takes {what}; make it narrower.") from error
         if not uow.driver.read_only:
             # What else this transaction does may have to wait for others.
-            uow.driver.execute("set local statement_timeout to default")
+            uow.driver.execute("set local statement_timeout to default; set local enable_material to default")
         return found
 
     def _find(self, uow: UnitOfWork, tenant: int, query: Query, explained: str = "false") -> SearchResult:
