@@ -113,6 +113,28 @@ def test_value_sets_of_bindings_count_at_once(fhir: Client) -> None:
     assert status(fhir, resource) == 201
 
 
+def test_code_systems_behind_value_sets_count_at_once_if_they_are_whole(fhir: Client) -> None:
+    binding = {"strength": "required", "valueSet": "http://example.org/all"}
+    put(fhir, {**profile("all", "Patient", element("Patient.maritalStatus", binding=binding)), "id": "all"})
+    include = [{"system": "http://example.org/s"}]
+    put(fhir, {"resourceType": "ValueSet", "id": "all", "url": "http://example.org/all", "status": "active",
+               "compose": {"include": include}})  # fmt: skip
+
+    def married(code: str) -> dict[str, Any]:
+        status = {"coding": [{"system": "http://example.org/s", "code": code}]}
+        return declaring({**PATIENT, "maritalStatus": status}, BASE + "all")
+
+    def system(content: str) -> dict[str, Any]:
+        return {"resourceType": "CodeSystem", "id": "s", "url": "http://example.org/s", "status": "active",
+                "content": content, "concept": [{"code": "M"}]}  # fmt: skip
+
+    assert status(fhir, married("X")) == 201
+    put(fhir, system("complete"))
+    assert (status(fhir, married("X")), status(fhir, married("M"))) == (422, 201)
+    put(fhir, system("fragment"))
+    assert (status(fhir, married("X")), status(fhir, married("M"))) == (201, 201)
+
+
 def test_two_servers_over_one_database_hold_to_the_same(database: Database) -> None:
     definitions = load()
     one, other = (Repository(database, definitions, Search(definitions), validate=validate) for _ in range(2))

@@ -5,7 +5,7 @@ https://hl7.org/fhir/R4/references.html#canonical
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from server.errors import HutongError
 from server.fhir.definitions import Definitions
@@ -18,6 +18,7 @@ from terminology.value_set import Content
 
 #: Canonical with or without version -> the StructureDefinition that it means; None where there is none.
 Fetch = Callable[[str], Mapping[str, Any] | None]
+T = TypeVar("T")
 #: Canonicals come with resources, so what is known of them may not grow without end.
 _MOST = 20_000
 #: The types whose resources say what others have to be.
@@ -103,13 +104,7 @@ class KnownProfiles:
         definition = self.definition(canonical)
         if definition is None:
             return None
-        try:
-            return tree(definition, self.definitions, self.tree)
-        except HutongError as error:
-            self._kept.faults[canonical] = error.details
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            self._kept.faults[canonical] = f"the definition can't be read ({type(error).__name__})"
-        return None
+        return self._usable(canonical, lambda: tree(definition, self.definitions, self.tree))
 
     def check(self, canonical: str) -> Check | None:
         """What a profile asks of a value; None where it is not known or can't be used."""
@@ -119,10 +114,20 @@ class KnownProfiles:
         rules, definition = self.tree(canonical), self.definition(canonical)
         if rules is None or definition is None:
             return None
-        url, kind = str(definition.get("url", canonical)), str(definition.get("type", ""))
-        found = Compiler(rules, kind, url, self).check() or _nothing
+        compiler = Compiler(rules, str(definition.get("type", "")), str(definition.get("url", canonical)), self)
+        found = self._usable(canonical, lambda: compiler.check() or _nothing)
         kept.checks[canonical] = found
         return found
+
+    def _usable(self, canonical: str, make: Callable[[], T]) -> T | None:
+        """What is made of a definition, which is user data: one that makes no sense is noted and left alone."""
+        try:
+            return make()
+        except HutongError as error:
+            self._kept.faults[canonical] = error.details
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            self._kept.faults[canonical] = f"the definition can't be read ({type(error).__name__})"
+        return None
 
     def type_of(self, canonical: str) -> str | None:
         """The type that a profile is on; of a type of the standard, its name."""

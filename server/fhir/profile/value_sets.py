@@ -8,6 +8,8 @@ from terminology.value_set import Content, Definition, holds
 
 #: Codes are data of resources, so what is known of them may not grow without end.
 _MOST_ANSWERS = 100_000
+#: Value sets that take one another in.
+_DEEPEST = 20
 _STANDARD = "http://hl7.org/fhir/ValueSet/"
 
 
@@ -61,6 +63,25 @@ class ValueSets:
             found = self.value_set(url, version)
             if found is None:
                 return None
-            return False if system == "" else holds(found, self, system or "", code) is not None
+            if system == "" or (system is not None and not self._names(found, system, 0)):
+                return False
+            return holds(found, self, system or "", code) is not None
         except (TerminologyError, HutongError):
             return None
+
+    def _names(self, definition: Definition, system: str, depth: int) -> bool:
+        """Whether a value set may take codes from a system: what names others alone can be told without them."""
+        compose = definition.resource.get("compose")
+        if not compose or depth > _DEEPEST:
+            return True
+        for include in compose.get("include", ()):
+            if "system" in include:
+                if include["system"] == system:
+                    return True
+                continue
+            for canonical in include.get("valueSet", ()):
+                url, _, version = str(canonical).partition("|")
+                inner = self.value_set(url, version)
+                if inner is None or self._names(inner, system, depth + 1):
+                    return True
+        return False

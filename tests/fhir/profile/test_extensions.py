@@ -215,6 +215,20 @@ def test_bindings(strength: str, code: str, error: list[Any], warning: list[Any]
     assert told == ([] if strength == "preferred" else [("not-supported", "Patient.maritalStatus")])
 
 
+def test_a_code_of_a_system_that_is_not_meant_is_told_though_the_others_are_not_here() -> None:
+    inner = {"resourceType": "ValueSet", "url": "http://example.org/in", "status": "active",
+             "compose": {"include": [{"system": "urn:large"}]}}  # fmt: skip
+    outer = {**inner, "url": "http://example.org/out", "compose": {"include": [{"valueSet": [inner["url"]]}]}}
+    bound = profile("p", "Patient", element(
+        "Patient.maritalStatus", binding={"strength": "required", "valueSet": "http://example.org/out"}))  # fmt: skip
+    for system, expected in (("urn:large", []), ("urn:other", [("code-invalid", "Patient.maritalStatus")])):
+        resource = {"resourceType": "Patient", "maritalStatus": {"coding": [{"system": system, "code": "1"}]}}
+        assert faults(resource, bound, outer, inner) == expected
+    # Where what it takes in is not here, nobody can tell.
+    other = {"resourceType": "Patient", "maritalStatus": {"coding": [{"system": "urn:other", "code": "1"}]}}
+    assert faults(other, bound, outer) == []
+
+
 def test_units_of_ucum() -> None:
     units = {"resourceType": "ValueSet", "url": "http://example.org/u", "status": "active",
              "compose": {"include": [{"system": "http://unitsofmeasure.org"}]}}  # fmt: skip

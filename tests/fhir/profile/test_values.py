@@ -120,6 +120,26 @@ def test_a_profile_for_another_type_is_not_met() -> None:
     assert faults(PATIENT, profile("p", "Observation")) == [("structure", "Patient")]
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"id": "Patient.gender", "path": "Patient.gender", "max": "many"},
+        {"id": "Patient.name", "path": "Patient.name", "slicing": {"discriminator": [{"path": "use"}]}},
+        {
+            "id": "Patient.name",
+            "path": "Patient.name",
+            "slicing": {"discriminator": [{"type": "value", "path": "a b("}]},
+        },
+        {"id": "Patient..x:[", "path": "Patient..x", "min": 1},
+        {"id": "Patient.name:", "path": "Patient.name", "type": [{}]},
+        {"path": "Patient.nothing.at.all", "min": 1, "type": [{"code": "Nothing"}]},
+    ],
+)
+def test_definitions_that_make_no_sense_are_said_to_or_ask_nothing(odd: dict[str, Any]) -> None:
+    found = told(changed(), profile("p", "Patient", odd))
+    assert all(code == "not-supported" for code, _, _ in found)
+
+
 JSON = st.recursive(
     st.booleans() | st.integers(-3, 3) | st.decimals(-3, 3, places=1) | st.sampled_from(["a", "b"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("xyz"), inner, max_size=3),
