@@ -14,6 +14,7 @@ from typing import Any
 import jsonschema
 
 from ai_adapters.tasks.nodule_detection import Plan
+from ai_adapters.tracking import Repeatability
 from terminology.codings import Coding
 
 _SCHEMA: dict[str, Any] = json.loads(Path(__file__).with_name("manifest_schema.json").read_text(encoding="utf-8"))
@@ -75,6 +76,10 @@ class Manifest:
     outputs: dict[str, str]
     #: Confidence from which a finding is reported.
     report: float
+    #: Confidence from which a lesion that is known from another study is reported.
+    known: float
+    #: How far two measurements of one lesion lie apart; None where nobody measured that: then growth isn't told.
+    repeatability: Repeatability | None
     codes: dict[str, Coding]
     training_data: tuple[str, ...]
     metrics: tuple[Metric, ...]
@@ -121,6 +126,13 @@ def _cure(problem: jsonschema.ValidationError) -> str:
     return f"manifest.json {place}: {problem.message[:200]}"
 
 
+def _repeatability(content: dict[str, Any] | None) -> Repeatability | None:
+    if content is None:
+        return None
+    errors = sorted((float(one["up_to_mm"]), float(one["log_volume_error"])) for one in content["errors"])
+    return Repeatability(errors=tuple(errors), noise_percent=float(content["noise_percent"]))
+
+
 def _manifest(content: dict[str, Any], digest: str) -> Manifest:
     rules, patches = content["input"], content["patches"]
     return Manifest(
@@ -142,6 +154,8 @@ def _manifest(content: dict[str, Any], digest: str) -> Manifest:
             **patches,
         ),
         report=float(content["thresholds"]["report"]),
+        known=float(content["thresholds"].get("known", content["thresholds"]["report"])),
+        repeatability=_repeatability(content.get("repeatability")),
         codes={name: Coding(**code) for name, code in content["codes"].items()},
         training_data=tuple(content["training_data"]),
         metrics=tuple(Metric(**metric) for metric in content["metrics"]),

@@ -8,6 +8,8 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
+from ai_adapters.manifest import Manifest
+from ai_adapters.matching import Place, match
 from ai_adapters.measure import Axes, Region, axes, sphere_diameter, to_source
 from ai_adapters.onnx_session import BrokenModel, open_session
 from ai_adapters.registry import Bundle
@@ -78,15 +80,17 @@ def run(
     procedure: Coding | None = None,
     threads: int | None = None,
     providers: Sequence[str] = (),
+    known: Sequence[Place] = (),
 ) -> report.Findings:
     """The Findings of one analysis.
 
+    ``known`` are lesions of another study, in this one's space: near them less confidence is enough.
     ``identify`` gives a lesion its tracking identifier and UID, ``timestamp`` (timezone-aware) and ``key`` are the
     analysis' own. Raises UnusableSeries where no lungs are seen.
     """
     manifest = bundle.manifest
     nodules, reading, provider = read_nodules(bundle, volume, threads, providers)
-    reported = [nodule for nodule in nodules if nodule.confidence >= manifest.report]
+    reported = _reported(nodules, manifest, known)
     middle = _midline(reading)
     return report.Findings(
         key=key,
@@ -98,16 +102,33 @@ def run(
             for index, nodule in enumerate(reported)
         ),
         timestamp=timestamp,
-        algorithm=report.Algorithm(
-            name=manifest.title,
-            version=manifest.version,
-            manufacturer=manifest.creator,
-            device_uid=manifest.device_uid,
-            digest=manifest.model_digest,
-            parameters=(("threshold", f"{manifest.report:g}"), ("execution provider", provider)),
-        ),
+        algorithm=_algorithm(manifest, provider),
         procedure=procedure,
     )
+
+
+def _algorithm(manifest: Manifest, provider: str) -> report.Algorithm:
+    return report.Algorithm(
+        name=manifest.title,
+        version=manifest.version,
+        manufacturer=manifest.creator,
+        device_uid=manifest.device_uid,
+        digest=manifest.model_digest,
+        parameters=(("threshold", f"{manifest.report:g}"), ("execution provider", provider)),
+    )
+
+
+def _reported(nodules: list[Measured], manifest: Manifest, known: Sequence[Place]) -> list[Measured]:
+    """What is reported: what is sure, and what lies where a lesion was that nothing sure stands for."""
+    sure = [nodule for nodule in nodules if nodule.confidence >= manifest.report]
+    found = set(match(known, [_place(nodule) for nodule in sure]).values())
+    missing = [place for index, place in enumerate(known) if index not in found]
+    faint = [nodule for nodule in nodules if manifest.known <= nodule.confidence < manifest.report]
+    return [*sure, *(faint[index] for index in sorted(match(missing, [_place(nodule) for nodule in faint])))]
+
+
+def _place(nodule: Measured) -> Place:
+    return Place(center_mm=nodule.center_mm, diameter_mm=nodule.diameter_mm)
 
 
 def _measured(nodule: Nodule, reading: Reading, volume: Volume) -> Measured:

@@ -65,6 +65,9 @@ OUTLINE = _dcm("111041", "Outline")
 CENTER = _dcm("111010", "Center")
 SOURCE_OF_MEASUREMENT = _dcm("121112", "Source of Measurement")
 
+# TID 1500's free text.
+COMMENT = _dcm("121106", "Comment")
+
 # CID 6047: the standard's way of saying that nothing was found.
 CAD_SUMMARY = _dcm("111017", "CAD Processing and Findings Summary")
 NO_FINDINGS = _dcm("111241", "All algorithms succeeded; without findings")
@@ -86,7 +89,17 @@ SHORT_AXIS = _sct("103340004", "Short Axis")
 DIAMETER = _sct("81827009", "Diameter")
 VOLUME = _sct("118565006", "Volume")
 CERTAINTY = _dcm("111012", "Certainty of Finding")
+# CID 225 Measurement Uncertainty Concepts.
+UNCERTAINTY_BELOW = _sct("371885007", "-, range of lower measurement uncertainty")
+UNCERTAINTY_ABOVE = _sct("371886008", "+, range of upper measurement uncertainty")
 SEGMENTED_VOXELS = _dcm("126030", "Sum of segmented voxel method for volume")
+
+# CID 6002 Change since last examination, and CID 240 for what is there no more.
+NEW_FINDING = _sct("129721008", "New finding")
+INCREASE_IN_SIZE = _sct("15454001", "Increase in size")
+DECREASE_IN_SIZE = _sct("19776001", "Decrease in size")
+NO_SIGNIFICANT_CHANGE = _sct("129723006", "No significant changes in the finding")
+ABSENT = _sct("272519000", "Absent")
 
 # Findings (CID 6102) and the category that a SEG's segment gets (CID 7150).
 NODULE = _sct("27925004", "Nodule")
@@ -96,6 +109,7 @@ ABNORMAL_STRUCTURE = _sct("49755003", "Morphologically Abnormal Structure")
 MILLIMETER = Coding(value="mm", scheme="UCUM", meaning="millimeter")
 CUBIC_MILLIMETER = Coding(value="mm3", scheme="UCUM", meaning="cubic millimeter")
 PERCENT = Coding(value="%", scheme="UCUM", meaning="Percent")
+DAY = Coding(value="d", scheme="UCUM", meaning="day")
 
 #: IHE AIR: purpose of a Contributing Equipment item that describes an algorithm.
 PROCESSING_ALGORITHM = Coding(value="1630", scheme="99IHE", meaning="Processing Algorithm")

@@ -38,6 +38,15 @@ class Region:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Uncertainty:
+    """How far the truth may lie from a number, in the number's unit, at 95 % (PS3.16 TID 310, CID 225)."""
+
+    below: float
+    #: None where there is no upper limit.
+    above: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Measurement:
     """One number with its unit (a NUM item, TID 300 / TID 1419)."""
 
@@ -50,6 +59,7 @@ class Measurement:
     region: Region | None = None
     #: Which of several such numbers it is, e.g. mean or maximum (121401 DCM).
     derivation: Coding | None = None
+    uncertainty: Uncertainty | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,6 +102,20 @@ class Finding:
     measurements: tuple[Measurement, ...] = ()
     qualities: tuple[Quality, ...] = ()
     mask: Mask | None = None
+    #: Whether a person saw or measured it, in a report that a program made otherwise.
+    by_person: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gone:
+    """A lesion of an earlier study that is there no more."""
+
+    tracking_id: str
+    tracking_uid: str
+    #: What it was.
+    finding: Coding
+    site: Coding | None = None
+    laterality: Coding | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,5 +154,9 @@ class Findings:
     person: str | None = None
     #: The imaging procedure reported (121058 DCM), not the algorithm.
     procedure: Coding | None = None
-    #: True for a report that an accountable person has verified (Verification Flag); what we write never is.
+    #: True for a report that an accountable person has verified (Verification Flag).
     verified: bool = False
+    #: Lesions of the prior study that was compared with, and that are there no more.
+    gone: tuple[Gone, ...] = ()
+    #: What the author says besides, each a sentence (121106 DCM).
+    comments: tuple[str, ...] = ()

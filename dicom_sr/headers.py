@@ -77,12 +77,14 @@ def new_instance(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
     return dataset
 
 
-def series(target: Dataset, modality: str, series_instance_uid: str, number: int) -> None:
+def series(target: Dataset, modality: str, series_instance_uid: str, number: int, author: str = "AI") -> None:
     """A series of its own for one result instance: PS3.3 C.7.3.1."""
     target.Modality = modality
     target.SeriesInstanceUID = series_instance_uid
     target.SeriesNumber = number
-    target.SeriesDescription = f"AI findings ({modality})" if "ContributingEquipmentSequence" in target else modality
+    target.SeriesDescription = modality
+    if "ContributingEquipmentSequence" in target:
+        target.SeriesDescription = f"{author} findings ({modality})"
     target.InstanceNumber = 1
 
 
@@ -124,16 +126,21 @@ def dicom_datetime(moment: datetime) -> str:
     return f"{moment.strftime('%Y%m%d')}{dicom_time(moment)}{sign}{abs(minutes) // 60:02d}{abs(minutes) % 60:02d}"
 
 
-def equipment(target: Dataset, findings: Findings) -> None:
-    """General equipment (PS3.3 C.7.5.1), and each algorithm as Contributing Equipment (C.12.1.1.5, IHE AIR 6.5.3.1)."""
-    algorithm = findings.algorithm
+def equipment(target: Dataset, findings: Findings, predecessor: Dataset | None = None) -> None:
+    """General equipment (PS3.3 C.7.5.1), and each algorithm as Contributing Equipment (C.12.1.1.5, IHE AIR 6.5.3.1).
+
+    What a person has verified is written here, and the algorithm contributed when the predecessor says it did.
+    """
+    algorithm = None if findings.verified else findings.algorithm
     target.Manufacturer = algorithm.manufacturer if algorithm else _MANUFACTURER
     target.ManufacturerModelName = algorithm.name if algorithm else _MODEL
     target.SoftwareVersions = algorithm.version if algorithm else _VERSION
     # Type 1 (C.7.5.2): a program has no serial number, so what tells one build from another stands for it.
     target.DeviceSerialNumber = (algorithm.digest or algorithm.device_uid)[:64] if algorithm else _VERSION
-    if algorithm:
-        target.ContributingEquipmentSequence = [contributing_equipment(algorithm, findings.timestamp)]
+    if findings.verified and predecessor is not None and "ContributingEquipmentSequence" in predecessor:
+        target.ContributingEquipmentSequence = predecessor.ContributingEquipmentSequence
+    elif findings.algorithm:
+        target.ContributingEquipmentSequence = [contributing_equipment(findings.algorithm, findings.timestamp)]
 
 
 def contributing_equipment(algorithm: Algorithm, moment: datetime) -> Dataset:

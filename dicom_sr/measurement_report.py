@@ -19,6 +19,7 @@ from dicom_sr.content_item import (
     HAS_ACQ_CONTEXT,
     HAS_CONCEPT_MOD,
     HAS_OBS_CONTEXT,
+    HAS_PROPERTIES,
     INFERRED_FROM,
     code,
     container,
@@ -32,9 +33,10 @@ from dicom_sr.content_item import (
     uid_reference,
 )
 from dicom_sr.errors import UnwritableFindings
-from dicom_sr.findings import Algorithm, Finding, Findings, ImageReference, Measurement, Region
+from dicom_sr.findings import Algorithm, Finding, Findings, Gone, ImageReference, Measurement, Region
 from dicom_sr.geometry import bounding_rectangle, nearest, plane
 from terminology.codings import Coding
+from terminology.private_scheme import CHANGE
 
 #: How OHIF (cornerstone3D adapters) knows a graphic that it can edit; the lesion's own identifier follows.
 RECTANGLE_PREFIX = "Cornerstone3DTools@^0.1.0:RectangleROI:"
@@ -56,13 +58,30 @@ def content(findings: Findings, sources: Mapping[str, Dataset]) -> Dataset:
         children.append(_image_library(findings, sources))
     groups = [_group(findings, finding, index, sources) for index, finding in enumerate(findings.findings)]
     children.append(container(CONTAINS, codes.IMAGING_MEASUREMENTS, groups))
-    if not groups:
-        children.append(container(CONTAINS, codes.QUALITATIVE_EVALUATIONS, [_nothing_found(findings)]))
+    said = [*_summary(findings), *(text(CONTAINS, codes.COMMENT, comment) for comment in findings.comments)]
+    if said := [*said, *map(_gone, findings.gone)]:
+        children.append(container(CONTAINS, codes.QUALITATIVE_EVALUATIONS, said))
     return container("", codes.IMAGING_MEASUREMENT_REPORT, children, template="1500")
 
 
-def _nothing_found(findings: Findings) -> Dataset:
-    return code(CONTAINS, codes.CAD_SUMMARY, codes.NO_FINDINGS, list(_algorithm(findings)))
+def _summary(findings: Findings) -> Iterator[Dataset]:
+    """What the program came to, where no group names it."""
+    if all(finding.by_person for finding in findings.findings) and (findings.algorithm or not findings.findings):
+        summary = codes.WITH_FINDINGS if findings.findings else codes.NO_FINDINGS
+        yield code(CONTAINS, codes.CAD_SUMMARY, summary, list(_algorithm(findings)))
+
+
+def _gone(lesion: Gone) -> Dataset:
+    """That a lesion of the prior study is there no more, by the names it had."""
+    names = [
+        text(HAS_OBS_CONTEXT, codes.TRACKING_IDENTIFIER, RECTANGLE_PREFIX + lesion.tracking_id),
+        uid_reference(HAS_OBS_CONTEXT, codes.TRACKING_UID, lesion.tracking_uid),
+        code(HAS_CONCEPT_MOD, codes.FINDING, lesion.finding),
+    ]
+    if lesion.site is not None:
+        side = [code(HAS_CONCEPT_MOD, codes.LATERALITY, lesion.laterality)] if lesion.laterality else []
+        names.append(code(HAS_CONCEPT_MOD, codes.FINDING_SITE, lesion.site, side))
+    return code(CONTAINS, CHANGE, codes.ABSENT, names)
 
 
 def _observers(findings: Findings) -> Iterator[Dataset]:
@@ -141,7 +160,8 @@ def _group(findings: Findings, finding: Finding, index: int, sources: Mapping[st
         children.append(code(HAS_CONCEPT_MOD, codes.FINDING_SITE, finding.site, side))
     elif finding.laterality is not None:
         raise UnwritableFindings("laterality without a site", place=place)
-    children += _algorithm(findings)
+    if not finding.by_person:
+        children += _algorithm(findings)
     children += _numbers(finding, concept, graphic)
     children += [code(CONTAINS, quality.concept, quality.value) for quality in finding.qualities]
     return container(CONTAINS, codes.MEASUREMENT_GROUP, children, template="1501")
@@ -208,7 +228,8 @@ def _numbers(finding: Finding, concept: Coding, graphic: Region) -> list[Dataset
 
 def _is_free(measurement: Measurement) -> bool:
     """Whether a graphic would be a number's only child, which is how viewers look for it."""
-    return measurement.method is None and measurement.region is None and measurement.derivation is None
+    added = (measurement.method, measurement.region, measurement.derivation, measurement.uncertainty)
+    return all(each is None for each in added)
 
 
 def _graphics(concept: Coding, graphic: Region, *, alone: bool) -> list[tuple[Coding, Region]]:
@@ -238,4 +259,8 @@ def _number(measurement: Measurement, graphics: Sequence[Dataset]) -> Dataset:
         children.append(code(HAS_CONCEPT_MOD, codes.METHOD, measurement.method))
     if measurement.derivation is not None:
         children.append(code(HAS_CONCEPT_MOD, codes.DERIVATION, measurement.derivation))
+    if (uncertainty := measurement.uncertainty) is not None:
+        children.append(number(HAS_PROPERTIES, codes.UNCERTAINTY_BELOW, uncertainty.below, measurement.unit))
+        if uncertainty.above is not None:
+            children.append(number(HAS_PROPERTIES, codes.UNCERTAINTY_ABOVE, uncertainty.above, measurement.unit))
     return number(CONTAINS, measurement.concept, measurement.value, measurement.unit, children)

@@ -7,7 +7,7 @@ bodySite extension.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dicom_sr import codes
@@ -23,10 +23,11 @@ from dicom_sr.fhir_elements import (
     rounded,
     to_reference,
 )
-from dicom_sr.findings import Finding, Findings
+from dicom_sr.findings import Finding, Findings, Gone, Measurement
 from dicom_sr.identity import resource_id
-from dicom_sr.measurement_report import certainty
+from dicom_sr.slots import Slots, measured
 from terminology.codings import Coding
+from terminology.private_scheme import CHANGE
 
 _IMAGING = {
     "coding": [
@@ -54,6 +55,10 @@ class Context:
     device: Resource | None
     #: When the images were made (FHIR dateTime); empty where unknown.
     effective: str
+    #: The analysis key that ids follow from: that of the report's first version.
+    identity: str
+    #: Where numbers and descriptions stand in all versions of the report.
+    slots: Slots
 
     @property
     def status(self) -> str:
@@ -69,11 +74,14 @@ class Context:
 
 def resource(kind: str, context: Context, *names: str) -> Resource:
     """The start of a resource whose id follows from the analysis key and its names in the report."""
-    return {"resourceType": kind, "id": resource_id(kind, context.findings.key, *names), **context.meta}
+    return {"resourceType": kind, "id": resource_id(kind, context.identity, *names), **context.meta}
 
 
-def _observation(context: Context, code: Coding, *names: str) -> Resource:
+def _observation(context: Context, code: Coding, *names: str, by_person: bool = False) -> Resource:
     observation = resource("Observation", context, *names)
+    if by_person:
+        # Neither the program nor its segmentation says this any more.
+        observation.pop("meta", None)
     observation["status"] = context.status
     observation["category"] = [_IMAGING]
     observation["code"] = concept(code)
@@ -83,9 +91,9 @@ def _observation(context: Context, code: Coding, *names: str) -> Resource:
     if context.effective:
         observation["effectiveDateTime"] = context.effective
     observation["derivedFrom"] = [context.imaging_study, instance_reference(context.sr, "DICOM SR")]
-    if context.seg is not None:
+    if context.seg is not None and not by_person:
         observation["derivedFrom"].append(instance_reference(context.seg, "DICOM SEG"))
-    if context.device is not None:
+    if context.device is not None and not by_person:
         observation["device"] = to_reference(context.device)
     if context.findings.person is not None:
         observation["performer"] = [{"display": context.findings.person}]
@@ -99,7 +107,7 @@ def observations(context: Context, finding: Finding, lesion: Resource, again: in
     """
     name = f"{finding.tracking_uid}/{again}" if again else finding.tracking_uid
     members = list(_members(context, finding, lesion, name))
-    group = _observation(context, codes.MEASUREMENT_GROUP, "group", name)
+    group = _observation(context, codes.MEASUREMENT_GROUP, "group", name, by_person=finding.by_person)
     _about(group, finding, lesion)
     group["valueCodeableConcept"] = concept(finding.finding)
     if members:
@@ -110,28 +118,38 @@ def observations(context: Context, finding: Finding, lesion: Resource, again: in
 
 
 def _members(context: Context, finding: Finding, lesion: Resource, name: str) -> Iterator[Resource]:
-    numbers = [*finding.measurements]
-    if finding.confidence is not None:
-        numbers.append(certainty(finding.confidence))
-    for index, measurement in enumerate(numbers):
-        observation = _observation(context, measurement.concept, "measurement", name, str(index))
+    by_person, numbers = finding.by_person, measured(finding)
+    for index, measurement in zip(context.slots.places(finding, numbers), numbers, strict=True):
+        names = ("measurement", name, str(index))
+        observation = _observation(context, measurement.concept, *names, by_person=by_person)
         _about(observation, finding, lesion)
         observation["valueQuantity"] = quantity(measurement)
         if measurement.method is not None:
             observation["method"] = concept(measurement.method)
+        if components := list(_properties(measurement)):
+            observation["component"] = components
         if measurement.derivation is not None:
-            derivation = {"code": concept(codes.DERIVATION), "valueCodeableConcept": concept(measurement.derivation)}
-            observation["component"] = [derivation]
             observation["code"]["text"] += f" ({measurement.derivation.meaning})"
         yield observation
-    for index, quality in enumerate(finding.qualities):
-        observation = _observation(context, quality.concept, "quality", name, str(index))
+    for index, quality in zip(context.slots.places(finding, finding.qualities), finding.qualities, strict=True):
+        observation = _observation(context, quality.concept, "quality", name, str(index), by_person=by_person)
         _about(observation, finding, lesion)
         observation["valueCodeableConcept"] = concept(quality.value)
         yield observation
 
 
-def _about(observation: Resource, finding: Finding, lesion: Resource) -> None:
+def _properties(measurement: Measurement) -> Iterator[dict[str, Any]]:
+    """Which of several numbers it is, and how far the truth may lie from it."""
+    if measurement.derivation is not None:
+        yield {"code": concept(codes.DERIVATION), "valueCodeableConcept": concept(measurement.derivation)}
+    if (uncertainty := measurement.uncertainty) is not None:
+        ends = ((codes.UNCERTAINTY_BELOW, uncertainty.below), (codes.UNCERTAINTY_ABOVE, uncertainty.above))
+        for name, value in ends:
+            if value is not None:
+                yield {"code": concept(name), "valueQuantity": quantity(replace(measurement, value=value))}
+
+
+def _about(observation: Resource, finding: Finding | Gone, lesion: Resource) -> None:
     """Which lesion, and where."""
     site: dict[str, Any] = {"extension": [{"url": _BODY_SITE, "valueReference": to_reference(lesion)}]}
     if finding.site is not None:
@@ -156,6 +174,14 @@ def _position(findings: Findings, finding: Finding) -> Iterator[dict[str, Any]]:
         }
     if findings.frame_of_reference_uid:
         yield {"code": concept(codes.FRAME_OF_REFERENCE_UID), "valueString": findings.frame_of_reference_uid}
+
+
+def gone(context: Context, lesion_of_prior: Gone, lesion: Resource) -> Resource:
+    """The Observation that a lesion of the prior study is there no more."""
+    observation = _observation(context, CHANGE, "gone", lesion_of_prior.tracking_uid)
+    _about(observation, lesion_of_prior, lesion)
+    observation["valueCodeableConcept"] = concept(codes.ABSENT)
+    return observation
 
 
 def nothing_found(context: Context) -> Resource:

@@ -5,7 +5,7 @@ Findings can hold is taken and the rest left; what can't be understood raises Un
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 from pydicom import Dataset
@@ -17,8 +17,9 @@ from dicom_sr.findings import Algorithm, Findings, ImageReference
 from dicom_sr.identity import sr_uid
 from dicom_sr.measurement_report import ANALYSIS_KEY, MODEL_DIGEST
 from dicom_sr.read_chest_cad import algorithm_holders, chest_cad_findings, is_chest_cad
-from dicom_sr.read_group import Surroundings, finding_of, image_references
+from dicom_sr.read_group import Surroundings, finding_of, gone_of, image_references
 from terminology.codings import Coding
+from terminology.private_scheme import CHANGE
 
 #: What evidence may name besides images: SR documents, SEG, real world value maps, presentation states, surfaces.
 _NO_IMAGE = (
@@ -46,7 +47,12 @@ def read(dataset: Dataset, *, images: Iterable[Dataset] = (), uid_root: str = "2
     around = Surroundings(report=instance, series=_series(dataset), images=headers, document=document)
     groups = [group for section in sections for group in section.named(codes.MEASUREMENT_GROUP)]
     written = _Written.of(document, sections, algorithm_holders(document) if chest_cad else groups)
-    found = [finding_of(group, index, around) for index, group in enumerate(groups)]
+    person = _person(dataset, document)
+    found = [
+        replace(finding_of(group, index, around), by_person=bool(person and written.name) and not _named(group))
+        for index, group in enumerate(groups)
+    ]
+    absent = [node for section in sections for node in section.named(CHANGE) if node.code() == codes.ABSENT]
     library = list(_library(document, around.series))
     return Findings(
         key=_key(written, instance, uid_root),
@@ -56,10 +62,26 @@ def read(dataset: Dataset, *, images: Iterable[Dataset] = (), uid_root: str = "2
         findings=tuple(chest_cad_findings(document, around) if chest_cad else found),
         timestamp=_timestamp(dataset, written, zone),
         algorithm=written.algorithm(document),
-        person=_person(dataset, document),
+        person=person,
         procedure=_procedure(document),
         verified=text(dataset, "VerificationFlag", "") == "VERIFIED",
+        gone=tuple(gone_of(node) for node in absent if first_text(node.named(codes.TRACKING_UID))),
+        comments=tuple(_comments(sections)),
     )
+
+
+def predecessors(dataset: Dataset) -> tuple[str, ...]:
+    """SOPInstanceUIDs of the documents that an SR follows: Predecessor Documents Sequence (PS3.3 C.17.2)."""
+    return tuple(one.sop_instance_uid for one in _instances(dataset, ("PredecessorDocumentsSequence",)))
+
+
+def _named(group: Node) -> bool:
+    return any(group.named(codes.ALGORITHM_NAME))
+
+
+def _comments(sections: Iterable[Node]) -> Iterator[str]:
+    for section in sections:
+        yield from (said for node in section.named(codes.COMMENT, "TEXT") if (said := node.text()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,9 +157,12 @@ def _key(written: _Written, instance: str, uid_root: str) -> str:
     return key if key and sr_uid(uid_root, key) == instance else instance
 
 
-def _instances(dataset: Dataset) -> Iterator[ImageReference]:
-    """Everything in the evidence: PS3.3 C.17.2.1."""
-    for keyword in ("CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence"):
+_EVIDENCE = ("CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence")
+
+
+def _instances(dataset: Dataset, keywords: Iterable[str] = _EVIDENCE) -> Iterator[ImageReference]:
+    """Everything in the evidence, or in another such sequence: PS3.3 C.17.2.1."""
+    for keyword in keywords:
         for study in items(dataset, keyword, ""):
             for series in items(study, "ReferencedSeriesSequence", f"{keyword}."):
                 series_uid = text(series, "SeriesInstanceUID", f"{keyword}.")
@@ -183,6 +208,8 @@ def _person(dataset: Dataset, document: Node) -> str | None:
     named = first_text(document.named(codes.PERSON_NAME))
     verifiers = items(dataset, "VerifyingObserverSequence", "")
     verifier = next((text(one, "VerifyingObserverName", "VerifyingObserverSequence.") for one in verifiers), "")
+    if text(dataset, "VerificationFlag", "") == "VERIFIED":
+        return verifier or named or None
     return named or verifier or None
 
 

@@ -10,7 +10,7 @@ from pydicom import Dataset
 from dicom_sr import codes
 from dicom_sr.content_tree import Node, coding, first_code, first_text, items, number, numbers, referred, text
 from dicom_sr.errors import UnreadableReport
-from dicom_sr.findings import Finding, ImageReference, Measurement, Point, Quality, Region
+from dicom_sr.findings import Finding, Gone, ImageReference, Measurement, Point, Quality, Region, Uncertainty
 from dicom_sr.geometry import plane
 from dicom_sr.identity import uid
 from dicom_sr.measurement_report import RECTANGLE_PREFIX
@@ -66,6 +66,18 @@ def finding_of(group: Node, index: int, around: Surroundings) -> Finding:
     )
 
 
+def gone_of(node: Node) -> Gone:
+    """A lesion that a qualitative evaluation says is there no more."""
+    site = next(node.named(codes.FINDING_SITE, "CODE"), None)
+    return Gone(
+        tracking_id=first_text(node.named(codes.TRACKING_IDENTIFIER)).removeprefix(RECTANGLE_PREFIX),
+        tracking_uid=first_text(node.named(codes.TRACKING_UID)),
+        finding=first_code(node.named(codes.FINDING)) or codes.FINDING,
+        site=site.code() if site else None,
+        laterality=_laterality(node, site),
+    )
+
+
 def _laterality(group: Node, site: Node | None) -> Coding | None:
     below = first_code(site.named(codes.LATERALITY)) if site else None
     return below or (first_code(group.named(codes.LATERALITY)) if site else None)
@@ -98,9 +110,7 @@ def _measurement(node: Node, around: Surroundings) -> Measurement | None:
     """TID 300; None for a number without a value, which only says why there is none."""
     for measured in items(node.dataset, "MeasuredValueSequence", node.place):
         place = f"{node.place}MeasuredValueSequence[0]."
-        amount = number(measured, "FloatingPointValue", place)
-        if amount is None:
-            amount = number(measured, "NumericValue", place)
+        amount = _value(measured, place)
         if amount is None:
             return None
         if node.concept is None:
@@ -111,9 +121,29 @@ def _measurement(node: Node, around: Surroundings) -> Measurement | None:
             unit=coding(measured, "MeasurementUnitsCodeSequence", place) or _NO_UNIT,
             method=first_code(node.named(codes.METHOD)),
             derivation=first_code(node.named(codes.DERIVATION)),
+            uncertainty=_uncertainty(node),
             region=next((r for c, r in _graphics(node, around) if c not in (*_OF_FINDING, codes.CENTER)), None),
         )
     return None
+
+
+def _uncertainty(node: Node) -> Uncertainty | None:
+    """TID 310; None where the number does not say how far down it reaches."""
+    below, above = (_amount(node, concept) for concept in (codes.UNCERTAINTY_BELOW, codes.UNCERTAINTY_ABOVE))
+    return None if below is None else Uncertainty(below=below, above=above)
+
+
+def _amount(node: Node, concept: Coding) -> float | None:
+    for child in node.named(concept, "NUM"):
+        for measured in items(child.dataset, "MeasuredValueSequence", child.place):
+            return _value(measured, f"{child.place}MeasuredValueSequence[0].")
+    return None
+
+
+def _value(measured: Dataset, place: str) -> float | None:
+    """The exact value where there is one."""
+    amount = number(measured, "FloatingPointValue", place)
+    return number(measured, "NumericValue", place) if amount is None else amount
 
 
 def _graphics(parent: Node, around: Surroundings) -> Iterator[tuple[Coding | None, Region]]:

@@ -5,7 +5,7 @@ ids follow from the analysis key, a lesion's from its Tracking UID, so that a re
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dicom_sr import codes
@@ -23,9 +23,10 @@ from dicom_sr.fhir_elements import (
     to_reference,
     uid_identifier,
 )
-from dicom_sr.findings import Algorithm, Finding, Findings
+from dicom_sr.findings import Algorithm, Finding, Findings, Gone
 from dicom_sr.identity import resource_id
-from dicom_sr.observations import Context, nothing_found, observations, resource
+from dicom_sr.observations import Context, gone, nothing_found, observations, resource
+from dicom_sr.slots import Slots
 
 #: https://hl7.org/fhir/R4/codesystem-provenance-agent-type.html
 _AUTHOR = {
@@ -34,6 +35,15 @@ _AUTHOR = {
             "system": "http://terminology.hl7.org/CodeSystem/provenance-participant-type",
             "code": "author",
             "display": "Author",
+        }
+    ]
+}
+_VERIFIER = {
+    "coding": [
+        {
+            "system": "http://terminology.hl7.org/CodeSystem/provenance-participant-type",
+            "code": "verifier",
+            "display": "Verifier",
         }
     ]
 }
@@ -57,12 +67,14 @@ def to_fhir(
     seg: Instance | None = None,
     effective: str = "",
     predecessor: Reference | None = None,
+    earlier: Sequence[Findings] = (),
 ) -> tuple[Resource, ...]:
     """The resources of one report, each after those that it refers to.
 
     ``effective`` is when the images were made (FHIR dateTime), ``predecessor`` the DiagnosticReport that this one
-    supersedes. A Device is made only where the report names the program's Device UID. Decimals are Decimal, rounded as
-    fhir_elements says; the SR keeps every digit. Raises UnwritableFindings.
+    supersedes, ``earlier`` the versions of this very report, the first one first, whose ids it keeps. A Device is made
+    only where the report names the program's Device UID. Decimals are Decimal, rounded as fhir_elements says; the SR
+    keeps every digit. Raises UnwritableFindings.
     """
     device = _device(findings.algorithm) if findings.algorithm and findings.algorithm.device_uid else None
     context = Context(
@@ -73,9 +85,13 @@ def to_fhir(
         seg=seg,
         device=device,
         effective=effective,
+        identity=earlier[0].key if earlier else findings.key,
+        slots=Slots.of((*earlier, findings)),
     )
-    lesions = {finding.tracking_uid: _body_structure(context, finding) for finding in findings.findings}
+    named: tuple[Finding | Gone, ...] = (*findings.gone, *findings.findings)
+    lesions = {finding.tracking_uid: _body_structure(context, finding) for finding in named}
     found = _found(context, lesions) or [[nothing_found(context)]]
+    found += [[gone(context, one, lesions[one.tracking_uid])] for one in findings.gone]
     report = _diagnostic_report(context, [to_reference(group[-1]) for group in found], predecessor)
     results = [*lesions.values(), *(one for group in found for one in group), report]
     return (*([device] if device else []), *results, _provenance(context, results, predecessor))
@@ -128,7 +144,7 @@ def _device(algorithm: Algorithm) -> Resource:
     return device
 
 
-def _body_structure(context: Context, finding: Finding) -> Resource:
+def _body_structure(context: Context, finding: Finding | Gone) -> Resource:
     """The lesion itself, the same at every time point: its id follows from patient and Tracking UID alone."""
     patient = context.subject.get("reference", "")
     lesion: Resource = {
@@ -161,6 +177,8 @@ def _diagnostic_report(context: Context, results: list[Reference], predecessor: 
     if context.effective:
         report["effectiveDateTime"] = context.effective
     report["issued"] = instant(context.findings.timestamp)
+    if context.findings.verified and context.findings.person is not None:
+        report["resultsInterpreter"] = [{"display": context.findings.person}]
     report["result"] = results
     report["imagingStudy"] = [context.imaging_study]
     report["conclusion"] = conclusion(context.findings)
@@ -177,6 +195,7 @@ def conclusion(findings: Findings) -> str:
     trust = "Verified." if findings.verified else "Not verified by a person."
     lines = [f"{found}{author}. {trust}"]
     lines += [f"{number}. {_sentence(finding)}" for number, finding in enumerate(findings.findings, 1)]
+    lines += findings.comments
     return "\n".join(lines)
 
 
@@ -196,6 +215,8 @@ def _provenance(context: Context, results: list[Resource], predecessor: Referenc
     """Who made these resources, and from what."""
     findings = context.findings
     provenance = resource("Provenance", context, "provenance")
+    # Each version of a report has one of its own.
+    provenance["id"] = resource_id("Provenance", findings.key, "provenance")
     provenance["target"] = [to_reference(one) for one in results]
     provenance["occurredDateTime"] = instant(findings.timestamp)
     provenance["recorded"] = instant(findings.timestamp)
@@ -219,5 +240,6 @@ def _agents(context: Context) -> list[dict[str, Any]]:
             agent["role"] = [{"coding": [ARTIFICIAL_INTELLIGENCE]}]
         agents.append(agent)
     if findings.person is not None:
-        agents.append({"type": _AUTHOR, "who": {"display": findings.person}})
+        kind = _VERIFIER if findings.verified else _AUTHOR
+        agents.append({"type": kind, "who": {"display": findings.person}})
     return agents or [{"type": _AUTHOR, "who": {"display": "not stated by the report"}}]

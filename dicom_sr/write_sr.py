@@ -6,6 +6,7 @@ from pydicom import Dataset
 from pydicom.uid import Comprehensive3DSRStorage
 
 from dicom_sr.content_item import code_item
+from dicom_sr.errors import UnwritableFindings
 from dicom_sr.findings import Findings, ImageReference
 from dicom_sr.headers import (
     declare_coding_schemes,
@@ -31,23 +32,26 @@ def write_sr(
     series_instance_uid: str | None = None,
     series_number: int = 9001,
     predecessor: Dataset | None = None,
+    organization: str = "",
 ) -> Dataset:
     """The report of one analysis, always the same for the same Findings.
 
     ``sources`` are the images read (headers suffice; the first gives patient and study), ``predecessor`` the SR that
-    this one supersedes. Coordinates are kept to single precision (FL), numbers and times exactly. Raises
-    UnwritableFindings with the place.
+    this one supersedes, ``organization`` the one that a verifying person answers for. Coordinates are kept to single
+    precision (FL), numbers and times exactly. Raises UnwritableFindings with the place.
     """
     images = source_of(findings, sources)
     dataset = new_instance(Comprehensive3DSRStorage, sop_instance_uid or sr_uid(uid_root, findings.key))
     first = sources[0]
     patient_and_study(dataset, first)
     stamp(dataset, first, findings.timestamp)
-    equipment(dataset, findings)
-    series(dataset, "SR", series_instance_uid or uid(uid_root, "sr-series", findings.key), series_number)
+    equipment(dataset, findings, predecessor)
+    author = "Verified" if findings.verified else "AI"
+    series(dataset, "SR", series_instance_uid or uid(uid_root, "sr-series", findings.key), series_number, author)
     _document(dataset, findings, predecessor)
+    _verification(dataset, findings, organization)
     dataset.update(content(findings, images))
-    if findings.algorithm is None:
+    if findings.algorithm is None or findings.verified:
         # An algorithm's contribution has its own time with offset; a person's report has it here (C.17.3).
         dataset.ObservationDateTime = dicom_datetime(findings.timestamp)
     declare_coding_schemes(dataset)
@@ -55,12 +59,11 @@ def write_sr(
 
 
 def _document(dataset: Dataset, findings: Findings, predecessor: Dataset | None) -> None:
-    """SR Document Series and General: PS3.3 C.17.1, C.17.2. Nobody has verified what a program wrote."""
+    """SR Document Series and General: PS3.3 C.17.1, C.17.2."""
     dataset.ReferencedPerformedProcedureStepSequence = []
     dataset.PerformedProcedureCodeSequence = [code_item(findings.procedure)] if findings.procedure else []
     dataset.CompletionFlag = "COMPLETE"
-    dataset.VerificationFlag = "UNVERIFIED"
-    dataset.PreliminaryFlag = "PRELIMINARY" if findings.algorithm else "FINAL"
+    dataset.PreliminaryFlag = "PRELIMINARY" if findings.algorithm and not findings.verified else "FINAL"
     seen = [*findings.sources, *_drawn_on(findings)]
     if seen:
         dataset.CurrentRequestedProcedureEvidenceSequence = [evidence(findings.study_instance_uid, seen)]
@@ -72,6 +75,21 @@ def _document(dataset: Dataset, findings: Findings, predecessor: Dataset | None)
         )
         item = evidence(predecessor.StudyInstanceUID, [reference])
         dataset.PredecessorDocumentsSequence = [item]
+
+
+def _verification(dataset: Dataset, findings: Findings, organization: str) -> None:
+    """Who answers for it: PS3.3 C.17.2, Verification Flag and Verifying Observer Sequence."""
+    dataset.VerificationFlag = "VERIFIED" if findings.verified else "UNVERIFIED"
+    if not findings.verified:
+        return
+    if findings.person is None:
+        raise UnwritableFindings("verified by nobody: a verified report names the person", place="person")
+    observer = Dataset()
+    observer.VerifyingOrganization = organization[:64] or "not stated"
+    observer.VerificationDateTime = dicom_datetime(findings.timestamp)
+    observer.VerifyingObserverName = findings.person
+    observer.VerifyingObserverIdentificationCodeSequence = []
+    dataset.VerifyingObserverSequence = [observer]
 
 
 def _drawn_on(findings: Findings) -> list[ImageReference]:

@@ -18,6 +18,13 @@ UID = f"2.25.{uuid.uuid5(uuid.NAMESPACE_URL, f'urn:hutong:coding-scheme:{DESIGNA
 SOLID = Coding(value="solid", scheme=DESIGNATOR, meaning="Solid")
 PART_SOLID = Coding(value="part-solid", scheme=DESIGNATOR, meaning="Part-solid")
 
+# What a lesion became between two studies; the answers are of CID 6002 and CID 240.
+CHANGE = Coding(value="change-since-prior", scheme=DESIGNATOR, meaning="Change since prior study")
+TIME_SINCE_PRIOR = Coding(value="time-since-prior", scheme=DESIGNATOR, meaning="Time since prior study")
+VOLUME_CHANGE = Coding(value="volume-change", scheme=DESIGNATOR, meaning="Volume change since prior study")
+DIAMETER_CHANGE = Coding(value="diameter-change", scheme=DESIGNATOR, meaning="Mean diameter change since prior study")
+DOUBLING_TIME = Coding(value="volume-doubling-time", scheme=DESIGNATOR, meaning="Volume doubling time")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SchemeIdentification:

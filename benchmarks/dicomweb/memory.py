@@ -12,22 +12,25 @@ def resident(process: int) -> float:
 
 def by_part(server: Server) -> dict[str, float]:
     """Hutong's PSS by part, MB: web and DIMSE (with their children), PostgreSQL, and the rest."""
-    parents = _parents()
-    family = [process for process in parents if server.process in _line(process, parents)]
-    web, dimse = _listener(family, server.http_port), _listener(family, server.dimse_port)
     figures = {"web": 0.0, "dimse": 0.0, "postgres": 0.0, "rest": 0.0}
+    for process, part in parts(server.process, server.http_port, server.dimse_port).items():
+        figures[part] += _field(process, "Pss")
+    return figures
+
+
+def parts(supervisor: int, http_port: int, dimse_port: int) -> dict[int, str]:
+    """The processes below Hutong's first one, each with the part that it belongs to."""
+    parents = _parents()
+    family = [process for process in parents if supervisor in _line(process, parents)]
+    web, dimse = _listener(family, http_port), _listener(family, dimse_port)
+    found = {}
     for process in family:
         line = {process, *_line(process, parents)}
         if "postgres" in _command(process):
-            part = "postgres"
-        elif line & web:
-            part = "web"
-        elif line & dimse:
-            part = "dimse"
+            found[process] = "postgres"
         else:
-            part = "rest"
-        figures[part] += _field(process, "Pss")
-    return figures
+            found[process] = "web" if line & web else "dimse" if line & dimse else "rest"
+    return found
 
 
 def _parents() -> dict[int, int]:

@@ -102,7 +102,7 @@ class Tree:
 
     def cpu_seconds(self) -> float:
         """CPU time that the tree has had so far."""
-        return sum(map(_cpu, self.family()))
+        return sum(map(cpu_of, self.family()))
 
     def kill(self, victim: int = 0) -> None:
         """SIGKILL to one process, or to the supervisor: then all others end by themselves."""
@@ -190,7 +190,8 @@ def _parents() -> dict[int, int]:
     return found
 
 
-def _cpu(process: int) -> float:
+def cpu_of(process: int) -> float:
+    """CPU seconds that a process has had so far."""
     fields = _stat(process)
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if fields else 0.0
 

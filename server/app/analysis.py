@@ -6,6 +6,7 @@ from server.settings import Settings
 from server.worker.jobs import analysis_worker
 from server.worker.run import run_worker
 from server.workflow.analysis import Analyst
+from server.workflow.comparison import Comparer
 
 
 def run(settings: Settings) -> None:
@@ -18,6 +19,7 @@ def run(settings: Settings) -> None:
         retrieve=parts.retrieve,
         registry=registry(settings.bundle_folder),
         publisher=publisher(parts),
+        comparer=Comparer(database=parts.database, retrieve=parts.retrieve, threads=settings.inference_threads or None),
         uid_root=settings.uid_root,
         threads=settings.inference_threads or None,
         providers=settings.providers,

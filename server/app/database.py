@@ -1,5 +1,10 @@
-"""What is done to the database before the first process starts."""
+"""What is done to the database before the first process starts, and by commands that keep the search index."""
 
+import contextlib
+from collections.abc import Iterator
+
+from server.fhir import definitions
+from server.search.find import Search
 from server.settings import Settings
 from server.store import tokens
 from server.store.database import Database
@@ -20,3 +25,19 @@ def has_tokens(settings: Settings) -> bool:
         found = tokens.any_valid(uow)
     database.close()
     return found
+
+
+def search_engine(settings: Settings) -> Search:
+    """What resources are indexed and searched by."""
+    return Search(definitions.load(), f"{settings.base_url}/fhir" if settings.base_url else "")
+
+
+@contextlib.contextmanager
+def index(settings: Settings) -> Iterator[tuple[Database, Search]]:
+    """The database in this version's schema, and what its index is made by."""
+    database = Database(settings.database_url)
+    try:
+        upgrade(database)
+        yield database, search_engine(settings)
+    finally:
+        database.close()

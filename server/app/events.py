@@ -4,20 +4,23 @@ from server.app.archive import keeper, retainer
 from server.app.outbound import announcer, commitments, deliverer, fetcher
 from server.app.parts import Parts, address, compose, publisher
 from server.app.worklist import workitems
+from server.events import discovery, topics
+from server.events.deliver import Delivery
 from server.events.dispatch import Dispatcher
 from server.events.notify import Notifier
 from server.events.retention import forget
-from server.events.topics import Matches
 from server.imaging import extended_tags
 from server.imaging.imaging_study import ImagingStudies
 from server.imaging.sweep import sweep
 from server.imaging.workitem_subscriptions import WorkitemSubscriptions
-from server.repository import Repository
+from server.operations.export_job import Exporter
+from server.outbound.smtp import Mailer
+from server.search import declarations
 from server.security.access import system
 from server.settings import Settings
 from server.worker.jobs import EventJobs, answers
 from server.worker.run import run_worker
-from server.workflow import pathway
+from server.workflow import pathway, revise
 from server.workflow.foreign_report import ReportReader
 from server.workflow.forward import Forwarder
 from server.workflow.pathway import Planner
@@ -32,8 +35,10 @@ def run(settings: Settings) -> None:
     parts = compose(settings)
     database, repository = parts.database, parts.repository
     extended_tags.declare_all(database, system(), (*extended_tags.REQUIRED, *settings.extended_query_tags))
+    discovery.publish(repository, topics.sources())
     planner = Planner(repository=repository, pathways=pathway.load())
     studies = ImagingStudies(repository, wado_url=f"{address(settings)}/dicomweb")
+    revise.measure(database)
     forwarder = Forwarder(database, settings.peers, settings.forward)
     telling, fetching, promises = announcer(parts), fetcher(parts), commitments(parts)
     days = settings.event_retention_days
@@ -41,63 +46,63 @@ def run(settings: Settings) -> None:
         studies=StudyKeeper(
             database=database, studies=studies, forwarder=forwarder, announcer=telling, fetcher=fetching
         ),
-        reports=ReportReader(
-            database=database,
-            repository=repository,
-            retrieve=parts.retrieve,
-            publisher=publisher(parts),
-            uid_root=settings.uid_root,
-        ),
+        reports=_reports(parts),
         planner=planner,
-        notifier=_notifier(parts),
+        delivery=_delivery(parts),
         forwarder=forwarder,
         deliverer=deliverer(parts),
         fetcher=fetching,
         announcer=telling,
         commitments=promises,
         dispatcher=_dispatcher(parts, planner),
+        exporter=Exporter(repository, parts.bulk),
         sweep=lambda: sweep(database, settings.study_quiet),
-        forget=lambda: forget(database, days) + promises.commitments.forget(days) + _forget_workitems(parts),
+        forget=lambda: forget(database, days) + promises.commitments.forget(days) + _forget_others(parts),
         keep=keeper(settings, database, rate=_KEEP_RATE).run,
         retain=retainer(settings, database).run,
         index=lambda: extended_tags.index_next(database),
+        search_parameters=lambda: declarations.index_next(database, repository.search_engine.declarations),
     )
     run_worker(jobs.worker(settings.database_url))
     parts.pool.close()
 
 
-def _forget_workitems(parts: Parts) -> int:
-    """Deletes workitems that ended, and event reports, when they were kept long enough."""
+def _reports(parts: Parts) -> ReportReader:
+    return ReportReader(
+        database=parts.database,
+        repository=parts.repository,
+        retrieve=parts.retrieve,
+        publisher=publisher(parts),
+        uid_root=parts.settings.uid_root,
+    )
+
+
+def _forget_others(parts: Parts) -> int:
+    """Deletes workitems that ended, event reports and bulk requests, when they were kept long enough."""
     settings = parts.settings
     gone = workitems(parts).forget(settings.workitem_days, settings.tombstone_days)
-    return gone + WorkitemSubscriptions(database=parts.database).forget(settings.event_retention_days)
+    gone += WorkitemSubscriptions(database=parts.database).forget(settings.event_retention_days)
+    return gone + parts.bulk.forget()
 
 
-def _notifier(parts: Parts) -> Notifier:
-
-    return Notifier(
+def _delivery(parts: Parts) -> Delivery:
+    settings = parts.settings
+    mailer = Mailer(url=settings.smtp_url, sender=settings.smtp_from) if settings.smtp_url else None
+    notifier = Notifier(
         database=parts.database,
         repository=parts.repository,
         topics=parts.topics,
         guard=parts.guard,
-        base=f"{address(parts.settings)}/fhir",
-        timeout=parts.settings.notify_timeout,
+        base=f"{address(settings)}/fhir",
+        timeout=settings.notify_timeout,
+        rights=parts.subscribers.access,
+        mailer=mailer,
+        rate=settings.notify_rate,
     )
+    return Delivery(database=parts.database, notifier=notifier)
 
 
 def _dispatcher(parts: Parts, planner: Planner) -> Dispatcher:
-
     return Dispatcher(
-        database=parts.database,
-        repository=parts.repository,
-        topics=parts.topics,
-        matches=_matches(parts.repository),
-        answers=answers(planner),
-    )
-
-
-def _matches(repository: Repository) -> Matches:
-    """Whether a search would find the resource, by the code of search."""
-    return lambda resource, parameters: repository.search_engine.matches(
-        resource, str(resource["resourceType"]), parameters
+        database=parts.database, repository=parts.repository, topics=parts.topics, answers=answers(planner)
     )

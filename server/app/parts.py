@@ -5,7 +5,9 @@ from ipaddress import ip_network
 from zoneinfo import ZoneInfo
 
 from server.app.archive import admission, guard_limits, pixel_pool
+from server.app.database import search_engine
 from server.events import subscriptions, topics
+from server.events.subscriber import Subscribers
 from server.events.topics import Topic
 from server.fhir import definitions
 from server.fhir.validate import validate
@@ -14,14 +16,16 @@ from server.imaging.pixel_pool import PixelPool
 from server.imaging.pixels import PixelData
 from server.imaging.retrieve import Retrieve
 from server.imaging.transcode_cache import TranscodeCache
-from server.outbound.http import Guard
+from server.operations.bulk import BulkRequests
+from server.outbound.guard import Guard
 from server.repository import Repository
-from server.search.find import Search
 from server.settings import Settings
+from server.store.bulk_files import BulkFiles
 from server.store.database import Database
 from server.store.packs import Packs
 from server.telemetry import kill_points, logs
 from server.workflow.publish import Publisher
+from server.workflow.review import Reviewer
 from server.workflow.workitem_content import Place
 from server.workflow.workitem_task import WorkitemTasks
 
@@ -34,11 +38,13 @@ class Parts:
     database: Database
     topics: tuple[Topic, ...]
     guard: Guard
+    subscribers: Subscribers
     repository: Repository
     ingest: Ingest
     retrieve: Retrieve
     pool: PixelPool
     pixels: PixelData
+    bulk: BulkRequests
 
 
 def compose(settings: Settings) -> Parts:
@@ -54,13 +60,15 @@ def compose(settings: Settings) -> Parts:
         loopback=settings.is_loopback if settings.notify_loopback is None else settings.notify_loopback,
         networks=tuple(ip_network(network) for network in settings.notify_networks),
     )
+    subscribers = Subscribers(open=not settings.tokens_required)
     repository = Repository(
         database,
         facts,
-        Search(facts, f"{settings.base_url}/fhir" if settings.base_url else ""),
+        search_engine(settings),
         validate=validate,
-        checks=(subscriptions.checking(known, guard),),
+        checks=(subscriptions.checking(known, guard, mail=bool(settings.smtp_url)),),
         followers=(workitem_tasks(settings).shown,),
+        prepare=subscribers.kept,
     )
     retrieve, pool = Retrieve(database, packs, limits), pixel_pool(settings)
     return Parts(
@@ -68,11 +76,13 @@ def compose(settings: Settings) -> Parts:
         database=database,
         topics=known,
         guard=guard,
+        subscribers=subscribers,
         repository=repository,
         ingest=Ingest(database, packs, limits, ZoneInfo(settings.tenant_zone), admission(settings)),
         retrieve=retrieve,
         pool=pool,
         pixels=PixelData(retrieve, pool, TranscodeCache(settings.transcode_cache, settings.transcode_cache_bytes)),
+        bulk=BulkRequests(database, BulkFiles(settings.blobs), settings.bulk_hours),
     )
 
 
@@ -83,6 +93,17 @@ def publisher(parts: Parts) -> Publisher:
         ingest=parts.ingest,
         uid_root=parts.settings.uid_root,
         peers=parts.settings.peers,
+    )
+
+
+def reviewer(parts: Parts) -> Reviewer:
+    """What writes a person's decisions on a report."""
+    return Reviewer(
+        database=parts.database,
+        repository=parts.repository,
+        retrieve=parts.retrieve,
+        publisher=publisher(parts),
+        uid_root=parts.settings.uid_root,
     )
 
 

@@ -4,11 +4,26 @@ from fastapi import FastAPI
 
 from ai_adapters.registry import registry
 from server.app.outbound import fetcher
-from server.app.parts import Parts, compose
+from server.app.parts import Parts, compose, reviewer
 from server.app.worklist import workitem_services
-from server.http import dicomweb, dicomweb_store, fetch, fhir, health, page, queue, server, viewer, wado_uri, workitems
+from server.events.websocket import Websockets
+from server.http import (
+    dicomweb,
+    dicomweb_store,
+    fetch,
+    fhir,
+    health,
+    page,
+    queue,
+    review,
+    server,
+    viewer,
+    wado_uri,
+    workitems,
+)
 from server.http.access import AccessOfRequest
 from server.http.dicomweb_services import DicomWeb
+from server.http.drawing import Drawing
 from server.imaging.workitem_subscriptions import WorkitemSubscriptions
 from server.operations.served import served
 from server.settings import Settings
@@ -30,6 +45,7 @@ def web(parts: Parts) -> FastAPI:
     """The web application: DICOMweb, FHIR, the results page, health."""
     access = AccessOfRequest(parts.settings, parts.database)
     services = dicomweb_services(parts, access)
+    results, drawing = _results(parts), Drawing(parts.settings)
     worklist = workitems.router(workitem_services(parts, access))
     return server.create(
         [
@@ -42,11 +58,16 @@ def web(parts: Parts) -> FastAPI:
                     repository=parts.repository,
                     access=access,
                     base_url=parts.settings.base_url,
-                    operations=served(parts.repository),
+                    operations=served(parts.repository, parts.bulk),
+                    requests=parts.bulk,
                     topics=tuple(topic.url for topic in parts.topics),
+                    websockets=Websockets(
+                        repository=parts.repository, topics=parts.topics, subscribers=parts.subscribers
+                    ),
                 )
             ),
-            page.router(_results(parts), access, parts.settings),
+            page.router(results, access, drawing),
+            review.router(reviewer(parts), results, access, drawing),
             viewer.router(parts.settings),
             queue.router(DeliveryQueue(database=parts.database, peers=parts.settings.peers), access),
             fetch.router(fetcher(parts), access),

@@ -14,9 +14,12 @@ from urllib.parse import parse_qsl
 from server.errors import BadRequest, Unprocessable
 from server.fhir import definitions
 from server.fhir.fhirpath import compile_expression
+from server.search.codes import Codes
 from server.search.read import read as read_query
 
 Resource = dict[str, Any]
+#: https://hl7.org/fhir/R4/search.html#prefix
+_PREFIXES = frozenset({"eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"})
 #: (resource, search parameters) -> whether a search with them would find it.
 Matches = Callable[[Resource, Sequence[tuple[str, str]]], bool]
 #: (resource, resource type) -> resources of the type that it refers to.
@@ -47,6 +50,17 @@ class FilterParameter:
     name: str
     #: The search parameter behind the name.
     code: str
+    #: Modifiers and prefixes that may be used; empty for all that search has.
+    modifiers: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shape:
+    """One notificationShape: what goes along with the focus."""
+
+    resource: str
+    #: _include and _revinclude parameters.
+    includes: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +71,11 @@ class Topic:
     title: str
     triggers: tuple[Trigger, ...]
     filters: tuple[FilterParameter, ...]
+    shapes: tuple[Shape, ...] = ()
+
+    def shape(self, resource_type: str) -> tuple[tuple[str, str], ...]:
+        """The includes that go along with a focus of a type."""
+        return tuple(one for shape in self.shapes if shape.resource == resource_type for one in shape.includes)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,9 +88,14 @@ class Filter:
 
 def load(folder: str = "imaging") -> tuple[Topic, ...]:
     """The topics in one folder of ``fhir_profiles``, sorted by URL."""
+    return tuple(read(resource) for resource in sources(folder))
+
+
+def sources(folder: str = "imaging") -> list[Resource]:
+    """The SubscriptionTopic resources in one folder of ``fhir_profiles``, sorted by URL."""
     found = resources.files("fhir_profiles").joinpath(folder).iterdir()
     texts = [file.read_text(encoding="utf-8") for file in found if file.name.startswith("SubscriptionTopic-")]
-    return tuple(sorted((read(json.loads(text)) for text in texts), key=lambda topic: topic.url))
+    return sorted((json.loads(text) for text in texts), key=lambda resource: str(resource["url"]))
 
 
 def read(resource: Resource) -> Topic:
@@ -81,6 +105,7 @@ def read(resource: Resource) -> Topic:
         title=str(resource.get("title", resource["url"])),
         triggers=tuple(_trigger(trigger) for trigger in resource.get("resourceTrigger", ())),
         filters=tuple(_filter_parameter(item) for item in resource.get("canFilterBy", ())),
+        shapes=tuple(_shape(item) for item in resource.get("notificationShape", ())),
     )
 
 
@@ -97,27 +122,66 @@ def interaction(before: Resource | None, after: Resource | None) -> str:
 
 
 def parse_filter(text: str, topic: Topic) -> Filter:
-    """A backport-filter-criteria string; raises Unprocessable naming what the topic can be filtered by."""
-    resource, mark, query = text.partition("?")
-    if not mark:
-        resource, query = topic.triggers[0].resource, text
-    known = {item.name: item.code for item in topic.filters if item.resource == resource}
+    """A backport-filter-criteria string; raises Unprocessable naming what the topic can be filtered by.
+
+    ``Type?name=value&...``, or as the guide writes it ``Type.name=value``; without a type it is the first trigger's.
+    """
+    resource, query = _type_and_query(text, topic)
+    known = {item.name: item for item in topic.filters if item.resource == resource}
     pairs = parse_qsl(query, keep_blank_values=True)
     for name, value in pairs:
-        if name.partition(":")[0] not in known or not value:
-            raise Unprocessable(
+        base, _, modifier = name.partition(":")
+        if base not in known or not value:
+            raise _refused(
                 f"The topic {topic.url} has no filter '{resource}?{name}'; it has "
-                f"{', '.join(f'{item.resource}?{item.name}' for item in topic.filters)}.",
-                expression="Subscription.criteria.extension",
+                f"{', '.join(f'{item.resource}?{item.name}' for item in topic.filters)}."
             )
+        _check_modifier(known[base], modifier, value)
     if not pairs:
-        raise Unprocessable("A filter is written Type?parameter=value.", expression="Subscription.criteria.extension")
+        raise _refused("A filter is written Type?parameter=value.")
     parameters = tuple((_code(name, known), value) for name, value in pairs)
     try:
-        read_query(definitions.load(), resource, parameters)
+        read_query(definitions.load(), resource, parameters, terminology=_Unasked())
     except BadRequest as error:
-        raise Unprocessable(error.details, expression="Subscription.criteria.extension") from error
+        raise _refused(error.details) from error
     return Filter(resource=resource, parameters=parameters)
+
+
+def _type_and_query(text: str, topic: Topic) -> tuple[str, str]:
+    resource, mark, query = text.partition("?")
+    if mark:
+        return resource, query
+    resource, dot, query = text.partition(".")
+    if dot and resource.isalpha() and resource[:1].isupper():
+        return resource, query
+    return topic.triggers[0].resource, text
+
+
+def _check_modifier(item: FilterParameter, modifier: str, value: str) -> None:
+    """Refuses a modifier or prefix that the topic does not list, where it lists any."""
+    prefix = value[:2] if value[:2] in _PREFIXES and value[2:3].isdigit() else ""
+    used = {one for one in (modifier, prefix) if one}
+    if item.modifiers and not used <= item.modifiers | {"eq"}:
+        raise _refused(
+            f"The topic's filter '{item.resource}?{item.name}' takes "
+            f"{', '.join(sorted(item.modifiers))}, not {', '.join(sorted(used))}."
+        )
+
+
+def _refused(details: str) -> Unprocessable:
+    return Unprocessable(details, expression="Subscription.criteria.extension")
+
+
+class _Unasked:
+    """A terminology that knows every value set: what there is shows when a filter is asked."""
+
+    def members(self, value_set: str) -> Codes | None:  # noqa: ARG002
+        """No code at all."""
+        return Codes()
+
+    def related(self, system: str, code: str, *, above: bool) -> Codes | None:  # noqa: ARG002
+        """The code itself."""
+        return Codes({system: frozenset({code})})
 
 
 def passes(resource: Resource, filters: Iterable[Filter], matches: Matches, related: Related) -> bool:
@@ -133,9 +197,9 @@ def passes(resource: Resource, filters: Iterable[Filter], matches: Matches, rela
     )
 
 
-def _code(name: str, known: dict[str, str]) -> str:
+def _code(name: str, known: dict[str, FilterParameter]) -> str:
     base, colon, modifier = name.partition(":")
-    return known[base] + colon + modifier
+    return known[base].code + colon + modifier
 
 
 def _trigger(trigger: dict[str, Any]) -> Trigger:
@@ -162,7 +226,29 @@ def _filter_parameter(item: dict[str, Any]) -> FilterParameter:
     name = item["filterParameter"]
     base, _, code = canonical.partition("-")
     resolved = name if not canonical else f"_{code}" if base == "Resource" else code
-    return FilterParameter(resource=item["resource"], name=name, code=resolved)
+    modifiers = frozenset((*item.get("modifier", ()), *item.get("comparator", ())))
+    # R4B names the type, R5 its definition.
+    resource = item["resource"].rpartition("/")[2]
+    return FilterParameter(resource=resource, name=name, code=resolved, modifiers=modifiers)
+
+
+def _shape(item: dict[str, Any]) -> Shape:
+    includes = [("_include", text) for text in item.get("include", ())]
+    includes += [("_revinclude", text) for text in item.get("revInclude", ())]
+    # The guide's topics write further includes behind an ampersand, as in a URL.
+    parted = [(name, part) for name, text in includes for part in text.split("&")]
+    return Shape(
+        resource=item["resource"].rpartition("/")[2],
+        includes=tuple(_include(name, part) for name, part in parted),
+    )
+
+
+def _include(name: str, text: str) -> tuple[str, str]:
+    """An include as a parameter: ``Type:code``, or with its own name before it (``iterate=Type:code``)."""
+    modifier, equals, rest = text.partition("=")
+    if not equals:
+        return name, text
+    return f"{name}:iterate" if modifier.endswith("iterate") else name, rest.replace(".", ":")
 
 
 def _fires(trigger: Trigger, before: Resource | None, after: Resource | None, matches: Matches) -> bool:

@@ -6,7 +6,7 @@ fhir_profiles/base/generate.py from the standard's own packages (FHIR R4, 4.0.1)
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from importlib import resources
 from typing import Any
@@ -92,6 +92,8 @@ class SearchParameter:
     targets: tuple[str, ...] = ()
     #: Of a composite: (canonical of the component's parameter, expression within the composite's value).
     components: tuple[tuple[str, str], ...] = ()
+    #: Of one that is not the standard's: why it can't be searched by yet; empty when it can.
+    pending: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,6 +102,23 @@ class Definitions:
 
     version: str
     tables: Mapping[str, Mapping[str, Any]] = field(repr=False)
+    #: Search parameters besides the standard's: base -> code -> parameter.
+    added: Mapping[str, Mapping[str, SearchParameter]] = field(default_factory=dict, repr=False)
+    #: What expressions are compiled for; None where these are the standard's own.
+    standard: "Definitions | None" = field(default=None, repr=False)
+
+    @property
+    def model(self) -> "Definitions":
+        """The standard's own definitions: types and elements are the same, and so expressions are compiled once."""
+        return self.standard or self
+
+    def with_parameters(self, added: Mapping[str, Mapping[str, SearchParameter]]) -> "Definitions":
+        """The same definitions with other search parameters besides the standard's."""
+        other = replace(self.model, added=added, standard=self.model)
+        # What was computed of the tables is shared, but for what the parameters are part of.
+        known = {name: value for name, value in vars(self.model).items() if name not in _OF_PARAMETERS}
+        vars(other).update({name: value for name, value in known.items() if name not in vars(other)})
+        return other
 
     @cached_property
     def types(self) -> dict[str, TypeDefinition]:
@@ -128,12 +147,20 @@ class Definitions:
         """Whether there can be instances of the resource type ``name``."""
         return name in self._resource_type_set
 
-    def ancestry(self, name: str) -> Iterator[str]:
+    @cached_property
+    def _ancestry(self) -> dict[str, tuple[str, ...]]:
+        return {}
+
+    def ancestry(self, name: str) -> tuple[str, ...]:
         """The type and those it is derived from, nearest first."""
-        while name:
-            yield name
+        known = self._ancestry.get(name)
+        if known is None:
             definition = self.types.get(name)
-            name = definition.base if definition else ""
+            base = definition.base if definition else ""
+            known = (name, *(self.ancestry(base) if base else ())) if name else ()
+            if definition:
+                self._ancestry[name] = known
+        return known
 
     def supertype(self, name: str) -> str | None:
         """The type that this one specialises; None at the root or for an unknown one."""
@@ -217,13 +244,15 @@ class Definitions:
             merged: dict[str, SearchParameter] = {}
             for base in reversed(list(self.ancestry(resource_type))):
                 merged.update(self._search_parameters.get(base, {}))
+                merged.update(self.added.get(base, {}))
             known = self._search_parameters_of[resource_type] = merged
         return known
 
     @cached_property
     def search_parameter_types(self) -> dict[str, str]:
         """Canonical of a search parameter -> its type; what a composite's components are looked up by."""
-        return {row["url"]: row["type"] for row in self.tables["search_parameter"].values()}
+        own = {found.url: found.type for codes in self.added.values() for found in codes.values()}
+        return {row["url"]: row["type"] for row in self.tables["search_parameter"].values()} | own
 
     def compartment(self, name: str) -> dict[str, tuple[str, ...]]:
         """Resource type -> search parameters that put a resource into a compartment (Patient, Encounter, ...)."""
@@ -238,6 +267,10 @@ class Definitions:
     def operations(self) -> Mapping[str, Any]:
         """Canonical -> code, levels, resource types and parameters of the standard's operations."""
         return self.tables["operation"]
+
+
+#: Computed properties that hold search parameters.
+_OF_PARAMETERS = frozenset({"_search_parameters_of", "search_parameter_types"})
 
 
 def _spellings(element: Element) -> Iterator[tuple[str, Property]]:
@@ -285,4 +318,7 @@ def load(edition: str = "r4") -> Definitions:
     """The definitions of an edition, read on first use (about 30 ms) and shared afterwards."""
     folder = resources.files("fhir_profiles") / "base" / edition
     tables = {name: json.loads((folder / f"{name}_table.json").read_text(encoding="utf-8")) for name in TABLES}
+    # What implementation guides and the house define besides, by the same columns.
+    guides = folder / "guide_operation_table.json"
+    tables["operation"] |= json.loads(guides.read_text(encoding="utf-8"))
     return Definitions(version=EDITIONS[edition], tables=tables)

@@ -10,23 +10,29 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from server import __version__
-from server.errors import BadRequest
+from server.errors import BadRequest, Unauthenticated
+from server.events.websocket import Websockets
 from server.fhir import json_format
+from server.fhir.definitions import Definitions
 from server.fhir.instants import text as instant
+from server.http import fhir_bulk, subscriptions_channel
 from server.http import fhir_graphql as graphql
 from server.http import fhir_operations as operations
-from server.http.fhir_errors import FhirRoute
+from server.http.fhir_errors import FhirRoute, failed
 from server.http.fhir_format import MEDIA_TYPES, wanted, written
+from server.http.fhir_openapi import openapi
 from server.http.fhir_request import body_of, fhir_request
 from server.interactions.batch import batch, perform
 from server.interactions.capabilities import capabilities
 from server.interactions.request import Answer
 from server.interactions.request import Request as FhirRequest
 from server.interactions.transaction import transaction
+from server.operations.bulk import BulkRequests
 from server.operations.operation import Operation
 from server.repository import Repository
-from server.security.access import Access
+from server.security.access import Access, system
 
+_BULK_DATA = "http://hl7.org/fhir/uv/bulkdata/CapabilityStatement/bulk-data"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 Body = Annotated[bytes, Depends(body_of)]
 
@@ -43,13 +49,29 @@ class FhirServices:
     operations: tuple[Operation, ...] = ()
     #: Canonicals of the topics that can be subscribed to.
     topics: tuple[str, ...] = ()
+    #: Requests whose work goes on; None where no operation makes any.
+    requests: BulkRequests | None = None
+    #: What websockets are told; None for no such channel.
+    websockets: Websockets | None = None
 
 
-def router(services: FhirServices, prefix: str = "/fhir") -> APIRouter:
+class FhirRouter(APIRouter):
+    """Routes, the most used of which can be answered past them."""
+
+    #: Answers a path below the base, of the shape type or type/id, or a Bundle where there is none.
+    answer: Callable[[Request, tuple[str, ...], bytes], Response]
+
+
+def router(services: FhirServices, prefix: str = "/fhir") -> FhirRouter:
     """All routes of the RESTful API below ``prefix``."""
-    routes = APIRouter(prefix=prefix, route_class=FhirRoute, tags=["FHIR R4"])
+    routes = FhirRouter(prefix=prefix, route_class=FhirRoute, tags=["FHIR R4"])
     edge = _Edge(services, prefix)
+    routes.answer = edge.direct
+    if services.websockets is not None:
+        subscriptions_channel.add_routes(routes, services.websockets, edge.base)
     _add_system_routes(routes, edge)
+    if services.requests is not None:
+        fhir_bulk.add(routes, services.requests, services.access, edge.base)
     _add_type_routes(routes, edge)
     _add_instance_routes(routes, edge)
     _add_all_other(routes, edge)
@@ -65,11 +87,17 @@ class _Edge:
         self._started = instant(datetime.now(UTC))
         # A client may choose the address by its Host header: few are kept.
         self._statement = lru_cache(maxsize=8)(self._capabilities)
+        self._described = lru_cache(maxsize=2)(self._openapi)
 
     def metadata(self, request: Request) -> Response:
         """The CapabilityStatement."""
         form = wanted(request)
-        return Response(written(self._statement(self._base(request)), form), media_type=MEDIA_TYPES[form])
+        statement = self._statement(self.base(request), self._definitions(request))
+        return Response(written(statement, form), media_type=MEDIA_TYPES[form])
+
+    def openapi(self, request: Request) -> Response:
+        """The same as OpenAPI."""
+        return Response(self._described(self._definitions(request)), media_type="application/json")
 
     def bundle(self, request: Request, body: bytes) -> Response:
         """Carries out a batch or transaction."""
@@ -83,6 +111,13 @@ class _Edge:
             return _response(asked, batch(repository, access, asked, self._operate), form)
         return _response(asked, transaction(repository, access, asked), form)
 
+    def direct(self, request: Request, path: tuple[str, ...], body: bytes) -> Response:
+        """The answer, a refusal's too."""
+        try:
+            return self.answer(request, path, body) if path else self.bundle(request, body)
+        except Exception as error:  # noqa: BLE001 an edge: what nobody foresaw is a 500 that says nothing of the data
+            return failed(request, error, "/".join(path[:1]))
+
     def answer(self, request: Request, path: tuple[str, ...], body: bytes) -> Response:
         """Carries out what the path below the base asks for."""
         access = self._services.access(request)
@@ -95,9 +130,9 @@ class _Edge:
 
     def _graphql(self, request: Request, path: tuple[str, ...], body: bytes, access: Access) -> Response:
         if request.method == "POST" and graphql.speaks(request):
-            asked = graphql.asked(request, path, body, self._base(request))
+            asked = graphql.asked(request, path, body, self.base(request))
         else:
-            base, definitions = self._base(request), self._services.repository.definitions
+            base, definitions = self.base(request), self._services.repository.definitions
             asked = fhir_request(definitions, request, path, body, base)
         return graphql.answer(self._services.operations, asked, access)
 
@@ -106,18 +141,32 @@ class _Edge:
 
     def _asked(self, request: Request, path: tuple[str, ...], body: bytes) -> tuple[FhirRequest, str]:
         """What is asked for, and the format of the answer."""
-        asked = fhir_request(self._services.repository.definitions, request, path, body, self._base(request))
+        asked = fhir_request(self._services.repository.definitions, request, path, body, self.base(request))
         return asked, wanted(request, dict(asked.parameters).get("_format", ""))
 
-    def _base(self, request: Request) -> str:
+    def base(self, request: Request) -> str:
+        """The FHIR base URL as the client sees it."""
         return (self._services.base_url or str(request.base_url)).rstrip("/") + self._prefix
 
-    def _capabilities(self, base_url: str) -> bytes:
-        definitions = self._services.repository.definitions
+    def _definitions(self, request: Request) -> Definitions:
+        """What is searched by in the caller's tenant; who does not say who calls is told of the first one's."""
+        try:
+            access = self._services.access(request)
+        except Unauthenticated:
+            access = system()
+        with self._services.repository.reading(access) as transaction:
+            return transaction.search_engine.definitions
+
+    def _openapi(self, definitions: Definitions) -> bytes:
+        # Without a configured address it is relative: the document takes a second to make, and a client chooses Host.
+        base_url, served = f"{self._services.base_url.rstrip('/')}{self._prefix}", self._services.operations
+        return json_format.write(openapi(definitions, base_url=base_url, version=__version__, operations=served))
+
+    def _capabilities(self, base_url: str, definitions: Definitions) -> bytes:
         served = operations.listed(self._services.operations, definitions.resource_types)
         statement = capabilities(
             definitions, base_url=base_url, version=__version__, date=self._started, operations=served,
-            topics=self._services.topics,
+            topics=self._services.topics, guides=(_BULK_DATA,) if self._services.requests else (),
         )  # fmt: skip
         return json_format.write(statement)
 
@@ -126,6 +175,10 @@ def _add_system_routes(routes: APIRouter, edge: _Edge) -> None:
     @routes.get("/metadata", summary="capabilities")
     def metadata(request: Request) -> Response:
         return edge.metadata(request)
+
+    @routes.get("/openapi.json", summary="the RESTful API as OpenAPI, every resource type with its parameters")
+    def openapi(request: Request) -> Response:
+        return edge.openapi(request)
 
     @routes.get("/_history", summary="history of the system")
     def history(request: Request, body: Body) -> Response:
@@ -203,5 +256,7 @@ def _response(request: FhirRequest, answer: Answer, form: str) -> Response:
         headers["Last-Modified"] = format_datetime(answer.last_modified.astimezone(UTC), usegmt=True)
     if answer.location and request.method in ("POST", "PUT", "PATCH"):
         headers["Location"] = f"{request.base_url}/{answer.location}"
+    if answer.content_location:
+        headers["Content-Location"] = answer.content_location
     media_type = MEDIA_TYPES[form] if answer.body else None
     return Response(written(answer.body, form), answer.status, headers=headers, media_type=media_type)

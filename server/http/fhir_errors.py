@@ -27,16 +27,21 @@ class FhirRoute(APIRoute):
         async def translated(request: Request) -> Response:
             try:
                 return await handle(request)
-            except HutongError as error:
-                return refusal(error, wanted_by_refused(request))
             except Exception as error:  # noqa: BLE001 an edge: what nobody foresaw is a 500 that says nothing of the data
-                # Without the error's own text, which may quote what was sent.
-                frames = "".join(traceback.format_tb(error.__traceback__)[-4:])
-                _log.error("unforeseen %s at %s %s\n%s", type(error).__name__, request.method, self.path, frames)
-                issue = Issue(code="exception", details="The server failed; its log says where.", severity="fatal")
-                return _answer([issue], 500, wanted_by_refused(request))
+                return failed(request, error, self.path)
 
         return translated
+
+
+def failed(request: Request, error: Exception, path: str) -> Response:
+    """The response for an error of any kind; ``path`` is the shape of the request's."""
+    if isinstance(error, HutongError):
+        return refusal(error, wanted_by_refused(request))
+    # Without the error's own text, which may quote what was sent.
+    frames = "".join(traceback.format_tb(error.__traceback__)[-4:])
+    _log.error("unforeseen %s at %s %s\n%s", type(error).__name__, request.method, path, frames)
+    issue = Issue(code="exception", details="The server failed; its log says where.", severity="fatal")
+    return _answer([issue], 500, wanted_by_refused(request))
 
 
 def refusal(error: HutongError, form: str) -> Response:

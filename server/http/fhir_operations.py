@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from server.errors import BadRequest, NotFound
 from server.fhir import json_format
+from server.fhir.outcome import information
 from server.interactions.request import Answer, Request
-from server.operations.operation import Operation, OperationRequest
+from server.operations.operation import Accepted, Operation, OperationRequest
 from server.security.access import Access
 
 _LEVELS = ("system", "type", "instance")
@@ -28,8 +29,13 @@ def answer(operations: Sequence[Operation], request: Request, access: Access) ->
         parameters=tuple((key, value) for key, value in request.parameters if key not in ("_format", "_pretty")),
         resource=request.resource,
         base_url=request.base_url,
+        respond_async=request.respond_async,
+        lenient=request.lenient,
     )
-    return Answer(status=200, body=json_format.write(found.run(call)))
+    made = found.run(call)
+    if isinstance(made, Accepted):
+        return Answer(status=202, body=json_format.write(information(made.details)), content_location=made.location)
+    return Answer(status=200, body=json_format.write(made))
 
 
 def listed(operations: Iterable[Operation], resource_types: Iterable[str]) -> dict[str, tuple[tuple[str, str], ...]]:

@@ -10,12 +10,14 @@ from fastapi import Request
 from server.errors import BadRequest, TooLarge, UnsupportedMedia
 from server.fhir import json_format
 from server.fhir.definitions import Definitions
+from server.fhir.merge_patch import MergePatch
 from server.http import fhir_format
 from server.interactions.entries import etag
 from server.interactions.request import Request as FhirRequest
 
 _FHIR = ("application/fhir+json", "application/fhir+xml")
 _JSON_PATCH = "application/json-patch+json"
+_MERGE_PATCH = "application/merge-patch+json"
 _FORM = "application/x-www-form-urlencoded"
 #: Largest body of a FHIR request, bytes.
 LARGEST_BODY = 128 << 20
@@ -53,6 +55,7 @@ def fhir_request(
         if_none_exist=request.headers.get("if-none-exist"),
         prefer_return=preferences.get("return", ""),
         lenient=preferences.get("handling") == "lenient",
+        respond_async="respond-async" in preferences,
         base_url=base_url,
     )
 
@@ -68,12 +71,18 @@ def _resource(definitions: Definitions, request: Request, body: bytes) -> dict[s
 
 
 def _patch(definitions: Definitions, request: Request, body: bytes) -> object:
-    if _content_type(request) in _FHIR:
+    media_type = _content_type(request)
+    if media_type in _FHIR:
         return fhir_format.resource_in(definitions, request, body)
-    if _content_type(request) not in (_JSON_PATCH, "application/json"):
-        details = f"Send a JSON Patch as {_JSON_PATCH}, a FHIRPath Patch as {_FHIR[0]}."
+    if media_type not in (_JSON_PATCH, _MERGE_PATCH, "application/json"):
+        details = (
+            f"Send a JSON Patch as {_JSON_PATCH}, a Merge Patch as {_MERGE_PATCH}, a FHIRPath Patch as {_FHIR[0]}."
+        )
         raise UnsupportedMedia(details, expression="Content-Type")
-    return json_format.parse_any(body)
+    patch = json_format.parse_any(body)
+    if media_type == _MERGE_PATCH and not isinstance(patch, dict):
+        raise BadRequest("A Merge Patch is an object.")
+    return MergePatch(changes=patch) if media_type != _JSON_PATCH and isinstance(patch, dict) else patch
 
 
 def _form(request: Request, body: bytes) -> list[tuple[str, str]]:

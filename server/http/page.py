@@ -6,42 +6,30 @@ comes from another host (Content-Security-Policy), and nothing can be written by
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from server.errors import Forbidden, HutongError, Unauthenticated
-from server.http import wording
 from server.http.access import COOKIE, AccessOfRequest
+from server.http.drawing import HERE, LANGUAGE_COOKIE, Drawing, words_of
 from server.http.wording import Wording
 from server.security.access import Access
-from server.settings import Settings
-from server.workflow.result_view import KeySlice
-from server.workflow.results import LISTED, Results
+from server.workflow.results import Results
 
-_HERE = Path(__file__).parent
-_LANGUAGE_COOKIE = "hutong_language"
-_POLICY = (
-    "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
-)
-_STATIC = {"page.css": "text/css", "page.js": "text/javascript"}
+_STATIC = {"page.css": "text/css", "page.js": "text/javascript", "review.js": "text/javascript"}
 #: A sign-in form is a token of 43 characters and little else.
 _LONGEST_FORM = 4096
 _KEPT_SECONDS = 12 * 3600
-#: Centre and width in HU by which lungs are read.
-_LUNG_WINDOW = "-600,1500,linear"
 _UID = re.compile(r"[0-9.]{1,64}")
 
 
-def router(results: Results, access: AccessOfRequest, settings: Settings) -> APIRouter:
+def router(results: Results, access: AccessOfRequest, drawing: Drawing) -> APIRouter:
     """The page, the part of it that changes, its style and script, and the sign-in off loopback."""
-    page = _Page(results, access, settings)
+    page = _Page(results, access, drawing)
     routes = APIRouter(tags=["results page"])
     add: Callable[..., None] = routes.add_api_route
     add("/", page.whole, methods=["GET"], response_class=HTMLResponse, summary="Studies, findings and what followed.")
@@ -55,27 +43,26 @@ def router(results: Results, access: AccessOfRequest, settings: Settings) -> API
 class _Page:
     """The routes' handlers and what they share."""
 
-    def __init__(self, results: Results, access: AccessOfRequest, settings: Settings) -> None:
+    def __init__(self, results: Results, access: AccessOfRequest, drawing: Drawing) -> None:
         self._results = results
         self._access = access
-        self._settings = settings
-        self._templates = environment()
+        self._drawing = drawing
 
     def whole(self, request: Request, study: str | None = None, lang: str | None = None) -> Response:
         """The page; off loopback, for callers without a token, the sign-in."""
-        words = _words(request, lang)
+        words = words_of(request, lang)
         try:
             values = self._values(self._access(request), study)
         except (Unauthenticated, Forbidden):
             return self._sign_in(request, words)
-        answer = self._html("page.html", words, **values)
+        answer = self._drawing.html("page.html", words, **values)
         if lang:
-            answer.set_cookie(_LANGUAGE_COOKIE, words.language, max_age=365 * 86400, samesite="lax", httponly=True)
+            answer.set_cookie(LANGUAGE_COOKIE, words.language, max_age=365 * 86400, samesite="lax", httponly=True)
         return answer
 
     def live(self, request: Request, study: str | None = None) -> Response:
         """What changes of the page, for its script."""
-        return self._html("live.html", _words(request, None), **self._values(self._access(request), study))
+        return self._drawing.html("live.html", words_of(request, None), **self._values(self._access(request), study))
 
     async def login(self, request: Request) -> Response:
         """Takes a token from the form; wrong ones bring the form back."""
@@ -83,7 +70,7 @@ class _Page:
         try:
             await run_in_threadpool(self._access.of_token, text)
         except HutongError:
-            return self._sign_in(request, _words(request, None), wrong=True)
+            return self._sign_in(request, words_of(request, None), wrong=True)
         answer = RedirectResponse("/", status_code=303)
         secure = request.url.scheme == "https"
         answer.set_cookie(COOKIE, text, max_age=_KEPT_SECONDS, httponly=True, samesite="strict", secure=secure)
@@ -100,7 +87,7 @@ class _Page:
         if name not in _STATIC:
             return Response(status_code=404)
         headers = {"Cache-Control": "no-cache"}
-        return FileResponse(_HERE / "static" / name, media_type=_STATIC[name], headers=headers)
+        return FileResponse(HERE / "static" / name, media_type=_STATIC[name], headers=headers)
 
     def _values(self, access: Access, study: str | None) -> dict[str, Any]:
         """What the templates show: the list, and the study that was asked for, else the one that grew last."""
@@ -116,44 +103,7 @@ class _Page:
 
     def _sign_in(self, request: Request, words: Wording, *, wrong: bool = False) -> Response:
         wrong = wrong or bool(request.cookies.get(COOKIE))
-        return self._html("login.html", words, status=401, wrong=wrong)
-
-    def _html(self, template: str, words: Wording, *, status: int = 200, **values: Any) -> HTMLResponse:
-        text = self._templates.get_template(template).render(
-            words=words, settings=self._settings, listed=LISTED, **values
-        )
-        headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-store", "Vary": "Accept-Language, Cookie"}
-        return HTMLResponse(text, status_code=status, headers=headers)
-
-
-def environment() -> Environment:
-    """The templates, with everything escaped that is not markup of ours, and every name checked."""
-    templates = Environment(
-        loader=FileSystemLoader(_HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters.update(date=wording.date, moment=wording.moment, unit=wording.unit)
-    templates.globals.update(facts=wording.facts, number=wording.number, crop=crop, window=_LUNG_WINDOW)
-    return templates
-
-
-def crop(key_slice: KeySlice) -> tuple[float, float, float, float]:
-    """The square around a lesion that is shown large: x, y, width, height in pixels, inside the image."""
-    points = [point for graphic in key_slice.graphics for point in graphic.points]
-    columns, rows = zip(*points, strict=True)
-    extent = max(max(columns) - min(columns), max(rows) - min(rows))
-    side = min(max(6 * extent, 64.0), float(min(key_slice.rows, key_slice.columns)))
-    x = min(max((min(columns) + max(columns) - side) / 2, 0.0), key_slice.columns - side)
-    y = min(max((min(rows) + max(rows) - side) / 2, 0.0), key_slice.rows - side)
-    return round(x, 1), round(y, 1), round(side, 1), round(side, 1)
-
-
-def _words(request: Request, asked: str | None) -> Wording:
-    kept = request.cookies.get(_LANGUAGE_COOKIE)
-    return Wording(language=wording.language(asked, kept, request.headers.get("accept-language", "")))
+        return self._drawing.html("login.html", words, status=401, wrong=wrong)
 
 
 async def _form_value(request: Request, name: str) -> str:

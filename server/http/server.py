@@ -12,6 +12,8 @@ from server import __version__
 from server.errors import HutongError
 from server.http.dicomweb_route import response_of
 from server.http.direct import Direct
+from server.http.fhir import FhirRouter
+from server.http.fhir_direct import FhirDirect
 from server.http.uploads import HARDENED, UploadProtocol, Uploads
 from server.http.workitems_channel import PING_INTERVAL, PING_TIMEOUT
 
@@ -50,6 +52,9 @@ def create(routers: Sequence[APIRouter], uploads: Uploads | None = None) -> Fast
     app = FastAPI(title="Hutong", version=__version__, redoc_url=None)
     app.state.uploads = uploads
     app.add_middleware(Direct, routers=routers)
+    for router in routers:
+        if isinstance(router, FhirRouter):
+            app.add_middleware(FhirDirect, router=router)
     app.add_middleware(Hardened)
 
     @app.exception_handler(HutongError)

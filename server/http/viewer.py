@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 
 from server.http.base_url import base_url
-from server.http.page import environment
+from server.http.drawing import environment
 from server.http.wording import Wording, language
 from server.settings import Settings
 

@@ -8,13 +8,14 @@ comes back. Each connection has a task of its own, at most one batch in memory, 
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request, WebSocket, WebSocketDisconnect
 from fastapi.concurrency import run_in_threadpool
 
 from server.errors import Forbidden, HutongError, Unauthenticated, Unavailable
+from server.http.watch import Watch
 from server.imaging.workitem_subscriptions import WorkitemSubscriptions
 from server.security.access import Access
 from server.store.workitem_events import EventReport
@@ -25,44 +26,10 @@ PING_INTERVAL, PING_TIMEOUT = 5.0, 5.0
 _SURE = PING_INTERVAL + PING_TIMEOUT + 1.0
 #: Seconds that a client may take nothing.
 _STALLED = 10.0
-#: Seconds between two looks for new events, for all connections together.
-_LOOK = 0.2
 #: Reports of one look.
 _BATCH = 64
 #: Close codes (RFC 6455 7.4.1): try again later; policy violation.
 _TRY_AGAIN, _POLICY = 1013, 1008
-
-
-class Watch:
-    """Wakes connections when there is something new for them; one query for all, and only while there are any."""
-
-    def __init__(self, subscriptions: WorkitemSubscriptions) -> None:
-        self._subscriptions = subscriptions
-        self._waiting: set[asyncio.Event] = set()
-        self._newest: dict[tuple[int, str], int] = {}
-        self._looking: asyncio.Task[None] | None = None
-
-    @contextlib.contextmanager
-    def joined(self, woken: asyncio.Event) -> Iterator[None]:
-        """While a connection is open."""
-        self._waiting.add(woken)
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.get_running_loop().create_task(self._look())
-        try:
-            yield
-        finally:
-            self._waiting.discard(woken)
-
-    async def _look(self) -> None:
-        while self._waiting:
-            # A database that is away says nothing new; the connections find out by themselves.
-            with contextlib.suppress(Unavailable):
-                newest = await run_in_threadpool(self._subscriptions.newest)
-                if newest != self._newest:
-                    self._newest = newest
-                    for woken in self._waiting:
-                        woken.set()
-            await asyncio.sleep(_LOOK)
 
 
 class _Channel:
@@ -136,7 +103,7 @@ def add_routes(
     url: Callable[[Request], str],
 ) -> None:
     """The channel of a subscriber; ``url`` is where the client sees DICOMweb."""
-    watch = Watch(subscriptions)
+    watch = Watch(subscriptions.newest)
 
     @api.websocket("/subscribers/{title}")
     async def channel(socket: WebSocket, title: str) -> None:

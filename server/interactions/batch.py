@@ -43,16 +43,16 @@ def _entry(
     try:
         request = read(place, entry, outer).request
         if operate is not None and request.path and request.path[-1].startswith("$"):
-            return answered(operate(request, access))
-        return answered(perform(repository, access, request))
+            return answered(operate(request, access), is_head=request.is_head)
+        return answered(perform(repository, access, request), is_head=request.is_head)
     except HutongError as error:
         return {"response": {**response(Answer(status=status(error))), "outcome": outcome(error.issues)}}
 
 
-def answered(answer: Answer) -> dict[str, Any]:
-    """The entry of a response Bundle that says what one request came to."""
+def answered(answer: Answer, *, is_head: bool) -> dict[str, Any]:
+    """The entry of a response Bundle that says what one request came to; without the resource for a HEAD."""
     body = json_format.raw(answer.body)
-    if not answer.body:
+    if not answer.body or is_head:
         return {"response": response(answer)}
     if answer.is_outcome:
         return {"response": {**response(answer), "outcome": body}}

@@ -9,7 +9,18 @@ from server.search.index import kind_of, searchable
 
 _BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/"
 _TOPIC = "capabilitystatement-subscriptiontopic-canonical"
+_PATCHES = (
+    "application/json-patch+json", "application/merge-patch+json", "application/fhir+json", "application/fhir+xml"
+)  # fmt: skip
 _OWN_ROW = {"_id": "token", "_lastUpdated": "date"}
+
+
+_PATCHES = (
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/fhir+json",
+    "application/fhir+xml",
+)
 
 
 def capabilities(
@@ -20,10 +31,12 @@ def capabilities(
     date: str,
     operations: Mapping[str, tuple[tuple[str, str], ...]] | None = None,
     topics: Sequence[str] = (),
+    guides: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The CapabilityStatement; ``operations``: resource type ("" for the system) -> (name, canonical) served there.
 
-    ``topics`` are the canonicals that can be subscribed to, told as the Subscriptions R5 Backport guide asks for.
+    ``topics`` are the canonicals that can be subscribed to, told as the Subscriptions R5 Backport guide asks for;
+    ``guides`` those of the statements of guides that this server does what they say.
     """
     served = operations or {}
     rest: dict[str, Any] = {
@@ -42,11 +55,12 @@ def capabilities(
         "status": "active",
         "date": date,
         "kind": "instance",
+        **({"instantiates": list(guides)} if guides else {}),
         "software": {"name": "Hutong", "version": version},
         "implementation": {"description": "Hutong, interoperability server for imaging AI", "url": base_url},
         "fhirVersion": definitions.version,
         "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
-        "patchFormat": ["application/json-patch+json", "application/fhir+json", "application/fhir+xml"],
+        "patchFormat": list(_PATCHES),
         "rest": [rest],
     }
 

@@ -8,7 +8,7 @@ from server.repository import Transaction
 def create(transaction: Transaction, request: Request) -> Answer:
     """201 with the new resource; 200 with the one that matches If-None-Exist already."""
     resource = own_resource(request)
-    return of_written(transaction.create(resource, request.if_none_exist), request)
+    return of_written(transaction.create(resource, request.condition), request)
 
 
 def own_resource(request: Request) -> dict[str, object]:

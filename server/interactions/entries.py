@@ -9,11 +9,13 @@ from urllib.parse import unquote
 
 from server.errors import BadRequest, TooLarge
 from server.fhir import json_format
+from server.fhir.merge_patch import MergePatch
 from server.interactions.request import Request
 from server.search import date, url
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 MOST_ENTRIES = 10_000
+_PATCHES = ("application/json-patch+json", "application/merge-patch+json")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +61,7 @@ def _request(place: int, entry: dict[str, Any], outer: Request) -> Request:
     since = date.moment(str(asked["ifModifiedSince"])) if "ifModifiedSince" in asked else None
     return Request(
         method="GET" if asked["method"] == "HEAD" else asked["method"],
+        is_head=asked["method"] == "HEAD",
         path=tuple(unquote(step) for step in path.strip("/").split("/") if step),
         parameters=tuple(url.parameters(query)) if query else (),
         resource=resource,
@@ -74,17 +77,20 @@ def _request(place: int, entry: dict[str, Any], outer: Request) -> Request:
 
 
 def _patch(resource: dict[str, Any] | None, place: int) -> Any:
-    """A FHIRPath Patch, or the JSON Patch that a Binary carries: https://hl7.org/fhir/R4/http.html#patch"""
+    """A FHIRPath Patch, or the JSON Patch or Merge Patch that a Binary carries: https://hl7.org/fhir/R4/http.html#patch"""
     if resource and resource.get("resourceType") == "Parameters":
         return resource
     where = f"Bundle.entry[{place}].resource"
-    if not resource or resource.get("contentType") != "application/json-patch+json":
-        details = "A PATCH entry holds Parameters, or a Binary of type application/json-patch+json."
-        raise BadRequest(details, expression=where)
+    kind = (resource or {}).get("contentType")
+    if not resource or kind not in _PATCHES:
+        raise BadRequest(
+            f"A PATCH entry holds Parameters, or a Binary of type {' or '.join(_PATCHES)}.", expression=where
+        )
     try:
-        return json_format.parse_any(b64decode(str(resource.get("data", "")), validate=True))
+        patch = json_format.parse_any(b64decode(str(resource.get("data", "")), validate=True))
     except binascii.Error as error:
         raise BadRequest("Binary.data is no base64.", expression=where) from error
+    return MergePatch(changes=patch) if kind == _PATCHES[1] and isinstance(patch, dict) else patch
 
 
 def etag(text: str | None) -> str | None:

@@ -1,9 +1,10 @@
-"""patch, conditional too, by JSON Patch or FHIRPath Patch: https://hl7.org/fhir/R4/http.html#patch"""
+"""patch, conditional too, by JSON Patch, JSON Merge Patch or FHIRPath Patch: https://hl7.org/fhir/R4/http.html#patch"""
 
 from typing import Any
 
 from server.errors import BadRequest, NotFound, Unprocessable
-from server.fhir import fhirpath_patch, json_patch
+from server.fhir import fhirpath_patch, json_patch, merge_patch
+from server.fhir.merge_patch import MergePatch
 from server.interactions.request import Answer, Request, of_written
 from server.interactions.update import matched_id
 from server.repository import Transaction
@@ -24,7 +25,7 @@ def conditional_patch(transaction: Transaction, request: Request) -> Answer:
 
 def _patch(transaction: Transaction, request: Request, id: str) -> Answer:
     if request.patch is None:
-        raise BadRequest("Send a JSON Patch (RFC 6902), or a FHIRPath Patch as Parameters.")
+        raise BadRequest("Send a JSON Patch (RFC 6902), a Merge Patch (RFC 7396), or a FHIRPath Patch as Parameters.")
     before = transaction.read(request.resource_type, id, lock=True)
     try:
         after = _patched(transaction, before, request.patch)
@@ -36,6 +37,8 @@ def _patch(transaction: Transaction, request: Request, id: str) -> Answer:
 
 
 def _patched(transaction: Transaction, resource: dict[str, Any], patch: Any) -> Any:
+    if isinstance(patch, MergePatch):
+        return merge_patch.patched(resource, patch)
     if isinstance(patch, dict) and patch.get("resourceType") == "Parameters":
         return fhirpath_patch.patched(transaction.definitions, resource, patch)
     return json_patch.patched(resource, patch)

@@ -7,6 +7,7 @@ from typing import Any, Self
 from server.fhir import json_format
 from server.fhir.outcome import information
 from server.repository import Written
+from server.search import url
 from server.store.resources import Stored
 
 
@@ -16,11 +17,13 @@ class Request:
 
     #: GET, POST, PUT, PATCH or DELETE.
     method: str
+    #: HEAD in a Bundle: a GET whose answer has no resource.
+    is_head: bool = False
     #: The steps of the URL below the base, e.g. ("Patient", "1", "_history").
     path: tuple[str, ...] = ()
     parameters: tuple[tuple[str, str], ...] = ()
     resource: dict[str, Any] | None = None
-    #: Of a PATCH: the operations of a JSON Patch, or the Parameters of a FHIRPath Patch.
+    #: Of a PATCH: the operations of a JSON Patch, a MergePatch, or the Parameters of a FHIRPath Patch.
     patch: Any = None
     #: Version ids without ETag's quotes, with commas between several; "*" for any.
     if_match: str | None = None
@@ -32,6 +35,8 @@ class Request:
     prefer_return: str = ""
     #: Prefer: handling=lenient.
     lenient: bool = False
+    #: Prefer: respond-async.
+    respond_async: bool = False
     #: The server's base URL as the client sees it, without a slash at the end.
     base_url: str = ""
 
@@ -44,6 +49,14 @@ class Request:
     def id(self) -> str:
         """The second step."""
         return self.path[1]
+
+    @property
+    def condition(self) -> str | None:
+        """Of a create: If-None-Exist, or the query of the URL, which stands for it; None where there is neither."""
+        if self.if_none_exist is not None:
+            return self.if_none_exist
+        asked = [pair for pair in self.parameters if pair[0] not in ("_format", "_pretty")]
+        return url.encoded(asked) if asked else None
 
     def with_resource(self, resource: dict[str, Any]) -> Self:
         """The same request with another body."""
@@ -64,6 +77,8 @@ class Answer:
     last_modified: datetime | None = None
     #: Type/id/_history/version of what was written; empty where nothing was.
     location: str = ""
+    #: Where the state of what goes on is told; empty where nothing does.
+    content_location: str = ""
 
 
 def of_stored(found: Stored, status: int = 200) -> Answer:

@@ -1,8 +1,9 @@
 """search by GET and POST _search: https://hl7.org/fhir/R4/http.html#search"""
 
+import json
 from typing import Any
 
-from server.errors import Issue, NotFound
+from server.errors import BadRequest, Issue, NotFound
 from server.fhir import json_format
 from server.fhir.definitions import Definitions
 from server.fhir.outcome import outcome
@@ -10,21 +11,24 @@ from server.fhir.subset import subset
 from server.interactions.bundle import bundle, entry, link
 from server.interactions.request import Answer, Request
 from server.repository import Transaction
+from server.search.explain import Explanation
 from server.search.find import SearchResult
 from server.search.query import Query
 from server.store.resources import Stored
 
+#: Ours: how a search would be carried out (true), or was (analyze), instead of what it finds.
+EXPLAIN = "_explain"
+_EXPLAINED = ("false", "true", "analyze")
+
 
 def search(transaction: Transaction, request: Request) -> Answer:
     """A searchset: one page of matches, what they include, and a note on what was ignored."""
-    result = transaction.search(request.resource_type, request.parameters, lenient=request.lenient)
-    return _answer(transaction.definitions, request, result, request.resource_type)
+    return _searched(transaction, request, request.resource_type, request.resource_type)
 
 
 def search_system(transaction: Transaction, request: Request) -> Answer:
     """The same over the types that _type names, or over all: https://hl7.org/fhir/R4/http.html#search"""
-    result = transaction.search("", request.parameters, lenient=request.lenient)
-    return _answer(transaction.definitions, request, result, "")
+    return _searched(transaction, request, "", "")
 
 
 def _answer(definitions: Definitions, request: Request, result: SearchResult, path: str) -> Answer:
@@ -50,10 +54,34 @@ def search_compartment(transaction: Transaction, request: Request) -> Answer:
     kind = request.path[2]
     if not transaction.definitions.is_resource(kind):
         raise NotFound(f"There is no resource type '{kind[:64]}' in FHIR R4.")
+    path = f"{request.resource_type}/{request.id}/{kind}"
+    return _searched(transaction, request, kind, path, compartment=(request.resource_type, request.id))
+
+
+def _searched(
+    transaction: Transaction, request: Request, kind: str, path: str, compartment: tuple[str, str] | None = None
+) -> Answer:
+    explained = [value for name, value in request.parameters if name == EXPLAIN]
+    if any(value not in _EXPLAINED for value in explained):
+        raise BadRequest(f"{EXPLAIN} is one of {', '.join(_EXPLAINED)}.", expression=EXPLAIN)
     result = transaction.search(
-        kind, request.parameters, lenient=request.lenient, compartment=(request.resource_type, request.id)
+        kind,
+        [pair for pair in request.parameters if pair[0] != EXPLAIN],
+        lenient=request.lenient,
+        compartment=compartment,
+        explained=explained[-1] if explained else "false",
     )
-    return _answer(transaction.definitions, request, result, f"{request.resource_type}/{request.id}/{kind}")
+    if result.explanation is not None:
+        return _explanation(result.explanation)
+    return _answer(transaction.definitions, request, result, path)
+
+
+def _explanation(found: Explanation) -> Answer:
+    """How a search is carried out, as Parameters."""
+    said = [{"name": "criterion", "valueString": json.dumps(each)} for each in found.criteria]
+    said.append({"name": "sql", "valueString": found.sql})
+    said.append({"name": "plan", "valueString": json.dumps(found.plan)})
+    return Answer(status=200, body=json_format.write({"resourceType": "Parameters", "parameter": said}))
 
 
 def _match(definitions: Definitions, base_url: str, query: Query, found: Stored) -> dict[str, Any]:

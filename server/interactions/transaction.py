@@ -32,8 +32,8 @@ def transaction(repository: Repository, access: Access, request: Request) -> Ans
         plans = [_at(one, work.planned) for one in wanted]
         work.pending = [plan for plan in plans if plan.request.method in ("POST", "PUT") and plan.done is None]
         _refuse_overlap(plans)
-        answers = {plan.entry.place: _at(plan.entry, partial(work.carried_out, plan)) for plan in plans}
-    made = [answered(answers[place]) for place in sorted(answers)]
+        answers = {plan.entry.place: (plan, _at(plan.entry, partial(work.carried_out, plan))) for plan in plans}
+    made = [answered(answer, is_head=plan.request.is_head) for _, (plan, answer) in sorted(answers.items())]
     return Answer(status=200, body=bundle("transaction-response", made))
 
 
@@ -91,12 +91,13 @@ class _Work:
 
     def _creation(self, entry: Entry, request: Request) -> _Plan:
         own_resource(request)
-        if request.if_none_exist is None:
+        criteria = request.condition
+        if criteria is None:
             return _Plan(entry, request, id=instants.new_id())
-        condition = (request.resource_type, url.normal(request.if_none_exist))
+        condition = (request.resource_type, url.normal(criteria))
         if condition in self._conditions:
             return _Plan(entry, request, id=self._conditions[condition], done=Answer(status=200))
-        found = self._transaction.matches_locked(request.resource_type, request.if_none_exist)
+        found = self._transaction.matches_locked(request.resource_type, criteria)
         if len(found) > 1:
             raise PreconditionFailed("Several resources match ifNoneExist; it allows at most one.")
         id = found[0].id if found else instants.new_id()

@@ -11,7 +11,6 @@ from server.errors import BadRequest, NotFound, Unprocessable
 from server.fhir import instants
 from server.operations.definition import Call, defined
 from server.operations.operation import Operation
-from server.operations.terminology_content import Held
 from server.repository import Repository, Transaction
 from server.search.reference import ID
 from server.workflow import pathway
@@ -51,7 +50,7 @@ def operations(repository: Repository) -> tuple[Operation, ...]:
 class _Known:
     """The definitions at hand: what is stored, of several the one changed last, then the bundled pathways."""
 
-    held: Held
+    transaction: Transaction
 
     def plan(self, canonical: str) -> Resource | None:
         """A PlanDefinition by its canonical."""
@@ -62,13 +61,12 @@ class _Known:
         return self._find("ActivityDefinition", canonical, lambda one: one.activity(canonical))
 
     def _find(self, kind: str, canonical: str, bundled: Callable[[Pathway], Resource | None]) -> Resource | None:
-        url, _, version = canonical.partition("|")
-        stored = self.held.resource(kind, url, version)
+        stored = self.transaction.canonical(kind, canonical)
         return stored or next(filter(None, map(bundled, pathway.load())), None)
 
 
 def _plan(transaction: Transaction, call: Call) -> Resource:
-    known = _Known(held=Held(transaction))
+    known = _Known(transaction=transaction)
     plan = _definition(transaction, call, given="planDefinition", find=known.plan)
     application, variables = _application(transaction, call, known, plan)
     if application.subject is None:
@@ -80,7 +78,7 @@ def _plan(transaction: Transaction, call: Call) -> Resource:
 
 
 def _activity(transaction: Transaction, call: Call) -> Resource:
-    known = _Known(held=Held(transaction))
+    known = _Known(transaction=transaction)
     activity = _definition(transaction, call, given="activityDefinition", find=known.activity)
     application, variables = _application(transaction, call, known, activity)
     made = make(activity, {}, Scope(application=application, plan=activity, variables=variables))

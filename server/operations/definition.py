@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from server.errors import BadRequest, NotFound, UnknownParameter, Unprocessable
 from server.fhir.definitions import Definitions
-from server.operations.operation import Operation, OperationRequest
+from server.operations.operation import Operation, OperationRequest, Outcome
 from server.repository import Validate
 from server.security.access import Access
 
@@ -36,6 +36,11 @@ class Call:
     arguments: Mapping[str, tuple[Any, ...]]
     #: Parameters of the query that the definition does not name, where the operation takes such.
     others: tuple[tuple[str, str], ...] = ()
+    #: The whole query of the URL.
+    query: tuple[tuple[str, str], ...] = ()
+    #: Prefer: respond-async, and handling=lenient.
+    respond_async: bool = False
+    lenient: bool = False
 
     def all(self, name: str) -> tuple[Any, ...]:
         """Every value of a parameter."""
@@ -56,25 +61,28 @@ class Rules(Protocol):
 def defined(
     rules: Rules,
     canonical: str,
-    run: Callable[[Call], dict[str, Any]],
+    run: Callable[[Call], Outcome],
     *,
     safe: bool = True,
     levels: frozenset[str] | None = None,
     others: Callable[[str], bool] | None = None,
+    judged: bool = True,
 ) -> Operation:
     """The operation that a definition describes; ``levels`` where not all of the definition's are served.
 
-    ``others`` says which parameters of a query are taken besides the definition's.
+    ``others`` says which parameters of a query are taken besides the definition's; without ``judged`` what is sent may
+    break the standard's rules.
     """
     definitions = rules.definitions
     row = definitions.operations[canonical]
     resource_type = next(iter(row.get("resource", ())), "Resource")
 
-    def checked(request: OperationRequest) -> dict[str, Any]:
+    def checked(request: OperationRequest) -> Outcome:
         if request.resource_type and not definitions.is_resource(request.resource_type):
             raise NotFound(f"There is no resource type '{request.resource_type[:64]}' in FHIR R4.")
         call = _call(definitions, row, request, others)
-        _check_body(rules, request.resource)
+        if judged:
+            _check_body(rules, request.resource)
         return run(call)
 
     return Operation(
@@ -116,6 +124,9 @@ def _call(
         base_url=request.base_url,
         arguments={name: tuple(values) for name, values in arguments.items()},
         others=tuple(rest),
+        query=request.parameters,
+        respond_async=request.respond_async,
+        lenient=request.lenient,
     )
 
 

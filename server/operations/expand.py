@@ -1,22 +1,24 @@
 """ValueSet/$expand: the codes of a value set. https://hl7.org/fhir/R4/valueset-operation-expand.html"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from server.errors import BadRequest
+from server.errors import BadRequest, Unprocessable
 from server.fhir import instants
 from server.operations.definition import Call, defined
 from server.operations.operation import Operation
 from server.operations.terminology_content import Held, answering, refuse
 from server.repository import Repository
-from terminology.value_set import Member, members
+from terminology.code_system import CodeSystem
+from terminology.condition import Active, AnyCondition, Selectable, Words, every
+from terminology.value_set import Definition, Expansion, Member, expand
+from terminology.words import asked
 
 _CANONICAL = "http://hl7.org/fhir/OperationDefinition/ValueSet-expand"
-_NOT_SERVED = (
-    "context", "contextDirection", "date", "designation", "system-version", "check-system-version",
-    "force-system-version",
-)  # fmt: skip
+_NOT_SERVED = ("context", "contextDirection", "date")
 _TYPES = {bool: "Boolean", int: "Integer", str: "String"}
+#: Parameters that an expansion does not repeat.
+_UNTOLD = ("url", "valueSetVersion")
 
 
 def operation(repository: Repository) -> Operation:
@@ -24,38 +26,106 @@ def operation(repository: Repository) -> Operation:
     return defined(repository, _CANONICAL, answering(repository, _expand))
 
 
+class _Versions:
+    """What is at hand, in the versions of code systems that a call asks for."""
+
+    def __init__(self, held: Held, call: Call) -> None:
+        self._held = held
+        self._default, self._checked, self._forced = (
+            dict(str(one).split("|", 1) for one in call.all(name) if "|" in str(one))
+            for name in ("system-version", "check-system-version", "force-system-version")
+        )
+
+    def code_system(self, url: str, version: str = "") -> CodeSystem | None:
+        """See ``terminology.value_set.Content``."""
+        wanted = self._forced.get(url) or version or self._checked.get(url) or self._default.get(url, "")
+        if (checked := self._checked.get(url)) and wanted != checked:
+            raise Unprocessable(
+                f"The value set takes version {wanted[:64]} of {url[:200]}, not {checked[:64]}.",
+                expression="check-system-version",
+            )
+        return self._held.code_system(url, wanted)
+
+    def value_set(self, url: str, version: str = "") -> Definition | None:
+        """See ``terminology.value_set.Content``."""
+        return self._held.value_set(url, version)
+
+
 def _expand(held: Held, call: Call) -> dict[str, Any]:
     refuse(call, *_NOT_SERVED)
     offset, count = call.one("offset", 0), call.one("count")
     if offset < 0 or (count is not None and count < 0):
         raise BadRequest("offset and count are 0 at least.", expression="count")
-    value_set = held.named(call, given="valueSet", version="valueSetVersion")
-    found = [one for one in members(value_set, held) if _wanted(call, one)]
-    shown = found[offset:] if count is None else found[offset : offset + count]
+    definition = held.named_set(call)
+    found = expand(
+        definition,
+        _Versions(held, call),
+        extra=_wanted(call),
+        offset=offset,
+        count=count,
+        full=bool(call.one("includeDesignations") or call.all("designation") or call.one("displayLanguage")
+                  or _nested(call)),
+        without=frozenset(str(one).partition("|")[0] for one in call.all("exclude-system")),
+    )  # fmt: skip
     expansion: dict[str, Any] = {
         "identifier": f"urn:uuid:{instants.new_id()}",
         "timestamp": instants.text(held.transaction.moment),
-        "total": len(found),
+        "total": found.total,
         "offset": offset,
-        "parameter": list(_parameters(call)),
-        "contains": [_contained(call, one) for one in shown],
+        "parameter": list(_parameters(call, found)),
+        "contains": _arranged(call, found.members),
     }
     left_out = () if call.one("includeDefinition", default=False) else ("compose",)
-    kept = {name: value for name, value in value_set.items() if name not in (*left_out, "expansion", "text")}
+    resource = {**definition.resource, "resourceType": "ValueSet"}
+    kept = {name: value for name, value in resource.items() if name not in (*left_out, "expansion", "text")}
     return {**kept, "expansion": {name: value for name, value in expansion.items() if value != []}}
 
 
-def _wanted(call: Call, member: Member) -> bool:
-    concept = member.concept
-    if call.one("activeOnly", default=False) and concept.inactive:
-        return False
-    if call.one("excludeNotForUI", default=False) and concept.abstract:
-        return False
-    if any(str(one).partition("|")[0] == member.system for one in call.all("exclude-system")):
-        return False
-    words = str(call.one("filter", "")).casefold().split()
-    names = (concept.code, concept.display, *(str(one.get("value", "")) for one in concept.designations))
-    return not words or any(all(word in name.casefold() for word in words) for name in names)
+def _wanted(call: Call) -> AnyCondition:
+    """What a code has to satisfy besides being in the value set."""
+    text = str(call.one("filter", ""))
+    words = tuple(dict.fromkeys(asked(text)))
+    if text.strip() and not words:
+        raise BadRequest("The filter has no letter and no digit to look for.", expression="filter")
+    return every(
+        *((Words(words),) if words else ()),
+        *((Active(),) if call.one("activeOnly", default=False) else ()),
+        *((Selectable(),) if call.one("excludeNotForUI", default=False) else ()),
+    )
+
+
+def _nested(call: Call) -> bool:
+    """Whether codes are to stand within those above them: only where all codes are given."""
+    return call.one("excludeNested") is False and not any(map(call.all, ("count", "offset", "filter")))
+
+
+def _arranged(call: Call, members: Sequence[Member]) -> list[dict[str, Any]]:
+    """The codes as a list, or each within the first of its parents that is there."""
+    rows = {(one.system, one.concept.code): _contained(call, one) for one in members}
+    if not _nested(call):
+        return list(rows.values())
+    above = {(one.system, one.concept.code): _parent(one, rows) for one in members}
+    roots = []
+    for place, row in rows.items():
+        over = above[place]
+        if over is None or _circular(place, above):
+            roots.append(row)
+        else:
+            rows[over].setdefault("contains", []).append(row)
+    return roots
+
+
+def _parent(one: Member, rows: Mapping[tuple[str, str], Any]) -> tuple[str, str] | None:
+    return next(((one.system, code) for code in one.concept.parents if (one.system, code) in rows), None)
+
+
+def _circular(place: tuple[str, str], above: Mapping[tuple[str, str], tuple[str, str] | None]) -> bool:
+    seen = {place}
+    over = above[place]
+    while over is not None and over not in seen:
+        seen.add(over)
+        over = above[over]
+    return over == place
 
 
 def _contained(call: Call, member: Member) -> dict[str, Any]:
@@ -67,14 +137,28 @@ def _contained(call: Call, member: Member) -> dict[str, Any]:
         "version": member.version,
         "code": concept.code,
         "display": concept.shown(call.one("displayLanguage", "")) if concept.display else "",
-        "designation": list(concept.designations) if call.one("includeDesignations", default=False) else [],
+        "designation": list(_designations(call, concept.designations)),
     }
     return {name: value for name, value in found.items() if value not in (None, "", [])}
 
 
-def _parameters(call: Call) -> Iterator[dict[str, Any]]:
-    """What the expansion was asked with."""
+def _designations(call: Call, listed: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """All, or those of the languages and uses that are asked for (``urn:ietf:bcp:47|de``, ``system|code``, ``de``)."""
+    wanted = {str(one).removeprefix("urn:ietf:bcp:47|") for one in call.all("designation")}
+    if wanted or call.one("includeDesignations", default=False):
+        for one in listed:
+            use = one.get("use") or {}
+            if not wanted or wanted & {str(one.get("language")), f"{use.get('system', '')}|{use.get('code', '')}"}:
+                yield one
+
+
+def _parameters(call: Call, found: Expansion) -> Iterator[dict[str, Any]]:
+    """What the expansion was asked with, and the code systems that it was made from."""
     for name, values in call.arguments.items():
         for value in values:
-            if type(value) in _TYPES and name not in ("url", "valueSetVersion"):
+            if type(value) in _TYPES and name not in _UNTOLD:
                 yield {"name": name, f"value{_TYPES[type(value)]}": value}
+    for system, version in found.used:
+        yield {"name": "used-codesystem", "valueUri": f"{system}|{version}" if version else system}
+        if version:
+            yield {"name": "version", "valueUri": f"{system}|{version}"}

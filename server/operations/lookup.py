@@ -8,9 +8,14 @@ from server.operations.definition import Call, defined
 from server.operations.operation import Operation
 from server.operations.terminology_content import Held, answering, coded, parameters, parts, refuse
 from server.repository import Repository
-from terminology.code_system import CodeSystem, Concept
+from terminology.code_system import CodeSystem
+from terminology.concept import Concept
 
 _CANONICAL = "http://hl7.org/fhir/OperationDefinition/CodeSystem-lookup"
+_DESIGNATION = "designation"
+#: A property that asks for the designations of one language.
+_LANGUAGE = "lang."
+_EVERYTHING = "*"
 
 
 def operation(repository: Repository) -> Operation:
@@ -23,18 +28,27 @@ def _lookup(held: Held, call: Call) -> dict[str, Any]:
     asked = coded(call)[0]
     if not asked.system:
         raise BadRequest("Say of which code system: system.", expression="system")
-    system = held.code_system(asked.system, asked.version)
-    concept = system.find(asked.code) if system else None
-    if system is None or concept is None:
-        what = f"code {asked.code[:64]} in " if system else "code system "
-        raise NotFound(f"There is no {what}{asked.system[:200]} here.", expression="code" if system else "system")
+    system = held.named_system(call, asked.system, asked.version)
+    concept = system.find(asked.code)
+    if concept is None:
+        raise NotFound(f"There is no code {asked.code[:64]} in {asked.system[:200]}.", expression="code")
+    wanted = frozenset(call.all("property"))
+    header = system.header
     return parameters(
-        ("name", "String", system.name),
-        ("version", "String", system.version),
+        ("name", "String", header.name or header.title or header.url.rpartition("/")[2] or header.url),
+        ("version", "String", header.version),
         ("display", "String", concept.shown(call.one("displayLanguage", ""))),
-        *(("designation", "part", list(_designation(one))) for one in concept.designations),
-        *(("property", "part", part) for part in _properties(system, concept, call.all("property"))),
+        *(("designation", "part", list(_designation(one))) for one in _designations(concept, wanted)),
+        *(("property", "part", part) for part in _properties(system, concept, wanted)),
     )
+
+
+def _designations(concept: Concept, wanted: frozenset[str]) -> Iterator[Any]:
+    """All of them, or those of the languages that are asked for."""
+    every = not wanted or bool(wanted & {_DESIGNATION, _EVERYTHING})
+    for one in concept.designations:
+        if every or f"{_LANGUAGE}{one.get('language')}" in wanted:
+            yield one
 
 
 def _designation(one: Any) -> Iterator[dict[str, Any]]:
@@ -43,16 +57,18 @@ def _designation(one: Any) -> Iterator[dict[str, Any]]:
     )
 
 
-def _properties(system: CodeSystem, concept: Concept, wanted: tuple[str, ...]) -> Iterator[list[dict[str, Any]]]:
-    """Every property, or those that are asked for; parents, children and the definition among them."""
-    below = (one.code for one in system.concepts.values() if concept.code in one.parents)
-    found = [("definition", "valueString", concept.definition)] if concept.definition else []
+def _properties(system: CodeSystem, concept: Concept, wanted: frozenset[str]) -> Iterator[list[dict[str, Any]]]:
+    """Every property, or those that are asked for; parents, children, the definition and inactive among them."""
+    found: list[tuple[str, str, Any]] = []
+    found += [("definition", "valueString", concept.definition)] if concept.definition else []
     found += [("parent", "valueCode", code) for code in concept.parents]
-    found += [("child", "valueCode", code) for code in below]
+    found += [("child", "valueCode", code) for code in system.children(concept.code)]
+    if concept.inactive and True not in concept.values("inactive"):
+        found.append(("inactive", "valueBoolean", True))
     for one in concept.properties:
         key = next((key for key in one if key.startswith("value")), None)
-        if key and one.get("code") not in ("parent", "child"):
+        if key:
             found.append((str(one["code"]), key, one[key]))
     for name, key, value in found:
-        if not wanted or name in wanted:
+        if not wanted or name in wanted or _EVERYTHING in wanted:
             yield [{"name": "code", "valueCode": name}, {"name": "value", key: value}]

@@ -1,6 +1,7 @@
 """$meta, $meta-add and $meta-delete: https://hl7.org/fhir/R4/resource-operation-meta.html
 
-Profiles, tags and security labels of one resource. A change of them makes a new version here.
+Profiles, tags and security labels: of one resource, or all that are in use on a type or the system. A change of them
+makes a new version here.
 """
 
 from typing import Any
@@ -14,10 +15,14 @@ _CODINGS = ("security", "tag")
 
 
 def operations(repository: Repository) -> tuple[Operation, ...]:
-    """All three, on instances."""
+    """All three; ``$meta`` on types and the system too."""
 
     def meta(call: Call) -> dict[str, Any]:
-        return _answer(repository.read(call.access, call.resource_type, call.id))
+        if call.id:
+            return _answer(repository.read(call.access, call.resource_type, call.id)["meta"])
+        types = (call.resource_type,) if call.resource_type else repository.definitions.resource_types
+        with repository.reading(call.access) as transaction:
+            return _answer(transaction.labels(types))
 
     def add(call: Call) -> dict[str, Any]:
         return _changed(repository, call, _added)
@@ -25,17 +30,16 @@ def operations(repository: Repository) -> tuple[Operation, ...]:
     def delete(call: Call) -> dict[str, Any]:
         return _changed(repository, call, _without)
 
-    instance = frozenset({"instance"})
     return (
-        defined(repository, _CANONICAL, meta, levels=instance),
+        defined(repository, _CANONICAL, meta),
         defined(repository, f"{_CANONICAL}-add", add, safe=False),
         defined(repository, f"{_CANONICAL}-delete", delete, safe=False),
     )
 
 
-def _answer(resource: dict[str, Any]) -> dict[str, Any]:
-    parameter = {"name": "return", "valueMeta": resource["meta"]}
-    return {"resourceType": "Parameters", "parameter": [parameter]}
+def _answer(meta: dict[str, Any]) -> dict[str, Any]:
+    # An empty object is none in FHIR.
+    return {"resourceType": "Parameters", **({"parameter": [{"name": "return", "valueMeta": meta}]} if meta else {})}
 
 
 def _changed(repository: Repository, call: Call, change: Any) -> dict[str, Any]:
@@ -47,7 +51,7 @@ def _changed(repository: Repository, call: Call, change: Any) -> dict[str, Any]:
             if listed:
                 meta[name] = listed
         written = transaction.update({**resource, "meta": meta})
-    return _answer(written.resource)
+    return _answer(written.resource["meta"])
 
 
 def _key(name: str, one: Any) -> Any:

@@ -1,11 +1,23 @@
 """What an operation is asked and what it is: https://hl7.org/fhir/R4/operations.html#executing"""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from server.errors import BadRequest
 from server.security.access import Access
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accepted:
+    """The answer of an operation whose work goes on: https://hl7.org/fhir/R4/async.html"""
+
+    #: Where its state is told, as the client sees it.
+    location: str
+    details: str
+
+
+#: A resource, or where to ask for the outcome.
+Outcome = dict[str, Any] | Accepted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,22 +35,10 @@ class OperationRequest:
     resource: dict[str, Any] | None = None
     #: The server's base URL as the client sees it.
     base_url: str = ""
-
-    def values(self, name: str) -> Iterator[Any]:
-        """Every value of a parameter, from the query and from Parameters (its value[x] or resource)."""
-        yield from (value for code, value in self.parameters if code == name)
-        body = self.resource or {}
-        parts = body.get("parameter", ()) if body.get("resourceType") == "Parameters" else ()
-        for part in parts if isinstance(parts, list) else ():
-            if isinstance(part, dict) and part.get("name") == name:
-                found = [value for key, value in part.items() if key.startswith("value") or key == "resource"]
-                if not found:
-                    raise BadRequest(f"The parameter '{name}' has no value.", expression=name)
-                yield found[0]
-
-    def value(self, name: str, default: Any = None) -> Any:
-        """The first value of a parameter."""
-        return next(self.values(name), default)
+    #: Prefer: respond-async.
+    respond_async: bool = False
+    #: Prefer: handling=lenient.
+    lenient: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +55,7 @@ class Operation:
     levels: frozenset[str]
     #: Whether it may be called by GET: it changes nothing.
     safe: bool = True
-    run: Callable[[OperationRequest], dict[str, Any]]
+    run: Callable[[OperationRequest], Outcome]
 
     def serves(self, name: str, resource_type: str, level: str) -> bool:
         """Whether this is what a URL calls."""

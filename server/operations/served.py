@@ -1,35 +1,48 @@
 """The operations that this server has, each with its canonical and where it may be called."""
 
+from server.events import topics
+from server.events.subscriber import Subscribers
+from server.events.websocket import Websockets
 from server.operations import (
     apply,
+    diff,
     document,
     everything,
     expand,
+    export,
     graphql,
     lastn,
     lookup,
+    match,
     meta,
     subsumes,
     translate,
     validate,
     validate_code,
 )
-from server.operations.operation import Operation, OperationRequest
+from server.operations.bulk import BulkRequests
+from server.operations.definition import Call, defined
+from server.operations.operation import Operation
 from server.operations.subscription_events import subscription_events
 from server.operations.subscription_status import subscription_status
+from server.operations.subscription_ws_binding_token import subscription_ws_binding_token
 from server.repository import Repository, Resource
 
 #: https://hl7.org/fhir/uv/subscriptions-backport/ (R4)
 _BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport/OperationDefinition/backport-subscription-"
 
 
-def served(repository: Repository) -> tuple[Operation, ...]:
-    """Every operation, over one repository."""
+def served(repository: Repository, requests: BulkRequests | None = None) -> tuple[Operation, ...]:
+    """Every operation, over one repository; those whose work goes on are there with ``requests``."""
+    lasting = () if requests is None else export.operations(repository, requests)
     return (
+        *lasting,
         validate.operation(repository),
         *meta.operations(repository),
+        diff.operation(repository),
         *everything.operations(repository),
         lastn.operation(repository),
+        match.operation(repository),
         document.operation(repository),
         lookup.operation(repository),
         subsumes.operation(repository),
@@ -40,40 +53,40 @@ def served(repository: Repository) -> tuple[Operation, ...]:
         graphql.operation(repository),
         _subscription_status(repository),
         _subscription_events(repository),
+        _subscription_ws_binding_token(repository),
     )
 
 
 def _subscription_status(repository: Repository) -> Operation:
-    def run(request: OperationRequest) -> Resource:
-        ids = [request.id] if request.id else [str(id) for id in request.values("id")]
-        statuses = [str(status) for status in request.values("status")]
-        return subscription_status(repository, request.access, ids=ids, statuses=statuses, base=request.base_url)
+    def status(call: Call) -> Resource:
+        # On an instance the guide has both parameters ignored.
+        ids, statuses = ([call.id], ()) if call.id else (call.all("id"), call.all("status"))
+        return subscription_status(repository, call.access, ids=ids, statuses=statuses, base=call.base_url)
 
-    return Operation(
-        name="$status",
-        canonical=f"{_BACKPORT}status",
-        resource_type="Subscription",
-        levels=frozenset({"type", "instance"}),
-        run=run,
-    )
+    return defined(repository, f"{_BACKPORT}status", status)
 
 
 def _subscription_events(repository: Repository) -> Operation:
-    def run(request: OperationRequest) -> Resource:
+    def events(call: Call) -> Resource:
         return subscription_events(
             repository,
-            request.access,
-            request.id,
-            since=str(request.value("eventsSinceNumber", "")),
-            until=str(request.value("eventsUntilNumber", "")),
-            content=str(request.value("content", "")),
-            base=request.base_url,
+            call.access,
+            call.id,
+            since=call.one("eventsSinceNumber", ""),
+            until=call.one("eventsUntilNumber", ""),
+            content=call.one("content", ""),
+            base=call.base_url,
         )
 
-    return Operation(
-        name="$events",
-        canonical=f"{_BACKPORT}events",
-        resource_type="Subscription",
-        levels=frozenset({"instance"}),
-        run=run,
-    )
+    return defined(repository, f"{_BACKPORT}events", events)
+
+
+def _subscription_ws_binding_token(repository: Repository) -> Operation:
+    websockets = Websockets(repository=repository, topics=topics.load(), subscribers=Subscribers())
+
+    def token(call: Call) -> Resource:
+        # On an instance the guide has the parameter ignored.
+        ids = [call.id] if call.id else call.all("id")
+        return subscription_ws_binding_token(websockets, call.access, ids=ids, base=call.base_url)
+
+    return defined(repository, f"{_BACKPORT}get-ws-binding-token", token)

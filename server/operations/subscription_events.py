@@ -3,9 +3,11 @@
 from typing import Any
 
 from server.errors import BadRequest
-from server.events import notification, subscriptions
+from server.events import notification, topics
+from server.events.channel import CONTENTS
+from server.events.content import content_of
 from server.operations.subscription_status import state_of
-from server.repository import Repository
+from server.repository import Repository, Transaction
 from server.security.access import Access
 from server.store import events
 
@@ -20,17 +22,16 @@ def subscription_events(
 ) -> Resource:
     """A notification bundle of type query-event with the events from number ``since`` to ``until``, both included."""
     access.require("read")
-    if content not in ("", *subscriptions.CONTENTS):
-        raise BadRequest(f"content is one of {', '.join(subscriptions.CONTENTS)}.", expression="content")
+    if content not in ("", *CONTENTS):
+        raise BadRequest(f"content is one of {', '.join(CONTENTS)}.", expression="content")
     first, last = _number(since, "eventsSinceNumber", 0), _number(until, "eventsUntilNumber", 1 << 62)
     with repository.database.reading() as uow:
         state = state_of(uow, access, id)
         found = events.between(uow, access.tenant, id, first=first, last=last, limit=MOST)
         oldest = events.oldest(uow, access.tenant, id)
-        resources = {}
-        if content == "full-resource":
-            version_of = repository.version_of
-            resources = {e.number: version_of(uow, access.tenant, e.type, e.id, e.version) for e in found}
+        topic = next((one for one in topics.load() if one.url == state.topic), None)
+        full = content == "full-resource" and topic is not None
+        resources = content_of(Transaction(repository, uow, access), topic, found) if full and topic else {}
     bundle = notification.bundle(
         state, "query-event", base=base, events=found, content=content or "id-only", resources=resources
     )

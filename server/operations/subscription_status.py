@@ -5,7 +5,7 @@ from typing import Any
 
 from server.errors import NotFound
 from server.events import notification
-from server.repository import Repository
+from server.repository import Repository, Transaction
 from server.security.access import Access
 from server.store import events
 from server.store.database import UnitOfWork
@@ -20,10 +20,17 @@ def subscription_status(
     """A searchset with one status for each Subscription: those named, or all, whose status is one of ``statuses``."""
     access.require("read")
     wanted = frozenset(statuses)
-    with repository.database.reading() as uow:
-        found = [state_of(uow, access, id) for id in ids] if ids else events.states(uow, access.tenant)
+    with repository.reading(access) as tx:
+        found = [state_of(tx.uow, access, id) for id in ids] if ids else _all(tx)
     states = [state for state in found if not wanted or state.status in wanted]
     return notification.searchset((notification.status(state, "query-status", base=base) for state in states), base)
+
+
+def _all(tx: Transaction) -> list[SubscriptionState]:
+    """Those that were not deleted."""
+    states = events.states(tx.uow, tx.access.tenant)
+    there = {found.id for found in tx.read_many([("Subscription", state.id) for state in states])}
+    return [state for state in states if state.id in there]
 
 
 def state_of(uow: UnitOfWork, access: Access, id: str) -> SubscriptionState:

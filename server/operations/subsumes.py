@@ -10,7 +10,6 @@ from server.operations.definition import Call, defined
 from server.operations.operation import Operation
 from server.operations.terminology_content import Held, answering, coded, parameters
 from server.repository import Repository
-from terminology.code_system import CodeSystem
 
 _CANONICAL = "http://hl7.org/fhir/OperationDefinition/CodeSystem-subsumes"
 
@@ -21,16 +20,15 @@ def operation(repository: Repository) -> Operation:
 
 
 def _subsumes(held: Held, call: Call) -> dict[str, Any]:
-    own = CodeSystem.of_resource(held.transaction.read(call.resource_type, call.id)) if call.id else None
-    a, b = (coded(call, own.url if own else "", suffix=suffix)[0] for suffix in "AB")
+    own = held.named_system(call, "", "") if call.id else None
+    a, b = (coded(call, own.header.url if own else "", suffix=suffix)[0] for suffix in "AB")
     if a.system != b.system or not a.system:
         raise BadRequest("Both codes are of one code system, and it is named: system.", expression="system")
-    system = own if own and own.url == a.system else held.code_system(a.system, a.version)
-    if system is None:
-        raise NotFound(f"There is no code system {a.system[:200]} here.", expression="system")
-    found = [system.find(one.code) for one in (a, b)]
-    for asked, concept in zip((a, b), found, strict=True):
-        if concept is None:
-            raise NotFound(f"There is no code {asked.code[:64]} in {system.url}.", expression="code")
-    first, second = (concept.code for concept in found if concept)
-    return parameters(("outcome", "Code", system.subsumes(first, second)))
+    if own is not None and own.header.url != a.system:
+        raise BadRequest(f"The codes are not of this code system, {own.header.url[:200]}.", expression="system")
+    system = own if own is not None else held.named_system(call, a.system, a.version or b.version)
+    found = system.find_many([a.code, b.code])
+    for asked in (a, b):
+        if asked.code not in found:
+            raise NotFound(f"There is no code {asked.code[:64]} in {system.header.url}.", expression="code")
+    return parameters(("outcome", "Code", system.subsumes(found[a.code].code, found[b.code].code)))

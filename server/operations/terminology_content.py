@@ -1,22 +1,21 @@
-"""The terminology at hand: what is stored here, then the bundled code lists of the standard and of the house.
+"""The terminology operations' common part: what a call is about, what is at hand, errors of the tree.
 
 https://hl7.org/fhir/R4/terminology-service.html
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib import resources
+from functools import cached_property
 from typing import Any
 
 from server.errors import BadRequest, NotFound, TooLarge, Unprocessable
-from server.fhir import json_format
-from server.fhir.definitions import Definitions
 from server.operations.definition import Call
 from server.repository import Repository, Resource, Transaction
-from terminology.code_system import CodeSystem, Concept
+from server.search.at_hand import AtHand
+from terminology.code_system import CodeSystem, MemoryCodeSystem
+from terminology.concept_map import Elements
 from terminology.errors import TerminologyError, TooManyCodes, UnknownContent
+from terminology.value_set import Definition
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,64 +29,76 @@ class Coded:
 
 
 class Held:
-    """Terminology within one transaction; ``terminology.value_set.Content``."""
+    """Terminology within one transaction and one call; ``terminology.value_set.Content``."""
 
     def __init__(self, transaction: Transaction) -> None:
         self.transaction = transaction
-        self._definitions = transaction.definitions
-        self._found: dict[tuple[str, str, str], Resource | None] = {}
-        self._systems: dict[tuple[str, str], CodeSystem | None] = {}
+
+    @cached_property
+    def at_hand(self) -> AtHand:
+        """What is stored, loaded and bundled."""
+        return self.transaction.terminology
 
     def code_system(self, url: str, version: str = "") -> CodeSystem | None:
-        """A code system by its canonical; the one changed last where no version is named."""
-        key = (url, version)
-        if key not in self._systems:
-            resource = self.resource("CodeSystem", url, version)
-            bundled = None if version else _bundled_systems(self._definitions).get(url)
-            self._systems[key] = bundled if resource is None else _code_system(json_format.write(resource))
-        return self._systems[key]
+        """A code system by its canonical."""
+        return self.at_hand.code_system(url, version)
 
-    def value_set(self, url: str, version: str = "") -> Resource | None:
+    def value_set(self, url: str, version: str = "") -> Definition | None:
         """A value set by its canonical."""
-        found = self.resource("ValueSet", url, version)
-        listed = self._definitions.codes(url) if found is None and not version else None
-        if listed is None:
-            return found
-        include = [
-            {"system": system, "concept": [{"code": code} for code in sorted(codes)]}
-            for system, codes in listed.items()
-        ]
-        return {"resourceType": "ValueSet", "url": url, "status": "active", "compose": {"include": include}}
+        return self.at_hand.value_set(url, version)
 
-    def resource(self, kind: str, url: str, version: str = "") -> Resource | None:
-        """A stored resource by its canonical, the one changed last of several."""
-        key = (kind, url, version)
-        if key not in self._found:
-            asked = [("url", escaped(url)), *([("version", escaped(version))] if version else [])]
-            query = [*asked, ("_sort", "-_lastUpdated"), ("_count", "1")]
-            matches = self.transaction.search(kind, query).matches if url else ()
-            self._found[key] = json_format.parse(matches[0].body) if matches else None
-        return self._found[key]
-
-    def named(self, call: Call, *, given: str, url: str = "url", version: str = "") -> Resource:
-        """The resource that a call is about: of the instance, sent along as ``given``, or by its canonical."""
+    def named_system(self, call: Call, url: str, version: str) -> CodeSystem:
+        """The code system that a call is about: of the instance, sent along, or by its canonical."""
         if call.id:
-            return self.transaction.read(call.resource_type, call.id)
-        if (sent := call.one(given)) is not None:
-            found: Resource = sent
-            return found
-        canonical, _, edition = str(call.one(url, "")).partition("|")
-        if not canonical:
-            raise BadRequest(f"Say which {call.resource_type} is meant: {url} or {given}.", expression=url)
-        edition = edition or str(call.one(version, "") if version else "")
-        by_url = self.value_set if call.resource_type == "ValueSet" else self._stored(call.resource_type)
-        resource = by_url(canonical, edition)
-        if resource is None:
-            raise NotFound(f"There is no {call.resource_type} {canonical[:200]} here.")
-        return resource
+            return self._of_instance(call)
+        if (sent := call.one("codeSystem")) is not None:
+            return MemoryCodeSystem.of_resource(sent)
+        url, _, edition = url.partition("|")
+        if not url:
+            raise BadRequest("Say which CodeSystem is meant: url or system.", expression="url")
+        found = self.code_system(url, version or edition)
+        if found is None:
+            raise NotFound(f"There is no code system {url[:200]} here{_of(version or edition)}.", expression="url")
+        return found
 
-    def _stored(self, kind: str) -> Callable[[str, str], Resource | None]:
-        return lambda url, version: self.resource(kind, url, version)
+    def _of_instance(self, call: Call) -> CodeSystem:
+        resource = self.transaction.read(call.resource_type, call.id)
+        found = self.code_system(str(resource.get("url", "")), str(resource.get("version", "")))
+        return found if found is not None and resource.get("url") else MemoryCodeSystem.of_resource(resource)
+
+    def named_set(self, call: Call) -> Definition:
+        """The value set that a call is about: of the instance, sent along, or by its canonical."""
+        if call.id:
+            found = self.at_hand.by_id("ValueSet", call.id, Definition)
+            return found or Definition(self.transaction.read("ValueSet", call.id))
+        if (sent := call.one("valueSet")) is not None:
+            return Definition(sent)
+        canonical, _, edition = str(call.one("url", "")).partition("|")
+        if not canonical:
+            raise BadRequest("Say which ValueSet is meant: url or valueSet.", expression="url")
+        version = str(call.one("valueSetVersion", "")) or edition
+        definition = self.value_set(canonical, version)
+        if definition is None:
+            raise NotFound(f"There is no ValueSet {canonical[:200]} here{_of(version)}.", expression="url")
+        return definition
+
+    def named_map(self, call: Call) -> Elements:
+        """The concept map that a call is about: of the instance, sent along, or by its canonical."""
+        if call.id:
+            found = self.at_hand.by_id("ConceptMap", call.id, Elements)
+            return found or Elements(self.transaction.read("ConceptMap", call.id))
+        if (sent := call.one("conceptMap")) is not None:
+            return Elements(sent)
+        canonical, _, edition = str(call.one("url", "")).partition("|")
+        version = str(call.one("conceptMapVersion", "")) or edition
+        maps = self.at_hand.concept_maps(canonical, version)
+        if not maps:
+            raise NotFound(f"There is no ConceptMap {canonical[:200]} here{_of(version)}.", expression="url")
+        return maps[0]
+
+
+def _of(version: str) -> str:
+    return f" of version {version[:64]}" if version else ""
 
 
 def answering(repository: Repository, run: Callable[[Held, Call], Resource]) -> Callable[[Call], Resource]:
@@ -100,7 +111,7 @@ def answering(repository: Repository, run: Callable[[Held, Call], Resource]) -> 
             except UnknownContent as error:
                 raise NotFound(str(error)) from error
             except TooManyCodes as error:
-                raise TooLarge(f"{error} Make the filter narrower.") from error
+                raise TooLarge(f"{error} Ask for a part with count and offset, or make the filter narrower.") from error
             except TerminologyError as error:
                 raise Unprocessable(str(error)) from error
 
@@ -151,24 +162,3 @@ def parts(*named: tuple[str, str, Any]) -> Iterator[dict[str, Any]]:
 def escaped(value: str) -> str:
     """A value as search parameters have it: https://hl7.org/fhir/R4/search.html#escaping"""
     return value.replace("\\", "\\\\").replace(",", "\\,")
-
-
-@lru_cache(maxsize=64)
-def _code_system(body: bytes) -> CodeSystem:
-    return CodeSystem.of_resource(json_format.parse(body))
-
-
-@lru_cache(maxsize=4)
-def _bundled_systems(definitions: Definitions) -> dict[str, CodeSystem]:
-    """The systems behind the standard's required bindings, codes without words, and those of the house."""
-    codes: dict[str, dict[str, None]] = {}
-    for listed in definitions.tables["value_set"].values():
-        for system, own in listed.items():
-            codes.setdefault(system, {}).update(dict.fromkeys(own))
-    found = {url: CodeSystem(url, (Concept(code=code) for code in sorted(own))) for url, own in codes.items()}
-    for folder in resources.files("fhir_profiles").iterdir():
-        for file in folder.iterdir() if folder.is_dir() else ():
-            if file.name.startswith("CodeSystem-"):
-                own_system = CodeSystem.of_resource(json.loads(file.read_text(encoding="utf-8")))
-                found[own_system.url] = own_system
-    return found

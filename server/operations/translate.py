@@ -7,16 +7,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from server.errors import BadRequest
-from server.fhir import json_format
 from server.operations.definition import Call, defined
 from server.operations.operation import Operation
 from server.operations.terminology_content import Coded, Held, answering, coded, escaped, parameters, parts
 from server.repository import Repository
-from terminology.concept_map import NO_MATCH, Translation, translations
+from terminology.concept_map import NO_MATCH, Elements, Translation, translations
+from terminology.errors import TerminologyError
 
 _CANONICAL = "http://hl7.org/fhir/OperationDefinition/ConceptMap-translate"
 #: Maps that are asked where the call names none.
 _MOST_MAPS = "100"
+#: Maps that hand over what they do not map.
+_DEEPEST = 10
 
 
 def operation(repository: Repository) -> Operation:
@@ -29,38 +31,54 @@ def _translate(held: Held, call: Call) -> dict[str, Any]:
     if any(not one.system for one in asked):
         raise BadRequest("A code needs its code system: system.", expression="system")
     found = [
-        (concept_map, one)
+        (str(one.resource.get("url", "")), translation)
         for code in asked
-        for concept_map in _maps(held, call, code)
-        for one in translations(
-            concept_map,
-            code.system,
-            code.code,
-            target_system=str(call.one("targetsystem", "")),
-            reverse=call.one("reverse", default=False),
-            dependencies=dict(_dependencies(call)),
-        )
+        for one in _maps(held, call, code)
+        for translation in _translations(held, call, code, one, 0)
     ]
     result = any(one.equivalence not in NO_MATCH for _, one in found)
     message = "" if found else f"No map at hand translates {asked[0].system[:200]}|{asked[0].code[:64]}."
     return parameters(
         ("result", "Boolean", result),
         ("message", "String", message),
-        *(("match", "part", list(_match(one, str(concept_map.get("url", ""))))) for concept_map, one in found),
+        *(("match", "part", list(_match(one, url))) for url, one in found),
     )
 
 
-def _maps(held: Held, call: Call, code: Coded) -> Iterator[dict[str, Any]]:
+def _translations(held: Held, call: Call, code: Coded, one: Elements, depth: int) -> Iterator[Translation]:
+    reverse = bool(call.one("reverse", default=False))
+
+    def other(canonical: str) -> Iterator[Translation]:
+        url, _, version = canonical.partition("|")
+        if depth > _DEEPEST:
+            raise TerminologyError(f"The concept maps lead on more than {_DEEPEST} times.")
+        for further in held.at_hand.concept_maps(url, version):
+            yield from _translations(held, call, code, further, depth + 1)
+
+    return translations(
+        one.of_code(code.code, reverse=reverse),
+        code.system,
+        code.code,
+        target_system=str(call.one("targetsystem", "")),
+        reverse=reverse,
+        dependencies=dict(_dependencies(call)),
+        other=other,
+    )
+
+
+def _maps(held: Held, call: Call, code: Coded) -> Iterator[Elements]:
     """The map that the call names, or those that lead from the code's system."""
     if call.id or call.all("url") or call.all("conceptMap"):
-        listed = [held.named(call, given="conceptMap", version="conceptMapVersion")]
+        listed = [held.named_map(call)]
     else:
         name = "target-system" if call.one("reverse", default=False) else "source-system"
-        result = held.transaction.search(call.resource_type, [(name, escaped(code.system)), ("_count", _MOST_MAPS)])
-        listed = [json_format.parse(one.body) for one in result.matches]
+        query = [(name, escaped(code.system)), ("_count", _MOST_MAPS), ("_elements", "id")]
+        matches = held.transaction.search(call.resource_type, query).matches
+        listed = [held.at_hand.kept("ConceptMap", one.id, one.version, Elements) for one in matches]
+        listed += held.at_hand.loaded_maps()
     for one in listed:
         if all(
-            str(call.one(side)) in (one.get(f"{side}Uri"), one.get(f"{side}Canonical"))
+            str(call.one(side)) in (one.resource.get(f"{side}Uri"), one.resource.get(f"{side}Canonical"))
             for side in ("source", "target")
             if call.all(side)
         ):

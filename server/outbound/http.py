@@ -1,42 +1,29 @@
 """HTTP requests to addresses that others chose: resolve, check, pin.
 
-A subscriber's endpoint is somebody else's text. Its host name is resolved once, every address it has is checked, and
-the connection goes to the checked address (the name stays in Host and in TLS), so that a second look-up can't lead
-elsewhere. Redirects and proxies are not followed.
+A subscriber's endpoint is somebody else's text. Its host name is resolved once for a connection, every address it has
+is checked, and the connection goes to the checked address (the name stays in Host and in TLS), so that a second
+look-up can't lead elsewhere. Redirects and proxies are not followed. A request has one deadline for all of it, whatever
+the other side sends in between.
 """
 
+import contextlib
+import io
 import socket
 import ssl
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 
 import httpx
 
-from server.errors import Forbidden, Unavailable, Unprocessable
+from server.errors import HutongError, Unavailable, Unprocessable
+from server.outbound.guard import Address, Guard, literal, refused
 
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Guard:
-    """Where we may go besides public addresses."""
-
-    #: Whether 127.0.0.0/8 and ::1 may be called; on when we listen on loopback ourselves.
-    loopback: bool = False
-    #: Private networks in which subscribers live, e.g. a hospital's.
-    networks: tuple[Network, ...] = ()
-
-    def allows(self, address: Address) -> bool:
-        """Whether a connection to this address may be opened."""
-        plain = address.ipv4_mapped if isinstance(address, IPv6Address) and address.ipv4_mapped else address
-        if plain.is_loopback:
-            return self.loopback
-        if any(plain.version == network.version and plain in network for network in self.networks):
-            return True
-        return plain.is_global and not plain.is_multicast
+#: Bytes of an answer that are read; the connection to who sends more is closed.
+_MOST_READ = 64 * 1024
+_PLACE = "Subscription.channel.endpoint"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +31,8 @@ class Answer:
     """What came back."""
 
     status: int
+    #: As much of the body as is read.
+    body: bytes = b""
 
     @property
     def accepted(self) -> bool:
@@ -56,74 +45,152 @@ def check_url(url: str, guard: Guard) -> httpx.URL:
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise Unprocessable(f"The endpoint is no URL: {error}.", expression="Subscription.channel.endpoint") from error
+        raise Unprocessable(f"The endpoint is no URL: {error}.", expression=_PLACE) from error
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise Unprocessable(
-            "The endpoint must be an absolute http or https URL.", expression="Subscription.channel.endpoint"
-        )
+        raise Unprocessable("The endpoint must be an absolute http or https URL.", expression=_PLACE)
     if parsed.userinfo:
-        raise Unprocessable(
-            "Put credentials into channel.header, not into the URL.", expression="Subscription.channel.endpoint"
-        )
-    literal = _literal(parsed.host)
-    if literal is not None and not guard.allows(literal):
-        raise _refused()
+        raise Unprocessable("Put credentials into channel.header, not into the URL.", expression=_PLACE)
+    address = literal(parsed.host)
+    if address is not None and not guard.allows(address):
+        raise refused()
     return parsed
 
 
-def post(url: str, body: bytes, headers: Mapping[str, str], *, timeout: float, guard: Guard) -> Answer:
-    """POSTs to a checked address; raises Forbidden when the guard refuses, Unavailable when nobody answers in time."""
-    target = check_url(url, guard)
-    address = _resolve(target, guard)
-    default = 443 if target.scheme == "https" else 80
-    named = target.host if target.port in (None, default) else f"{target.host}:{target.port}"
-    pinned = target.copy_with(host=str(address))
-    try:
-        with httpx.Client(verify=_tls(), trust_env=False, follow_redirects=False, timeout=timeout) as client:
-            request = client.build_request(
-                "POST",
-                pinned,
-                content=body,
-                headers={**headers, "Host": named},
-                extensions={"sni_hostname": target.host},
-            )
-            # Only the status counts: the answer's body is never read.
-            response = client.send(request, stream=True)
-            response.close()
-    except httpx.HTTPError as error:
-        raise Unavailable(f"The endpoint did not answer: {type(error).__name__}.") from error
-    return Answer(status=response.status_code)
+class Caller:
+    """POSTs to one endpoint, over one connection as long as it lasts."""
 
+    def __init__(self, url: str, guard: Guard) -> None:
+        self._url = check_url(url, guard)
+        self._guard = guard
+        self._connection: _Connection | None = None
 
-def _resolve(target: httpx.URL, guard: Guard) -> Address:
-    """The first address of the host; Forbidden if any of its addresses is out of bounds."""
-    literal = _literal(target.host)
-    if literal is not None:
-        found: list[Address] = [literal]
-    else:
+    def __enter__(self) -> "Caller":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection, if there is one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def post(self, body: bytes, headers: Mapping[str, str], *, timeout: float) -> Answer:
+        """Forbidden when the guard refuses the address, Unavailable when nobody answers in time."""
+        deadline = time.monotonic() + timeout
+        used = self._connection is not None
         try:
-            answers = socket.getaddrinfo(target.host, None, type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise Unavailable("The endpoint's host name can't be resolved.") from error
-        found = [ip_address(str(answer[4][0]).partition("%")[0]) for answer in answers]
-    if not found or not all(guard.allows(address) for address in found):
-        raise _refused()
-    return found[0]
+            try:
+                return self._post(body, headers, deadline)
+            except TimeoutError:
+                raise
+            except (OSError, HTTPException):
+                # The other side may have closed what was kept open, before it saw this.
+                if not used:
+                    raise
+                self.close()
+                return self._post(body, headers, deadline)
+        except (OSError, HTTPException) as error:
+            self.close()
+            raise Unavailable(f"The endpoint did not answer: {type(error).__name__}.") from error
+        except HutongError:
+            self.close()
+            raise
+
+    def _post(self, body: bytes, headers: Mapping[str, str], deadline: float) -> Answer:
+        if self._connection is None:
+            self._connection = _Connection(self._url, self._guard.resolve(self._url.host), deadline)
+        connection = self._connection
+        connection.deadline = deadline
+        connection.remaining()
+        connection.request(
+            "POST", self._url.raw_path.decode("ascii"), body, {"Host": _host(self._url), "Accept": "*/*", **headers}
+        )
+        response = connection.getresponse()
+        found = response.read(_MOST_READ)
+        if not response.isclosed() and response.read(1):
+            self.close()
+        return Answer(status=response.status, body=found)
 
 
-def _refused() -> Forbidden:
-    return Forbidden(
-        "The endpoint's address is not one that this server calls: it must be public, or in a network "
-        "that the operator listed in the setting notify_networks.",
-        expression="Subscription.channel.endpoint",
-    )
+def post(url: str, body: bytes, headers: Mapping[str, str], *, timeout: float, guard: Guard) -> Answer:
+    """One POST to a checked address, see ``Caller.post``."""
+    with Caller(url, guard) as caller:
+        return caller.post(body, headers, timeout=timeout)
 
 
-def _literal(host: str) -> Address | None:
-    try:
-        return ip_address(host.strip("[]"))
-    except ValueError:
-        return None
+class _Connection(HTTPConnection):
+    """A connection to one address under the name that its URL has, every step of it bounded by a deadline."""
+
+    def __init__(self, url: httpx.URL, address: Address, deadline: float) -> None:
+        super().__init__(str(address), url.port or (443 if url.scheme == "https" else 80))
+        self._name = url.raw_host.decode("ascii") if url.scheme == "https" else ""
+        self.deadline = deadline
+
+    def remaining(self) -> float:
+        """Seconds that are left, also as the socket's timeout; TimeoutError when none are."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        if self.sock is not None:
+            self.sock.settimeout(left)
+        return left
+
+    def connect(self) -> None:
+        """Connects to the address that was checked."""
+        self.sock = socket.create_connection((self.host, self.port), timeout=self.remaining())
+        with contextlib.suppress(OSError):
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._name:
+            self.sock = _tls().wrap_socket(self.sock, server_hostname=self._name)
+
+    def response_class(  # type: ignore[override]
+        self, sock: socket.socket, debuglevel: int = 0, method: str | None = None
+    ) -> HTTPResponse:
+        """The answer, read within the deadline."""
+        return HTTPResponse(_Bounded(sock, self), debuglevel, method)  # type: ignore[arg-type]
+
+
+class _Bounded:
+    """A socket as an HTTPResponse uses it."""
+
+    def __init__(self, sock: socket.socket, connection: _Connection) -> None:
+        self._sock = sock
+        self._connection = connection
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """What the answer is read from."""
+        return io.BufferedReader(_Reader(self._sock.makefile("rb", buffering=0), self._connection))
+
+
+class _Reader(io.RawIOBase):
+    """Reads what comes, each time with what is left of the deadline."""
+
+    def __init__(self, raw: socket.SocketIO, connection: _Connection) -> None:
+        self._raw = raw
+        self._connection = connection
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: object) -> int | None:
+        """The next bytes; TimeoutError when it is too late."""
+        self._connection.remaining()
+        return self._raw.readinto(buffer)  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        """Lets go of the socket."""
+        self._raw.close()
+        super().close()
+
+
+def _host(url: httpx.URL) -> str:
+    """The Host header: the name as the URL has it, with a port that is not the scheme's own."""
+    name = url.raw_host.decode("ascii")
+    name = f"[{name}]" if ":" in name else name
+    return name if url.port is None else f"{name}:{url.port}"
 
 
 @lru_cache(maxsize=1)

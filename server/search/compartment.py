@@ -6,7 +6,7 @@ from server.search.query import AnyOf, Criterion, Ids, Values
 from server.search.reference import Operand
 
 #: In the tables a resource of the compartment's own type is named by this.
-_ITSELF = "{def}"
+ITSELF = "{def}"
 
 
 def within(definitions: Definitions, compartment: str, id: str, resource_type: str) -> Criterion:
@@ -16,7 +16,7 @@ def within(definitions: Definitions, compartment: str, id: str, resource_type: s
         raise NotFound(f"There is no {resource_type} in the compartment of a {compartment}.")
     operand = Operand(targets=(f"{compartment}/{id}",))
     found: list[Criterion] = [
-        Values(resource_types=(resource_type,), code=code, operands=(operand,)) for code in codes if code != _ITSELF
+        Values(resource_types=(resource_type,), code=code, operands=(operand,)) for code in codes if code != ITSELF
     ]
     if resource_type == compartment:
         found.append(Ids(ids=(id,)))

@@ -13,7 +13,7 @@ from typing import Any
 from server.errors import BadRequest, TooLarge, UnknownParameter
 from server.fhir.definitions import Definitions, SearchParameter
 from server.search import date, number, position, quantity, reference, string, token, uri, words
-from server.search.codes import StoredTerminology, Terminology
+from server.search.codes import Terminology
 from server.search.index import component_suffix, kind_of, searchable
 from server.search.query import (
     AnyOf,
@@ -102,6 +102,9 @@ class Reader:
         known = searchable(self.definitions, resource_type)
         found = known.get(code)
         if found is None:
+            own = self.definitions.search_parameters(resource_type).get(code)
+            if own is not None and own.pending:
+                raise UnknownParameter(own.pending, expression=code)
             raise unknown(code, [*known, *_RESULT_NAMES], resource_type)
         return found
 
@@ -138,8 +141,9 @@ class Reader:
         if kind == "reference":
             return self._reference(value, modifier, targets)
         if kind == "token" and modifier in _SUBSUMING:
-            known = self.terminology or StoredTerminology(self.definitions, lambda *_: None)
-            return token.parse_subsuming(value, modifier, known)
+            if self.terminology is None:
+                raise BadRequest(f"The modifier :{modifier} can't be answered here.")
+            return token.parse_subsuming(value, modifier, self.terminology)
         parsed: dict[str, Any] = {
             "token": lambda: token.parse(value, modifier),
             "string": lambda: string.parse(value, modifier),

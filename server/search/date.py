@@ -9,6 +9,7 @@ from calendar import monthrange
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from sqlalchemy import ColumnElement
@@ -78,6 +79,7 @@ def moment(text: str) -> datetime:
     return _EPOCH + found[0] * _MICROSECOND
 
 
+@lru_cache(maxsize=1024)
 def _offset(zone: str | None) -> int:
     if zone in (None, "Z"):
         return 0

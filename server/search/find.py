@@ -11,23 +11,28 @@ from sqlalchemy.exc import DBAPIError
 from server.errors import TooLarge
 from server.fhir import json_format
 from server.fhir.definitions import Definitions
-from server.search import cursor, include, match, plan
+from server.search import cursor, include, lookup, match, plan
+from server.search.at_hand import AtHand
+from server.search.canonical import newest, of_version
 from server.search.codes import StoredTerminology, Terminology
 from server.search.compartment import within
+from server.search.declarations import Declarations
+from server.search.explain import Explanation, explain
 from server.search.index import Indexer
-from server.search.query import AnyOf, Ids, Query, Values
+from server.search.query import AnyOf, Query, Values
 from server.search.read import read
 from server.search.reference import LITERAL
+from server.search.shelf import Shelf
 from server.search.sight import Moment, Sight
 from server.search.uri import Operand as Uri
 from server.store.database import UnitOfWork
-from server.store.resources import Stored, by_reference
+from server.store.resources import Stored
 
 #: Longest statement of a search.
 SLOWEST_MILLISECONDS = 2_000
 #: What PostgreSQL ends a statement with that takes too long, or more room for its temporary files than it may.
 _TOO_COSTLY = (QueryCanceled, ConfigurationLimitExceeded, StatementTooComplex)
-#: Versions of one value set or code system that are looked through.
+#: Versions of one canonical that are looked through.
 _MOST_VERSIONS = 20
 
 
@@ -54,6 +59,8 @@ class SearchResult:
     total: int | None = None
     #: Cursor of the next page; empty on the last one.
     next: str = ""
+    #: How it would be carried out, where that was asked for instead.
+    explanation: Explanation | None = None
 
 
 class Search:
@@ -64,6 +71,9 @@ class Search:
         self.definitions = definitions
         self.base_url = base_url
         self.indexer = Indexer(definitions, base_url)
+        self._shelf = Shelf()
+        #: The engines of tenants that have search parameters of their own; each of those has none further.
+        self.declarations = Declarations(self, lambda other: Search(other, base_url))
 
     def read(
         self,
@@ -92,17 +102,22 @@ class Search:
         parameters: Sequence[tuple[str, str]],
         *,
         resolve: match.Resolve | None = None,
+        referring: match.Referring | None = None,
+        terminology: Terminology | None = None,
     ) -> bool:
-        """Whether a resource in memory is what the parameters ask for; ``resolve`` is needed for chains only."""
-        query = self.read(resource_type, parameters)
-        candidate = match.Candidate(resource=resource, indexer=self.indexer, resolve=resolve)
+        """Whether a resource in memory is what the parameters ask for.
+
+        ``resolve`` is needed for chains only, ``referring`` for _has and _list; see ``lookup``.
+        """
+        query = self.read(resource_type, parameters, terminology=terminology)
+        candidate = match.Candidate(resource=resource, indexer=self.indexer, resolve=resolve, referring=referring)
         return match.holds(query, candidate)
 
-    def find(self, uow: UnitOfWork, tenant: int, query: Query) -> SearchResult:
-        """One page of a query; TooLarge when it takes the database too long."""
+    def find(self, uow: UnitOfWork, tenant: int, query: Query, *, explained: str = "false") -> SearchResult:
+        """One page of a query, or with ``explained`` its plan; TooLarge when it takes the database too long."""
         uow.driver.execute(f"set local statement_timeout = {SLOWEST_MILLISECONDS}")
         try:
-            found = self._find(uow, tenant, query)
+            found = self._find(uow, tenant, query, explained)
         except (DBAPIError, *_TOO_COSTLY) as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
             if not isinstance(cause, _TOO_COSTLY):
@@ -115,9 +130,11 @@ class Search:
         uow.driver.execute("set local statement_timeout to default")
         return found
 
-    def _find(self, uow: UnitOfWork, tenant: int, query: Query) -> SearchResult:
+    def _find(self, uow: UnitOfWork, tenant: int, query: Query, explained: str = "false") -> SearchResult:
         place = cursor.read(query.cursor, datetime.now(UTC)) if query.cursor else None
         sight = Sight(tenant=tenant, moment=None if place is None else place.moment)
+        if explained != "false":
+            return SearchResult(query=query, matches=(), explanation=_explanation(uow, sight, query, place, explained))
         if query.summary == "count" or query.count == 0:
             return SearchResult(query=query, matches=(), total=self._total(uow, sight, query))
         rows = uow.execute(plan.page(sight, query, None if place is None else place.values)).all()
@@ -134,7 +151,7 @@ class Search:
             query=query,
             matches=found,
             parts=self._parts(uow, tenant, query, found),
-            included=include.included(uow, tenant, self.definitions, query.includes, found),
+            included=include.included(uow, sight, self.definitions, query.includes, found),
             total=total,
             next=further,
         )
@@ -144,15 +161,12 @@ class Search:
         wanted = query.contained
         if wanted is None:
             return {}
-
-        def resolve(target: str) -> dict[str, Any] | None:
-            kind, _, id = target.partition("/")
-            there = by_reference(uow, tenant, [(kind, id)])
-            return json_format.parse(there[0].body) if there else None
-
+        resolve, referring = lookup.stored(uow, tenant)
         places: dict[int, Parts] = {}
         for place, one in enumerate(found):
-            whole = match.Candidate(resource=json_format.parse(one.body), indexer=self.indexer, resolve=resolve)
+            whole = match.Candidate(
+                resource=json_format.parse(one.body), indexer=self.indexer, resolve=resolve, referring=referring
+            )
             inside = (each.resource for kind, each in whole.contained() if match.meets(wanted, kind, each))
             itself = any(
                 isinstance(each, AnyOf) and match.satisfied(each.criteria[0], whole) for each in query.criteria[-1:]
@@ -167,22 +181,36 @@ class Search:
     def _total(self, uow: UnitOfWork, sight: Sight, query: Query) -> int:
         return int(uow.execute(plan.total(sight, query)).scalar_one())
 
+    def at_hand(self, uow: UnitOfWork, tenant: int) -> AtHand:
+        """The code systems and value sets that a transaction sees."""
+        return AtHand(self.definitions, self._shelf, uow, tenant)
+
     def terminology(self, uow: UnitOfWork, tenant: int) -> Terminology:
-        """The standard's value sets and those that the tenant's resources define."""
+        """The same, as token search asks it."""
 
-        def fetch(kind: str, url: str) -> Mapping[str, Any] | None:
-            literal = LITERAL.fullmatch(url)
-            criterion: Ids | Values = Values(
-                resource_types=(kind,), code="url", operands=(Uri(how="equal", uri=url.partition("|")[0]),)
-            )
-            if literal and literal["type"] == kind and literal["base"] in (None, f"{self.base_url}/"):
-                criterion = Ids(ids=(literal["id"],))
-            query = Query(resource_types=(kind,), criteria=(criterion,), count=_MOST_VERSIONS)
-            found = [json_format.parse(one.body) for one in self._find(uow, tenant, query).matches]
-            version = url.partition("|")[2]
-            return next((one for one in found if not version or one.get("version") == version), None)
+        def local(kind: str, address: str) -> str | None:
+            literal = LITERAL.fullmatch(address)
+            here = literal and literal["type"] == kind and literal["base"] in (None, f"{self.base_url}/")
+            return literal["id"] if literal and here else None
 
-        return StoredTerminology(self.definitions, fetch)
+        return StoredTerminology(self.at_hand(uow, tenant), local)
+
+    def canonical(self, uow: UnitOfWork, tenant: int, kind: str, canonical: str) -> dict[str, Any] | None:
+        """The resource that a canonical means: of its version, else of the newest that is stored.
+
+        https://hl7.org/fhir/R4/references.html#canonical
+        """
+        url, _, version = canonical.partition("|")
+        criterion = Values(resource_types=(kind,), code="url", operands=(Uri(how="equal", uri=url),))
+        query = Query(resource_types=(kind,), criteria=(criterion,), count=_MOST_VERSIONS)
+        found = [json_format.parse(one.body) for one in self._find(uow, tenant, query).matches]
+        return newest(of_version(found, version))
+
+
+def _explanation(uow: UnitOfWork, sight: Sight, query: Query, place: cursor.Position | None, how: str) -> Explanation:
+    counts = query.summary == "count" or query.count == 0
+    page = plan.total(sight, query) if counts else plan.page(sight, query, None if place is None else place.values)
+    return explain(uow, query, page, analyze=how == "analyze")
 
 
 def _now(uow: UnitOfWork) -> Moment:

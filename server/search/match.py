@@ -1,7 +1,7 @@
 """A query's meaning for one resource in memory, as subscriptions ask it: the same as ``plan``, by property test."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -31,6 +31,8 @@ from server.search.query import (
 Match = Callable[[Any, tuple[Any, ...]], bool]
 #: What a reference ("Type/id") points to; None when there is nothing.
 Resolve = Callable[[str], dict[str, Any] | None]
+#: The resources of a type that refer to one ("Type/id") by a reference parameter: (type, parameter, target).
+Referring = Callable[[str, str, str], Iterable[dict[str, Any]]]
 MATCHES: Mapping[str, Match] = {
     "token": token.matches,
     "string": string.matches,
@@ -51,6 +53,9 @@ class Candidate:
     resource: dict[str, Any]
     indexer: Indexer = field(repr=False)
     resolve: Resolve | None = field(default=None, repr=False)
+    referring: Referring | None = field(default=None, repr=False)
+    #: Whether it is contained in another resource: nothing refers to it.
+    inside: bool = False
 
     @cached_property
     def rows(self) -> dict[tuple[str, int], list[tuple[int, tuple[Any, ...]]]]:
@@ -72,7 +77,7 @@ class Candidate:
         """The resources contained in this one with their types, all or the one that a reference points to."""
         for _, resource in contained_in(self.resource):
             if target in ("", f"#{resource.get('id')}"):
-                yield resource["resourceType"], Candidate(resource=resource, indexer=self.indexer, resolve=self.resolve)
+                yield resource["resourceType"], replace(self, resource=resource, inside=True)
 
     def follow(self, target: str, code: str) -> "Candidate | None":
         """What a reference points to; BadRequest where nothing can be looked up."""
@@ -81,7 +86,17 @@ class Candidate:
         resource = self.resolve(target)
         if resource is None:
             return None
-        return Candidate(resource=resource, indexer=self.indexer, resolve=self.resolve)
+        return replace(self, resource=resource, inside=False)
+
+    def referred(self, criterion: Has) -> "Iterator[Candidate]":
+        """The resources that refer to this one; BadRequest where nothing can be looked up."""
+        if self.inside:
+            return
+        if self.referring is None:
+            raise BadRequest(f"What refers by '{criterion.code}' can't be looked up here.", expression=criterion.code)
+        target = f"{self.resource['resourceType']}/{self.resource.get('id')}"
+        for resource in self.referring(criterion.source_type, criterion.code, target):
+            yield replace(self, resource=resource, inside=False)
 
 
 def holds(query: Query, candidate: Candidate) -> bool:
@@ -127,7 +142,7 @@ def _indexed(criterion: Values | Composite | Missing | Chain | Has | Hierarchy, 
         return _chained(criterion, candidate)
     if isinstance(criterion, Hierarchy):
         return _in_hierarchy(criterion, candidate)
-    return _refuse_has(criterion)
+    return _referred(criterion, candidate)
 
 
 def _any_value(criterion: Values, candidate: Candidate) -> bool:
@@ -193,5 +208,8 @@ def _upwards(criterion: Hierarchy, start: str, candidate: Candidate) -> set[str]
     return found
 
 
-def _refuse_has(criterion: Has) -> bool:
-    raise BadRequest(f"_has:{criterion.source_type} needs the database and can't be asked of one resource.")
+def _referred(criterion: Has, candidate: Candidate) -> bool:
+    """Whether something that refers to the resource meets the criterion."""
+    if criterion.resource_type not in ("", candidate.resource["resourceType"]):
+        return False
+    return any(satisfied(criterion.criterion, each) for each in candidate.referred(criterion))

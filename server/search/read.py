@@ -27,6 +27,8 @@ _CHOICES = {
     "_contained": ("false", "true", "both"),
     "_containedType": ("container", "contained"),
 }
+#: How others call it, fhirpy among them: name -> what it is here, and what its values are.
+_ALSO_CALLED = {"_totalMethod": ("_total", {"count": "accurate"})}
 #: The resource type and parameter that _list looks at: https://hl7.org/fhir/R4/search.html#list
 _LIST = ("List", "item")
 
@@ -116,6 +118,9 @@ def _contained(draft: _Draft, query: Query) -> Query:
 
 def _take(draft: _Draft, reader: Reader, name: str, value: str, *, named: bool) -> None:
     plain, _, modifier = name.partition(":")
+    if name in _ALSO_CALLED:
+        name, values = _ALSO_CALLED[name]
+        value = values.get(value, value)
     if name in _OF_THE_EDGE or (name == "_type" and not named):
         return
     if plain in ("_include", "_revinclude"):

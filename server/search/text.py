@@ -1,28 +1,13 @@
 """Text as search sees it: folded (no case, no accents, single spaces), and a query's escapes taken apart."""
 
 import re
-import unicodedata
-from functools import lru_cache
+
+from terminology.words import fold, storable
+
+__all__ = ["LONGEST_KEY", "cut", "fold", "split", "storable", "unescape"]
 
 #: btree rows hold 2,704 bytes: longer codes and addresses are indexed by their beginning.
 LONGEST_KEY = 500
-_SPACES = re.compile(r"\s+")
-
-
-@lru_cache(maxsize=8192)
-def fold(value: str) -> str:
-    """Case, accents and runs of spaces removed: https://hl7.org/fhir/R4/search.html#string"""
-    if value.isascii():
-        folded = value.lower()
-    else:
-        decomposed = unicodedata.normalize("NFKD", value.casefold())
-        folded = "".join(character for character in decomposed if not unicodedata.combining(character))
-    return storable(_SPACES.sub(" ", folded).strip())
-
-
-def storable(value: str) -> str:
-    """Without U+0000, which PostgreSQL's text can't hold."""
-    return value.replace("\x00", "") if "\x00" in value else value
 
 
 def cut(value: str) -> str:

@@ -9,7 +9,7 @@ from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from server.errors import BadRequest
 from server.fhir.fhirpath.node import Node
-from server.search.codes import Codes, Terminology
+from server.search.codes import Codes, Many, Terminology
 from server.search.entry import Entry
 from server.search.text import cut, fold, split, unescape
 
@@ -30,6 +30,8 @@ class Operand:
     text: str | None = None
     #: Any of these, by system (:in, :above, :below); a system without codes is meant whole.
     among: Mapping[str, frozenset[str]] | None = field(default=None, hash=False)
+    #: Or any of these, which are too many to be listed.
+    many: tuple[tuple[str, Many], ...] = ()
     suffix: str = ""
 
 
@@ -125,18 +127,16 @@ def parse_subsuming(text: str, modifier: str, terminology: Terminology) -> Opera
 
 def among(codes: Codes) -> Operand:
     """The operand that any of several codes meets."""
-    whole = {system for system, code in codes if code is None}
-    listed: dict[str, set[str]] = {system: set() for system in whole}
-    for system, code in codes:
-        if code is not None and system not in whole:
-            listed.setdefault(cut(system), set()).add(cut(code))
-    return Operand(among={system: frozenset(found) for system, found in listed.items()})
+    listed = {cut(system): frozenset(map(cut, found)) for system, found in codes.listed.items()}
+    return Operand(among=listed, many=codes.many)
 
 
 def clause(operand: Operand, columns: Columns) -> ColumnElement[bool]:
     """The operand over the columns of index_token."""
     if operand.among is not None:
-        return or_(false(), *(_one_system(system, codes, columns) for system, codes in operand.among.items()))
+        listed = (_one_system(system, codes, columns) for system, codes in operand.among.items())
+        many = (and_(columns["system"] == system, more.clause(columns["code"])) for system, more in operand.many)
+        return or_(false(), *listed, *many)
     conditions: list[ColumnElement[bool]] = []
     if operand.text is not None:
         conditions.append(columns["text"].startswith(operand.text, autoescape=True))
@@ -159,7 +159,9 @@ def matches(operand: Operand, values: tuple[Any, ...]) -> bool:
     system, code, text = values
     if operand.among is not None:
         codes = operand.among.get(system)
-        return codes is not None and (not codes or code in codes)
+        if codes is not None and (not codes or code in codes):
+            return True
+        return code is not None and any(more.holds(code) for of, more in operand.many if of == system)
     if operand.text is not None:
         return text is not None and str(text).startswith(operand.text)
     if operand.code is not None and code != operand.code:

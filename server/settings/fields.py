@@ -52,8 +52,16 @@ class Settings:
     notify_loopback: bool | None = None
     #: Private networks whose addresses may be called, e.g. 10.0.0.0/8; public addresses always may.
     notify_networks: tuple[str, ...] = ()
+    #: Notifications a second to one endpoint's host and port, or one mail address; 0 for any number.
+    notify_rate: float = 0.0
+    #: Mail server of email subscriptions, e.g. smtp+starttls://user:password@mail.example.org; empty for none.
+    smtp_url: str = ""
+    #: Address that these mails come from.
+    smtp_from: str = ""
     #: Days that acknowledged events are kept for ``$events``.
     event_retention_days: int = 90
+    #: Hours that the files of a finished export or import are kept.
+    bulk_hours: float = 24.0
     #: Bytes of the packs' disk that stay free: below it nothing more is taken in.
     disk_reserve: int = 256 << 20
     #: How much senders may store.

@@ -41,6 +41,45 @@ _KNOWN_REPORTS = text(
     "select instance from unnest(cast(:instances as text[])) as wanted (instance) "
     "where exists (select from analysis where tenant = :tenant and sr_instance = instance)"
 )
+_NEIGHBOURS = text(
+    """
+    select a.key, a.study, a.adapter, a.task, a.findings, o.study_date, o.study_time
+    from study s
+    join study o on o.tenant = s.tenant and o.patient = s.patient and o.study <> s.study
+    join analysis a on a.tenant = o.tenant and a.study = o.study
+    where s.tenant = :tenant and s.study = :study and a.published is not null and a.findings is not null
+      and not exists (
+        select from analysis n where n.tenant = a.tenant and n.predecessor = a.key and n.published is not null)
+    order by o.study_date, o.study_time, a.study, a.claimed
+    """
+)
+_DATE = text("select study_date, study_time from study where tenant = :tenant and study = :study")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Neighbour:
+    """The findings of another study of the same patient, as they stand."""
+
+    key: str
+    study: str
+    adapter: str
+    #: Empty for somebody else's report.
+    task: str
+    #: Serialised.
+    findings: bytes
+    #: DA and TM, as received.
+    study_date: str
+    study_time: str
+
+
+_BY_INSTANCE = text(
+    f"select {_FIELDS} from analysis where tenant = :tenant and sr_instance = :instance "
+    "order by report <> '' desc, claimed limit 1"
+)
+_HEAD = text(
+    f"select {_FIELDS} from analysis where tenant = :tenant and report = :report and published is not null "
+    "order by published desc limit 1"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,11 +115,41 @@ def find(uow: UnitOfWork, tenant: int, key: str) -> Analysis | None:
     return None if row is None else Analysis(**row._mapping)
 
 
+def by_instance(uow: UnitOfWork, tenant: int, instance: str) -> Analysis | None:
+    """The analysis that a structured report says."""
+    row = uow.execute(_BY_INSTANCE, {"tenant": tenant, "instance": instance}).one_or_none()
+    return None if row is None else Analysis(**row._mapping)
+
+
+def head(uow: UnitOfWork, tenant: int, report: str) -> Analysis | None:
+    """The newest version of the report with this DiagnosticReport id."""
+    row = uow.execute(_HEAD, {"tenant": tenant, "report": report}).one_or_none()
+    return None if row is None else Analysis(**row._mapping)
+
+
 def latest(uow: UnitOfWork, tenant: int, study: str, adapter: str, key: str) -> Analysis | None:
     """The newest published analysis of a study by an adapter, other than that of ``key``."""
     parameters = {"tenant": tenant, "study": study, "adapter": adapter, "key": key}
     row = uow.execute(_LATEST, parameters).one_or_none()
     return None if row is None else Analysis(**row._mapping)
+
+
+def neighbours(uow: UnitOfWork, tenant: int, study: str) -> list[Neighbour]:
+    """What is found on the other studies of the study's patient, oldest study first; superseded findings left out."""
+    rows = uow.execute(_NEIGHBOURS, {"tenant": tenant, "study": study})
+    return [Neighbour(**row._mapping) for row in rows]
+
+
+def date_of(uow: UnitOfWork, tenant: int, study: str) -> tuple[str, str]:
+    """Study Date and Study Time, as received; empty where the study is not here."""
+    row = uow.execute(_DATE, {"tenant": tenant, "study": study}).one_or_none()
+    return ("", "") if row is None else (str(row.study_date), str(row.study_time))
+
+
+def patient_of(uow: UnitOfWork, tenant: int, study: str) -> str:
+    """Id of the study's patient; empty where the study is not here."""
+    row = uow.driver.execute("select patient from study where tenant = %s and study = %s", (tenant, study)).fetchone()
+    return "" if row is None else str(row[0])
 
 
 def claim(
@@ -104,6 +173,15 @@ def published(uow: UnitOfWork, tenant: int, key: str, *, sr_instance: str, seg_i
     """Notes, in the transaction that writes the resources, that all is written."""
     values = {"sr_instance": sr_instance, "seg_instance": seg_instance, "report": report}
     uow.execute(_PUBLISHED, {"tenant": tenant, "key": key, **values})
+
+
+def set_aside(uow: UnitOfWork, tenant: int, key: str) -> None:
+    """Notes that nothing is made of a report: one that a newer version had overtaken before it came."""
+    uow.driver.execute(
+        "update analysis set findings = null, found = null, adapter = '', published = clock_timestamp() "
+        "where tenant = %s and key = %s",
+        (tenant, key),
+    )
 
 
 def known_reports(uow: UnitOfWork, tenant: int, instances: Iterable[str]) -> frozenset[str]:

@@ -7,12 +7,12 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engine, event
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from server.errors import Conflict, Unavailable
-from server.store import jobs
+from server.store import jobs, packed
 from server.store.watch import Watch
 
 #: What PostgreSQL ends a transaction with because of another one.
@@ -83,34 +83,41 @@ class Database:
             creator=lambda: self._opened(autocommit=False),
             pool_size=pool_size,
             max_overflow=16,
-            pool_pre_ping=True,
             # An error's text must not quote what was being written.
             hide_parameters=True,
         )
+        event.listen(self._engine, "checkout", _refuse_broken)
         self._lock = threading.Lock()
         self._readers = threading.BoundedSemaphore(_READERS)
         #: Connections of ``statement`` that nobody uses now, by whether they wait for the disk.
         self._idle: dict[bool, list[psycopg.Connection[Any]]] = {True: [], False: []}
 
     @contextmanager
-    def unit_of_work(self) -> Iterator[UnitOfWork]:
+    def unit_of_work(self, *, one_moment: bool = False) -> Iterator[UnitOfWork]:
         """One transaction: commits at the end, rolls back when the block raises.
 
+        With ``one_moment`` all of it sees what was there at its first statement (repeatable read).
         Conflict if another transaction was in its way, Unavailable if the database does not answer.
         """
-        with _translated(), self._engine.begin() as connection:
-            yield UnitOfWork(connection)
+        with _translated(), self._engine.connect() as connection:
+            if one_moment:
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield UnitOfWork(connection)
 
     @contextmanager
     def reading(self) -> Iterator[UnitOfWork]:
         """One read-only transaction that sees one moment (repeatable read); Unavailable if the database is away."""
-        with (
-            _translated(),
-            self._engine.connect().execution_options(
-                isolation_level="REPEATABLE READ", postgresql_readonly=True
-            ) as connection,
-        ):
-            yield UnitOfWork(connection)
+        with _translated(), self._engine.connect() as connection:
+            uow = UnitOfWork(connection)
+            driver = uow.driver
+            driver.isolation_level, driver.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
+            try:
+                yield uow
+            finally:
+                if not driver.closed:
+                    driver.rollback()
+                    driver.isolation_level, driver.read_only = None, None
 
     @contextmanager
     def statement(self, *, durable: bool = True) -> Iterator[psycopg.Connection[Any]]:
@@ -146,6 +153,7 @@ class Database:
         connection = psycopg.connect(
             self.url, application_name="hutong", autocommit=autocommit, connect_timeout=CONNECT_SECONDS
         )
+        packed.register(connection)
         self._watch.add(connection)
         return connection
 
@@ -179,6 +187,12 @@ class Database:
             idle, self._idle = self._idle, {True: [], False: []}
         for connection in (*idle[True], *idle[False]):
             connection.close()
+
+
+def _refuse_broken(connection: Any, *_: object) -> None:
+    """The pool gives no connection that has ended; asking the server itself would take as long as a read."""
+    if connection.closed or _says_something(connection):
+        raise DisconnectionError("The connection has ended.")
 
 
 def _says_something(connection: psycopg.Connection[Any]) -> bool:

@@ -30,6 +30,14 @@ def by_sha256(uow: UnitOfWork, sha256: bytes) -> TokenRow | None:
     return None if row is None else TokenRow(tenant=row.tenant, name=row.name, scopes=frozenset(row.scopes))
 
 
+def scopes_of(uow: UnitOfWork, tenant: int, name: str) -> frozenset[str]:
+    """What the tokens of one name may do together, without those that are revoked; empty where there is none."""
+    rows = uow.execute(
+        select(token.c.scopes).where(token.c.tenant == tenant, token.c.name == name, token.c.revoked.is_(None))
+    )
+    return frozenset(scope for row in rows for scope in row.scopes)
+
+
 def any_valid(uow: UnitOfWork) -> bool:
     """Whether there is a token that is not revoked."""
     return uow.execute(select(token.c.token).where(token.c.revoked.is_(None)).limit(1)).first() is not None

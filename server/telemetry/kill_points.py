@@ -19,6 +19,7 @@ POINTS = (
     "sr-stored",
     "fhir-committed",
     "notifying",
+    "notified",
 )
 #: Points on the way of clearing up the packs.
 KEEPING = ("gc-copied", "gc-repointed", "gc-forgotten")

@@ -41,6 +41,20 @@ unreached_peers = Gauge(
 jobs_running = Gauge("hutong_jobs_running", "Jobs running in the workers.", ["queue"], multiprocess_mode="livesum")
 
 
+reviewed_findings = Gauge(
+    "hutong_reviewed_findings",
+    "Findings by what people decided on them, of each version of a model.",
+    ["adapter", "version", "decision"],
+    multiprocess_mode="mostrecent",
+)
+accepted_share = Gauge(
+    "hutong_accepted_share",
+    "Share of a model's findings that people left as they were, of those they decided on.",
+    ["adapter", "version"],
+    multiprocess_mode="mostrecent",
+)
+
+
 def share(folder: Path) -> None:
     """Lets the processes that are started from now on put their figures together; forgets those of an earlier run."""
     shutil.rmtree(folder, ignore_errors=True)

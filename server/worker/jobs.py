@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from server.events.deliver import Delivery
 from server.events.dispatch import Answer, Dispatcher
-from server.events.notify import Notifier
 from server.imaging.commitment import COMMITMENT_REPORT
+from server.operations import bulk, export
+from server.operations.export_job import Exporter
 from server.worker.loops import (
     DISPATCH_INTERVAL,
     FORGET_INTERVAL,
@@ -24,6 +26,7 @@ from server.workflow import availability, commitment
 from server.workflow.analysis import Analyst
 from server.workflow.availability import ANNOUNCE, Announcer
 from server.workflow.commitment import CommitmentReporter
+from server.workflow.comparison import COMPARE
 from server.workflow.deliver import Deliverer
 from server.workflow.fetch import FIND_PRIORS, Fetcher
 from server.workflow.foreign_report import SR_RECEIVED, ReportReader
@@ -48,13 +51,14 @@ class EventJobs:
     studies: StudyKeeper
     reports: ReportReader
     planner: Planner
-    notifier: Notifier
+    delivery: Delivery
     forwarder: Forwarder
     deliverer: Deliverer
     fetcher: Fetcher
     announcer: Announcer
     commitments: CommitmentReporter
     dispatcher: Dispatcher
+    exporter: Exporter
     #: Defers study-changed for quiet studies; gives how many.
     sweep: Callable[[], int]
     #: Deletes events that were kept long enough; gives how many.
@@ -64,6 +68,8 @@ class EventJobs:
     retain: Callable[[], object]
     #: Indexes a batch of stored instances by declared attributes; gives how many, 0 when all are.
     index: Callable[[], int]
+    #: One step of indexing by declared search parameters; 0 when nothing is left.
+    search_parameters: Callable[[], int]
 
     def worker(self, database_url: str) -> Worker:
         """Quiet studies, plans, notifications and sending, with the loops beside them."""
@@ -73,12 +79,12 @@ class EventJobs:
                 Task(name="study-changed", queue="events", run=self.studies.run),
                 Task(name=SR_RECEIVED, queue="events", run=self.reports.run),
                 Task(name="plan", queue="events", run=self.planner.run),
-                Task(name="notify", queue="notify", run=self.notifier.run_job, attempts=None),
                 Task(name=FIND_PRIORS, queue="fetch", run=self.fetcher.find_priors, attempts=None),
                 Task(name=ANNOUNCE, queue="notify", run=self.announcer.run, attempts=availability.ATTEMPTS),
                 Task(name=COMMITMENT_REPORT, queue="notify", run=self.commitments.run, attempts=commitment.ATTEMPTS),
+                Task(name=export.TASK, queue=bulk.QUEUE, run=self.exporter.run, failed=self.exporter.failed),
             ),
-            queues=("events", "notify", "fetch"),
+            queues=("events", "notify", "fetch", bulk.QUEUE),
             loops=self._loops(),
         )
 
@@ -90,8 +96,10 @@ class EventJobs:
             every("keep", KEEP_INTERVAL, self.keep),
             every("retain", RETAIN_INTERVAL, self.retain),
             until_empty("index", INDEX_INTERVAL, self.index),
+            until_empty("search-parameters", INDEX_INTERVAL, self.search_parameters),
             until_empty("forward", SWEEP_INTERVAL, self.forwarder.arrived),
             every("forget-deliveries", FORGET_INTERVAL, self.forwarder.forget),
+            Loop(name="notify", run=self.delivery.run),
             Loop(name="deliver", run=self.deliverer.run),
             every("measure-deliveries", MEASURE_INTERVAL, self.deliverer.measure),
             Loop(name="fetch", run=self.fetcher.run),
@@ -100,5 +108,8 @@ class EventJobs:
 
 def analysis_worker(database_url: str, analyst: Analyst) -> Worker:
     """A process that runs adapters."""
-    task = Task(name="run-task", queue="analysis", run=analyst.run, failed=analyst.failed)
-    return Worker(database_url=database_url, tasks=(task,), queues=("analysis",))
+    tasks = (
+        Task(name="run-task", queue="analysis", run=analyst.run, failed=analyst.failed),
+        Task(name=COMPARE, queue="analysis", run=analyst.compare),
+    )
+    return Worker(database_url=database_url, tasks=tasks, queues=("analysis",))

@@ -22,7 +22,7 @@ _STALLED_INTERVAL = 1.0
 _POLLING_INTERVAL = 0.2
 
 #: Queue -> jobs at a time in one process. An inference takes all cores; a notification mostly waits.
-CONCURRENCY: Mapping[str, int] = {"events": 4, "notify": 16, "fetch": 8, "analysis": 1}
+CONCURRENCY: Mapping[str, int] = {"events": 4, "notify": 16, "fetch": 8, "bulk": 2, "analysis": 1}
 
 _log = logging.getLogger(__name__)
 

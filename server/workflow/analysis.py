@@ -4,10 +4,11 @@ The analysis key names input, model and manifest. Findings are committed under i
 them; whoever comes later (another Task, the same one after a crash) goes on from there and never infers again.
 """
 
+import hashlib
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydicom import Dataset
@@ -17,7 +18,7 @@ from ai_adapters.manifest import BrokenManifest
 from ai_adapters.onnx_session import BrokenModel
 from ai_adapters.registry import Bundle, Registry, UnknownBundle
 from ai_adapters.selection import ADAPTER_VERSION, analysis_key, select
-from ai_adapters.volume import UnusableSeries, load
+from ai_adapters.volume import UnusableSeries, Volume, load
 from dicom_sr.findings import Findings
 from dicom_sr.identity import sr_uid
 from dicom_sr.serialise import serialise
@@ -31,6 +32,7 @@ from server.store.analyses import Analysis
 from server.store.database import Database
 from server.telemetry import kill_points, metrics
 from server.workflow import task as tasks
+from server.workflow.comparison import Comparer, compare_later, compared_key, neighbour
 from server.workflow.images import StudyImages
 from server.workflow.publish import Publisher, Written, findings_of, instance_of
 from server.workflow.tracking import Tracker
@@ -71,6 +73,7 @@ class Analyst:
     retrieve: Retrieve
     registry: Registry
     publisher: Publisher
+    comparer: Comparer
     uid_root: str
     threads: int | None = None
     #: ONNX Runtime execution providers to try, in order; empty for the adapter's own choice.
@@ -88,6 +91,69 @@ class Analyst:
     def failed(self, reason: str, arguments: Mapping[str, Any]) -> None:
         """Ends a Task whose every attempt failed."""
         self._end(int(arguments["tenant"]), str(arguments["id"]), "failed", reason)
+
+    def compare(self, tenant: int, key: str) -> None:
+        """Compares a published analysis anew, because findings on its neighbour in time came in after it.
+
+        The new findings supersede it under a key of their own: that of both; nothing is inferred again.
+        """
+        with self.database.reading() as uow:
+            old = analyses.find(uow, tenant, key)
+            task = old.task if old is not None else ""
+        if old is None or not task:
+            return
+        try:
+            wanted = self._input(tenant, self.repository.read(system(tenant), "Task", task))
+        except Rejected:
+            return
+        with self.database.unit_of_work() as alone:
+            alone.lock("analysis", tenant, old.study, old.adapter)
+            anew = self._compared(wanted, old)
+            if anew is not None:
+                self._publish(replace(wanted, key=anew.key), anew)
+
+    def _compared(self, wanted: Input, old: Analysis) -> Analysis | None:
+        """The analysis with a comparison as things are now; None where it is compared with that already."""
+        findings = findings_of(old)
+        with self.database.reading() as uow:
+            other = neighbour(uow, wanted.tenant, wanted.study_uid)
+            newest = analyses.latest(uow, wanted.tenant, wanted.study_uid, old.adapter, "")
+        if findings is None or other is None or newest is None or newest.key != old.key:
+            return None
+        key = hashlib.sha256(f"{old.key}\n{other.key}".encode()).hexdigest()
+        if other.days < 0 or compared_key(findings) == other.key:
+            return None
+        with self.database.unit_of_work() as uow:
+            analyses.claim(
+                uow, wanted.tenant, key, study=wanted.study_uid, adapter=old.adapter,
+                adapter_version=f"{wanted.bundle.manifest.version}+{ADAPTER_VERSION}", task=old.task,
+                predecessor=old.key,
+            )  # fmt: skip
+            kept = analyses.find(uow, wanted.tenant, key)
+        if kept is None or kept.findings is None:
+            self._keep_compared(wanted, old, findings, key)
+            with self.database.reading() as uow:
+                kept = analyses.find(uow, wanted.tenant, key)
+        return kept
+
+    def _keep_compared(self, wanted: Input, old: Analysis, findings: Findings, key: str) -> None:
+        began = time.monotonic()
+        try:
+            comparison = self.comparer.compare(wanted.tenant, wanted.study_uid, self._volume(wanted))
+        except UnusableSeries as error:
+            raise Unavailable(f"The series can't be read any more: {error.reason}") from error
+        if comparison is None:
+            raise Unavailable("The study to compare with is gone; try again.")
+        told = comparison.told(findings, wanted.bundle.manifest.repeatability)
+        fresh = replace(told, key=key, timestamp=instants.now())
+        with self.database.unit_of_work() as uow:
+            analyses.found(
+                uow, wanted.tenant, key, serialise(fresh), sr_instance=sr_uid(self.uid_root, key),
+                provider=old.provider, seconds=time.monotonic() - began,
+            )  # fmt: skip
+
+    def _volume(self, wanted: Input) -> Volume:
+        return load(wanted.selected, wanted.images.pixels)
 
     def _do(self, tenant: int, id: str) -> None:
         task = self._begin(tenant, id)
@@ -134,7 +200,7 @@ class Analyst:
             analyses.claim(
                 uow, tenant, wanted.key, study=wanted.study_uid, adapter=manifest.name,
                 adapter_version=f"{manifest.version}+{ADAPTER_VERSION}", task=wanted.task,
-                predecessor=before.key if before is not None else "",
+                predecessor=_superseded(before),
             )  # fmt: skip
             analysis = analyses.find(uow, tenant, wanted.key)
         if analysis is not None and analysis.findings is None:
@@ -151,14 +217,17 @@ class Analyst:
         earlier = findings_of(before)
         tracker = Tracker(key=wanted.key, prefix=name, uid_root=self.uid_root, before=earlier)
         try:
-            volume = load(wanted.selected, wanted.images.pixels)
+            volume = self._volume(wanted)
             if earlier is not None and earlier.frame_of_reference_uid != volume.frame_of_reference_uid:
                 tracker.before = None
+            comparison = self.comparer.compare(wanted.tenant, wanted.study_uid, volume)
             kill_points.at("inferring")
             findings = adapter_run.run(
                 wanted.bundle, volume, identify=tracker.identify, timestamp=instants.now(), key=wanted.key,
-                threads=self.threads, providers=self.providers,
+                threads=self.threads, providers=self.providers, known=comparison.known() if comparison else (),
             )  # fmt: skip
+            if comparison is not None:
+                findings = comparison.told(findings, wanted.bundle.manifest.repeatability)
         except UnusableSeries as error:
             raise Rejected(error.reason) from error
         except (Unprocessable, NotAcceptable) as error:
@@ -196,9 +265,11 @@ class Analyst:
                 transaction.uow, wanted.tenant, analysis.key, sr_instance=sr.sop_instance_uid,
                 seg_instance=seg.sop_instance_uid if seg is not None else "", report=result.report,
             )  # fmt: skip
+            compare_later(transaction.uow, wanted.tenant, wanted.study_uid, analysis)
             self.publisher.send_on(transaction, wanted.study_uid, [one.sop_instance_uid for one in instances])
             task = transaction.read("Task", wanted.task, lock=True)
-            transaction.update(_completed(task, findings, analysis, result, transaction.moment))
+            if task["status"] != "completed":
+                transaction.update(_completed(task, findings, analysis, result, transaction.moment))
         kill_points.at("fhir-committed")
         metrics.analyses.labels(adapter=name, outcome="completed").inc()
 
@@ -219,6 +290,12 @@ class Analyst:
             if task["status"] in tasks.OPEN:
                 transaction.update(tasks.ended(task, status, reason, transaction.moment))
         metrics.analyses.labels(adapter="", outcome=status).inc()
+
+
+def _superseded(before: Analysis | None) -> str:
+    """Key of the analysis that a new one takes the place of: never of what a person verified."""
+    found = findings_of(before)
+    return "" if before is None or (found is not None and found.verified) else before.key
 
 
 def _completed(task: Resource, findings: Findings, analysis: Analysis, result: Written, moment: Any) -> Resource:

@@ -7,16 +7,20 @@ from pydicom import Dataset
 
 from dicom_sr.errors import ReportError
 from dicom_sr.findings import Findings
-from dicom_sr.read import read
+from dicom_sr.read import predecessors, read
+from dicom_sr.revise import inherited
 from dicom_sr.serialise import serialise
+from server.errors import PreconditionFailed, Unavailable
 from server.imaging.retrieve import Retrieve
 from server.repository import Repository
 from server.security.access import system
 from server.store import analyses
 from server.store.database import Database, UnitOfWork
-from server.workflow import workitem_task
+from server.workflow import revise, workitem_task
+from server.workflow.comparison import compare_later
 from server.workflow.images import StudyImages
 from server.workflow.publish import Publisher, findings_of, instance_of
+from server.workflow.revise import Base
 
 #: The job that an unknown report causes; its arguments are ``tenant``, ``study``, ``imaging_study`` and ``instance``.
 SR_RECEIVED = "sr-received"
@@ -53,9 +57,55 @@ class ReportReader:
                 analysis = analyses.find(uow, tenant, findings.key)
                 if analysis is None or analysis.is_published or analysis.task:
                     return
-            _claim(uow, tenant, study, findings)
+            on = self._base(uow, tenant, dataset, findings, images)
+            if on is not None:
+                findings = inherited(findings, on.versions[-1])
+                body = serialise(findings)
+            _claim(uow, tenant, study, findings, on)
             analyses.found(uow, tenant, findings.key, body, sr_instance=instance)
-        self._publish(tenant, imaging_study, findings.key, dataset)
+        if on is None:
+            self._publish(tenant, imaging_study, findings.key, dataset)
+        else:
+            self._revise(tenant, imaging_study, findings.key, dataset)
+
+    def _base(
+        self, uow: UnitOfWork, tenant: int, dataset: Dataset, findings: Findings, images: StudyImages
+    ) -> Base | None:
+        """What a person's document is the next version of; None for one that stands alone."""
+        instances = predecessors(dataset)
+        if findings.person is None or not instances:
+            return None
+        before = revise.predecessor(uow, tenant, instances)
+        if before is None or not before.is_published:
+            if before is not None or any(place.instance in instances for place in images.located):
+                raise Unavailable("The version before is not read yet; try again.")
+            return None
+        return revise.base(uow, tenant, before)
+
+    def _revise(self, tenant: int, imaging_study: str, key: str, dataset: Dataset) -> None:
+        """Applies a person's version; one that was overtaken stays a document that nothing follows from."""
+        sr = instance_of(dataset)
+        with self.repository.transaction(system(tenant)) as transaction:
+            analysis = analyses.find(transaction.uow, tenant, key)
+            findings = findings_of(analysis)
+            if analysis is None or findings is None or analysis.is_published:
+                return
+            before = analyses.find(transaction.uow, tenant, analysis.predecessor)
+            on = revise.base(transaction.uow, tenant, before) if before is not None else None
+            if on is None:
+                raise Unavailable("The version before is gone; try again.")
+            revise.lock(transaction.uow, tenant, on.report)
+            try:
+                revise.require_head(transaction.uow, tenant, on, findings)
+            except PreconditionFailed as error:
+                _log.warning("the structured report %s is not applied: %s", sr.sop_instance_uid, error.details)
+                analyses.set_aside(transaction.uow, tenant, key)
+                return
+            study = transaction.read("ImagingStudy", imaging_study)
+            report = revise.write(transaction, findings, on, study, sr)
+            compare_later(transaction.uow, tenant, findings.study_instance_uid)
+            workitem_task.reported(transaction, sr.sop_instance_uid, report)
+        revise.measure(self.database)
 
     def _publish(self, tenant: int, imaging_study: str, key: str, dataset: Dataset) -> None:
         with self.repository.transaction(system(tenant)) as transaction:
@@ -70,6 +120,7 @@ class ReportReader:
             analyses.published(
                 transaction.uow, tenant, key, sr_instance=sr.sop_instance_uid, seg_instance="", report=written.report
             )
+            compare_later(transaction.uow, tenant, findings.study_instance_uid)
             workitem_task.reported(transaction, sr.sop_instance_uid, written.report)
 
     def _note_unread(self, tenant: int, study: str, instance: str) -> None:
@@ -78,7 +129,14 @@ class ReportReader:
             analyses.published(uow, tenant, instance, sr_instance=instance, seg_instance="", report="")
 
 
-def _claim(uow: UnitOfWork, tenant: int, study: str, findings: Findings) -> None:
+def _claim(uow: UnitOfWork, tenant: int, study: str, findings: Findings, on: Base | None) -> None:
+    if on is not None:
+        first = on.first
+        analyses.claim(
+            uow, tenant, findings.key, study=study, adapter=first.adapter, adapter_version=first.adapter_version,
+            predecessor=on.before.key,
+        )  # fmt: skip
+        return
     algorithm = findings.algorithm
     name, version = (algorithm.name, algorithm.version) if algorithm is not None else ("", "")
     analyses.claim(uow, tenant, findings.key, study=study, adapter=name, adapter_version=version)

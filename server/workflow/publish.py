@@ -19,7 +19,7 @@ from dicom_sr.write_sr import write_sr
 from server.errors import Unavailable
 from server.imaging.ingest import Ingest, Received
 from server.repository import Repository, Transaction
-from server.security.access import system
+from server.security.access import Access, system
 from server.settings import RESULTS, Peer
 from server.store import forward
 from server.store.analyses import Analysis
@@ -67,6 +67,23 @@ class Publisher:
             raise Unavailable(f"Our own result was refused by our own door: {refused.details}")
         kill_points.at("sr-stored")
         return written
+
+    def store_version(
+        self, access: Access, findings: Findings, images: StudyImages, sources: list[Dataset], before: Analysis
+    ) -> Dataset:
+        """A person's version of a report as an SR of its own, by the person's own Access; raises ReportError."""
+        institution = str(sources[0].get("InstitutionName", "") or "") if sources else ""
+        sr = write_sr(
+            findings,
+            sources,
+            uid_root=self.uid_root,
+            predecessor=_report_of(images, before.sr_instance),
+            organization=institution,
+        )
+        outcome = self.ingest.receive(access, [Received(chunks=[to_bytes(sr)])])
+        if outcome.refused:
+            raise Unavailable(f"The version was refused by our own door: {outcome.refused[0].details}")
+        return sr
 
     def resources(
         self, transaction: Transaction, findings: Findings, study: Resource, sr: Instance, seg: Instance | None,

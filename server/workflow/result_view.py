@@ -6,6 +6,7 @@ from typing import Any
 
 from dicom_sr.findings import Finding
 from server.store.results import Arrival, DocumentRow
+from server.store.reviews import Share
 
 Resource = dict[str, Any]
 
@@ -65,6 +66,8 @@ class AnalysisView:
     task: str
     adapter: str
     title: str
+    #: Who verified it; empty for nobody.
+    reviewer: str
     version: str
     intended_use: str
     #: FHIR TaskStatus, or "superseded" when a newer analysis of the study took its place.
@@ -126,5 +129,7 @@ class StudyDetail:
     #: Observations that were derived from the findings, CarePlans, ServiceRequests and the like.
     consequences: tuple[Resource, ...]
     documents: tuple[DocumentRow, ...]
+    #: How people judged the findings of the models that read it, over all studies.
+    shares: tuple[Share, ...]
     #: Every FHIR resource named on the page.
     references: tuple[Reference, ...]

@@ -15,7 +15,7 @@ from dicom_sr.serialise import deserialise
 from server.fhir import json_format
 from server.repository import Repository
 from server.security.access import Access
-from server.store import results
+from server.store import results, reviews
 from server.store.database import Database
 from server.store.results import AnalysisRow, Arrival
 from server.workflow.result_view import (
@@ -68,19 +68,23 @@ class Results:
         with self._database.reading() as uow:
             arrivals = results.arrivals(uow, access.tenant, 1, study)
             rows = results.analyses_of(uow, access.tenant, [study]).get(study, [])
+            judged = reviews.shares(uow, access.tenant)
             documents = results.documents_of(uow, access.tenant, study, _DOCUMENTS)
         if not arrivals:
             return None
         view = self._views(access, arrivals)[0]
-        kept = self._kept(access.tenant, _standing(rows))
+        standing = _standing(rows)
+        kept = self._kept(access.tenant, standing)
         patient = f"Patient/{view.arrival.patient}"
-        findings = self._findings(access, list(kept.values()), patient)
+        first = _first_keys(rows)
+        findings = self.views(access, [(first[key], found) for key, found in kept.items()], patient)
         consequences = self._consequences(access, view, patient)
         return StudyDetail(
             study=view,
             findings=findings,
             consequences=consequences,
             documents=documents,
+            shares=tuple(one for one in judged if (one.adapter, one.adapter_version) in _models(rows)),
             references=_references(view, findings, (*consequences, *self._provenance(access, view)), patient),
         )
 
@@ -173,6 +177,7 @@ class Results:
             task=f"Task/{task['id']}",
             adapter=adapter,
             title=label.title,
+            reviewer="",
             version=row.adapter_version if row else "",
             intended_use=label.intended_use,
             state=str(task.get("status", "")) if holds else "superseded",
@@ -186,13 +191,15 @@ class Results:
             results=tuple(one["reference"] for one in report.get("result", [])) if report else (),
         )
 
-    def _findings(self, access: Access, found: Sequence[Findings], patient: str) -> tuple[FindingView, ...]:
-        """Findings of the analyses that hold, in the order of the report."""
-        shown = [finding.region.image.sop_instance_uid for one in found for finding in one.findings if finding.region]
+    def views(self, access: Access, found: Sequence[tuple[str, Findings]], patient: str) -> tuple[FindingView, ...]:
+        """Findings in the order of the reports, each of which comes with the key of its first version."""
+        shown = [
+            finding.region.image.sop_instance_uid for _, one in found for finding in one.findings if finding.region
+        ]
         with self._database.reading() as uow:
             images = results.images(uow, access.tenant, shown)
         views = []
-        for one in found:
+        for key, one in found:
             order = {source.sop_instance_uid: number for number, source in enumerate(one.sources, 1)}
             for finding in one.findings:
                 image = images.get(finding.region.image.sop_instance_uid) if finding.region else None
@@ -200,8 +207,8 @@ class Results:
                     FindingView(
                         finding=finding,
                         key_slice=_key_slice(finding, image, order) if image else None,
-                        author=_author(one),
-                        observation=f"Observation/{resource_id('Observation', one.key, 'group', finding.tracking_uid)}",
+                        author=(one.person or "") if finding.by_person else _author(one),
+                        observation=f"Observation/{resource_id('Observation', key, 'group', finding.tracking_uid)}",
                         body_structure=f"BodyStructure/{resource_id('BodyStructure', patient, finding.tracking_uid)}",
                     )
                 )
@@ -236,6 +243,22 @@ def _standing(rows: Iterable[AnalysisRow]) -> list[AnalysisRow]:
     return [row for row in rows if row.key not in superseded]
 
 
+def _first_keys(rows: Iterable[AnalysisRow]) -> dict[str, str]:
+    """Key of an analysis -> key of the first version of the same report, which the resources' ids follow from."""
+    by_key = {row.key: row for row in rows}
+    first = {}
+    for row in by_key.values():
+        one = row
+        while (earlier := by_key.get(one.predecessor)) is not None and earlier.report == one.report:
+            one = earlier
+        first[row.key] = one.key
+    return first
+
+
+def _models(rows: Iterable[AnalysisRow]) -> set[tuple[str, str]]:
+    return {(row.adapter, row.adapter_version) for row in rows}
+
+
 def _received(row: AnalysisRow, kept: Mapping[str, Findings], reports: Mapping[str, Resource]) -> AnalysisView:
     """Somebody else's report, for which no adapter was asked."""
     report = reports.get(row.report.rpartition("/")[2])
@@ -244,6 +267,7 @@ def _received(row: AnalysisRow, kept: Mapping[str, Findings], reports: Mapping[s
         task="",
         adapter=row.adapter,
         title=_author(found) if found else row.adapter,
+        reviewer=found.person or "" if found and found.verified else "",
         version=row.adapter_version,
         intended_use="",
         state="completed" if row.published else "in-progress",

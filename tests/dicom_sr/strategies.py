@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import numpy as np
 from hypothesis import strategies as st
 
-from dicom_sr.findings import Algorithm, Finding, Findings, Mask, Measurement, Quality, Region
+from dicom_sr.findings import Algorithm, Finding, Findings, Gone, Mask, Measurement, Quality, Region, Uncertainty
 from dicom_sr.voxels import pack
 from terminology.codings import Coding
 from tests.dicom_sr.examples import COLUMNS, FRAME_OF_REFERENCE, ROWS, SLICES, STUDY, references
@@ -36,8 +36,9 @@ regions = st.builds(
 )
 values = st.floats(allow_nan=False, allow_infinity=False, width=64)
 measurements = st.builds(
-    lambda concept, value, unit, method, region, derivation: Measurement(
-        concept=concept, value=value, unit=unit, method=method, region=region, derivation=derivation
+    lambda concept, value, unit, method, region, derivation, uncertainty: Measurement(
+        concept=concept, value=value, unit=unit, method=method, region=region, derivation=derivation,
+        uncertainty=uncertainty,
     ),
     codings,
     values,
@@ -45,7 +46,8 @@ measurements = st.builds(
     st.none() | codings,
     st.none() | regions,
     st.none() | codings,
-)
+    st.none() | st.builds(lambda below, above: Uncertainty(below=below, above=above), values, st.none() | values),
+)  # fmt: skip
 qualities = st.builds(lambda concept, value: Quality(concept=concept, value=value), codings, codings)
 #: Fifteen significant digits are what a decimal shift keeps.
 confidences = st.integers(0, 10**15).map(lambda number: number / 10**15)
@@ -83,6 +85,19 @@ def nodules(draw: st.DrawFn) -> Finding:
     )
 
 
+@st.composite
+def lesions_gone(draw: st.DrawFn) -> Gone:
+    """One lesion of a prior study that is there no more."""
+    site = draw(st.none() | codings)
+    return Gone(
+        tracking_id=draw(words),
+        tracking_uid=draw(uids),
+        finding=draw(codings),
+        site=site,
+        laterality=draw(st.none() | codings) if site else None,
+    )
+
+
 moments = st.datetimes(
     min_value=datetime(1990, 1, 1),
     max_value=datetime(2090, 1, 1),
@@ -110,6 +125,7 @@ algorithms = st.builds(
 def reports(draw: st.DrawFn) -> Findings:
     """What one analysis may find; its author is a program, a person, or both."""
     found = draw(st.lists(nodules(), max_size=3, unique_by=lambda finding: finding.tracking_uid))
+    gone = draw(st.lists(lesions_gone(), max_size=2, unique_by=lambda lesion: lesion.tracking_uid))
     algorithm = draw(st.none() | algorithms)
     return Findings(
         key=draw(st.text("0123456789abcdef", min_size=16, max_size=64)),
@@ -117,6 +133,7 @@ def reports(draw: st.DrawFn) -> Findings:
         frame_of_reference_uid=FRAME_OF_REFERENCE,
         sources=references(),
         findings=tuple(found),
+        gone=tuple(gone),
         timestamp=draw(moments),
         algorithm=algorithm,
         person=draw(words) if algorithm is None else draw(st.none() | words),

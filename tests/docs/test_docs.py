@@ -15,7 +15,9 @@ from prometheus_client.metrics import MetricWrapperBase
 from server.app.parts import compose
 from server.app.web import web
 from server.cli.commands import application
+from server.fhir.definitions import load
 from server.operations.served import served
+from server.search.criteria import MODIFIERS
 from server.settings import Peer, Settings
 from server.telemetry import metrics
 
@@ -232,8 +234,21 @@ def test_manifest_guide_names_every_key() -> None:
 def test_every_operation_is_explained(settings: Settings, database_url: str) -> None:
     """The table of operations has every one that is served, and none besides."""
     parts = compose(dataclasses.replace(settings, database_url=database_url))
-    names = {one.name for one in served(parts.repository)}
+    names = {one.name for one in served(parts.repository, parts.bulk)}
     parts.database.close()
     text = (DOCS / "api/fhir/operations.md").read_text(encoding="utf-8")
     rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `$")]
     assert {name for row in rows for name in re.findall(r"`(\$[a-z-]+)`", row)} == names
+
+
+def test_every_search_type_has_its_page() -> None:
+    """What is supported of each type of parameter, what differs from the standard, and each of its modifiers."""
+    kinds = {found.type for kind in load().resource_types for found in load().search_parameters(kind).values()}
+    assert len(kinds) == 9
+    overview = (DOCS / "api/search.md").read_text(encoding="utf-8")
+    for kind in kinds:
+        text = (DOCS / "api/fhir/search" / f"{kind}.md").read_text(encoding="utf-8")
+        assert f"(fhir/search/{kind}.md)" in overview
+        assert "**Differs.**" in text and f"search.html#{kind}" in text
+        for modifier in MODIFIERS["position" if kind == "special" else kind] | {"missing"}:
+            assert f"`:{modifier}`" in text or f":{modifier}=" in text, f"{kind}.md says nothing of :{modifier}"

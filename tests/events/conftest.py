@@ -10,15 +10,17 @@ import pytest
 
 from server.events import topics
 from server.events.dispatch import Answer, Dispatcher
-from server.events.lookup import matcher
 from server.events.notify import Notifier
+from server.events.subscriber import Subscribers
 from server.events.subscriptions import checking
 from server.fhir import definitions
-from server.outbound.http import Guard
+from server.outbound.guard import Guard
 from server.repository import Repository
 from server.search.find import Search
+from server.security.access import Access
 from server.store.database import Database
 
+ACCESS = Access(who="test", scopes=frozenset({"read", "write"}))
 AVAILABLE = "https://hutong.example/fhir/SubscriptionTopic/imagingstudy-available"
 BASE = "http://hutong.test/fhir"
 _BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/"
@@ -29,15 +31,21 @@ class Listener:
 
     def __init__(self) -> None:
         self.answer = 200
+        self.bodies: list[bytes] = []
+        self.paths: list[str] = []
+        #: Those in JSON.
         self.bundles: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         listener = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                body = self.rfile.read(int(self.headers["Content-Length"]))
                 if listener.answer == 200:
-                    listener.bundles.append(body)
+                    listener.bodies.append(body)
+                    listener.paths.append(self.path)
+                    if "json" in self.headers["Content-Type"]:
+                        listener.bundles.append(json.loads(body))
                     listener.headers.append(dict(self.headers))
                 self.send_response(listener.answer)
                 self.end_headers()
@@ -81,7 +89,7 @@ def listener() -> Iterator[Listener]:
 def repository(database: Database) -> Repository:
     known = definitions.load()
     checks = (checking(topics.load(), Guard(loopback=True)),)
-    return Repository(database, known, Search(known, BASE), checks=checks)
+    return Repository(database, known, Search(known, BASE), checks=checks, prepare=Subscribers().kept)
 
 
 @pytest.fixture
@@ -90,7 +98,6 @@ def dispatcher(database: Database, repository: Repository) -> Dispatcher:
         database=database,
         repository=repository,
         topics=topics.load(),
-        matches=matcher(repository.search_engine),
         answers={AVAILABLE: [Answer(task="plan", queue="events")]},
     )
 
@@ -104,6 +111,7 @@ def notifier(database: Database, repository: Repository) -> Notifier:
         guard=Guard(loopback=True),
         base=BASE,
         timeout=2,
+        rights=lambda uow, tenant, id: ACCESS,
     )
 
 
@@ -142,4 +150,17 @@ def study(id: str = "s", modality: str = "CT", count: int = 5, patient: str = "p
                 "numberOfInstances": count,
             }
         ],
+    }
+
+
+def report(id: str, *results: str) -> dict[str, Any]:
+    """A report made with artificial intelligence."""
+    security = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "AIAST"}
+    return {
+        "resourceType": "DiagnosticReport",
+        "id": id,
+        "meta": {"security": [security]},
+        "status": "final",
+        "code": {"text": "CT"},
+        "result": [{"reference": f"Observation/{result}"} for result in results],
     }

@@ -9,13 +9,10 @@ from sqlalchemy import text
 from server.events.dispatch import Dispatcher
 from server.events.notify import Notifier
 from server.repository import Repository
-from server.security.access import Access
 from server.store import events
 from server.store.database import Database
 from server.store.events import Event
-from tests.events.conftest import Listener, study, subscription
-
-ACCESS = Access(who="test", scopes=frozenset({"read", "write"}))
+from tests.events.conftest import ACCESS, Listener, study, subscription
 
 
 def listen(repository: Repository, dispatcher: Dispatcher, notifier: Notifier, endpoint: str, *filters: str) -> str:

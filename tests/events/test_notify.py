@@ -7,12 +7,12 @@ from sqlalchemy import text
 
 from server.errors import Forbidden, Unprocessable
 from server.events.dispatch import Dispatcher
-from server.events.notify import Notifier, pause
+from server.events.notify import FIRST_PAUSE, LONGEST_PAUSE, Notifier
 from server.repository import Repository
 from server.store import events
 from server.store.database import Database
-from tests.events.conftest import AVAILABLE, BASE, Listener, study, subscription
-from tests.events.test_dispatch import ACCESS, jobs, listen
+from tests.events.conftest import ACCESS, AVAILABLE, BASE, Listener, study, subscription
+from tests.events.test_dispatch import listen
 
 
 def status(repository: Repository, id: str) -> str:
@@ -100,27 +100,40 @@ def test_a_dead_endpoint_says_error_and_recovers_with_every_event(
     assert "error" not in repository.read(ACCESS, "Subscription", id)
 
 
-def test_pauses_grow_without_end() -> None:
-    pauses = [pause(failures) for failures in range(1, 40)]
-    assert pauses == sorted(pauses)
-    assert pauses[0] < 1
-    assert pauses[-1] == 600
-
-
-def test_one_job_waits_however_many_events_there_are(
+def test_pauses_grow_without_end(
     database: Database, repository: Repository, dispatcher: Dispatcher, notifier: Notifier, listener: Listener
 ) -> None:
     id = listen(repository, dispatcher, notifier, listener.url)
-    with database.unit_of_work() as uow:
-        uow.execute(text("delete from procrastinate_jobs"))
-    for name in "abcdef":
-        repository.update(ACCESS, study(name))
-        dispatcher.run()
-    assert len(jobs(database, "notify")) == 1
-    notifier.run(1, id)
-    repository.update(ACCESS, study("g"))
+    pauses = []
+    for _ in range(40):
+        with database.unit_of_work() as uow:
+            events.failed(uow, 1, id, "no", first=FIRST_PAUSE, longest=LONGEST_PAUSE)
+            row = uow.execute(text("select extract(epoch from next_try - clock_timestamp()) from subscription"))
+            pauses.append(round(float(row.scalar_one()), 1))
+    assert pauses == sorted(pauses)
+    assert pauses[:4] == [0.5, 1, 2, 4]
+    assert pauses[-1] == 600
+
+
+def test_who_failed_is_not_due_until_its_pause_is_over_or_it_asks_anew(
+    database: Database, repository: Repository, dispatcher: Dispatcher, notifier: Notifier, listener: Listener
+) -> None:
+    id = listen(repository, dispatcher, notifier, listener.url)
+    assert due(database) == []
+    repository.update(ACCESS, study("a"))
     dispatcher.run()
-    assert len(jobs(database, "notify")) == 2
+    assert due(database) == [id]
+    listener.answer = 503
+    notifier.run(1, id)
+    assert due(database) == []
+    repository.update(ACCESS, {**repository.read(ACCESS, "Subscription", id), "status": "requested", "reason": "new"})
+    dispatcher.run()
+    assert due(database) == [id]
+
+
+def due(database: Database) -> list[str]:
+    with database.reading() as uow:
+        return [one.id for one in events.due(uow)]
 
 
 def test_a_failed_handshake_is_an_error_and_is_tried_again(
@@ -183,7 +196,7 @@ def test_a_new_endpoint_gets_its_own_handshake_and_the_numbers_go_on(
     notifier.run(1, id)
     changed = repository.read(ACCESS, "Subscription", id)
     changed["status"] = "requested"
-    changed["channel"]["endpoint"] = listener.url + "/second"
+    changed["channel"] |= {"endpoint": listener.url + "/second", "header": ["X-Token: new"]}
     repository.update(ACCESS, changed)
     dispatcher.run()
     notifier.run(1, id)
@@ -206,8 +219,8 @@ def test_what_is_not_supported_is_refused_by_its_place(repository: Repository, l
     channel = good["channel"]
     cases: list[tuple[dict[str, Any], str]] = [
         ({**good, "criteria": "Patient?active=true"}, "Subscription.criteria"),
-        ({**good, "channel": {**channel, "type": "email"}}, "Subscription.channel.type"),
-        ({**good, "channel": {**channel, "payload": "application/fhir+xml"}}, "Subscription.channel.payload"),
+        ({**good, "channel": {**channel, "type": "sms"}}, "Subscription.channel.type"),
+        ({**good, "channel": {**channel, "payload": "application/pdf"}}, "Subscription.channel.payload"),
         ({**good, "channel": {**channel, "header": ["Host: elsewhere"]}}, "Subscription.channel.header"),
         ({**good, "channel": {**channel, "header": ["X-A: b\r\nX-C: d"]}}, "Subscription.channel.header"),
         ({**good, "channel": {**channel, "endpoint": "http://169.254.169.254/"}}, "Subscription.channel.endpoint"),

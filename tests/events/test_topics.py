@@ -1,17 +1,21 @@
 """Topics fire on what they say, and their filters are those of search."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from server.errors import Unprocessable
 from server.events import topics
-from server.events.lookup import matcher
 from server.fhir import definitions
 from server.search.find import Search
 
 TOPICS = {topic.url.rpartition("/")[2]: topic for topic in topics.load()}
-MATCHES = matcher(Search(definitions.load()))
+SEARCH = Search(definitions.load())
+
+
+def matches(resource: dict[str, Any], parameters: Sequence[tuple[str, str]]) -> bool:
+    return SEARCH.matches(resource, resource["resourceType"], parameters)
 
 
 def study(*series: tuple[str, str, int], status: str = "available") -> dict[str, Any]:
@@ -53,7 +57,7 @@ SR, SEG = ("1.8", "SR", 1), ("1.9", "SEG", 1)
     ],
 )
 def test_imagingstudy_available(before: Any, after: Any, fires: bool) -> None:
-    found = topics.match(before, after, TOPICS.values(), MATCHES)
+    found = topics.match(before, after, TOPICS.values(), matches)
     assert (TOPICS["imagingstudy-available"] in found) == fires
 
 
@@ -74,16 +78,16 @@ def report(status: str = "preliminary", label: str = "AIAST") -> dict[str, Any]:
 
 def test_ai_result_available_is_about_reports_labelled_as_ai() -> None:
     topic = TOPICS["ai-result-available"]
-    assert topics.match(None, report(), [topic], MATCHES) == [topic]
-    assert topics.match(report(), report("final"), [topic], MATCHES) == [topic]
-    assert topics.match(None, report("entered-in-error"), [topic], MATCHES) == []
-    assert topics.match(None, report(label="SUBSETTED"), [topic], MATCHES) == []
-    assert topics.match(None, study(CT), [topic], MATCHES) == []
+    assert topics.match(None, report(), [topic], matches) == [topic]
+    assert topics.match(report(), report("final"), [topic], matches) == [topic]
+    assert topics.match(None, report("entered-in-error"), [topic], matches) == []
+    assert topics.match(None, report(label="SUBSETTED"), [topic], matches) == []
+    assert topics.match(None, study(CT), [topic], matches) == []
 
 
 def passes(topic: str, filters: list[str], resource: dict[str, Any]) -> bool:
     parsed = [topics.parse_filter(text, TOPICS[topic]) for text in filters]
-    return topics.passes(resource, parsed, MATCHES, lambda _, type: [study(CT)] if type == "ImagingStudy" else [])
+    return topics.passes(resource, parsed, matches, lambda _, type: [study(CT)] if type == "ImagingStudy" else [])
 
 
 @pytest.mark.parametrize(

@@ -199,6 +199,15 @@ def test_invariants_of_a_general_type_hold_for_special_ones() -> None:
     assert [issue.details[:13] for issue in validate(load(), condition)] == ["breaks qty-3:"]
 
 
+def test_a_timing_may_name_several_events() -> None:
+    timing: dict[str, Any] = {"repeat": {"when": ["MORN", "EVE"], "offset": 30}}
+    order = {"resourceType": "ServiceRequest", "status": "active", "intent": "order"}
+    order |= {"subject": {"reference": "Patient/p"}, "occurrenceTiming": timing}
+    assert faults(order) == []
+    timing["repeat"]["when"] = ["MORN", "C"]
+    assert faults(order) == [("invariant", "ServiceRequest.occurrence.repeat")]
+
+
 def test_resources_in_bundles_are_their_own_roots() -> None:
     bundle = {
         "resourceType": "Bundle",

@@ -8,7 +8,7 @@ from datetime import UTC
 import httpx
 import pytest
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
 from server.fhir.definitions import load
 from server.fhir.validate import validate
@@ -22,22 +22,47 @@ from server.imaging.ingest import Ingest
 from server.imaging.pixel_pool import PixelPool
 from server.imaging.pixels import PixelData
 from server.imaging.retrieve import Retrieve
+from server.operations.bulk import BulkRequests
 from server.operations.served import served
 from server.repository import Repository
 from server.search.find import Search
 from server.security.access import Access, system
 from server.settings import Settings
+from server.store.bulk_files import BulkFiles
 from server.store.database import Database
 from server.store.packs import Packs
 
 
 @pytest.fixture
-def fhir_url(database: Database) -> Iterator[str]:
-    """The base URL of the FHIR routes, open to everybody."""
+def repository(database: Database) -> Repository:
+    """The door behind the FHIR routes."""
     definitions = load()
-    repository = Repository(database, definitions, Search(definitions), validate=validate)
+    return Repository(database, definitions, Search(definitions), validate=validate)
+
+
+@pytest.fixture
+def bulk_requests(database: Database, settings: Settings) -> BulkRequests:
+    """Exports and imports; nobody works on them unless a test does."""
+    return BulkRequests(database, BulkFiles(settings.blobs), hours=1)
+
+
+def _caller(request: Request) -> Access:
+    """Everybody may do everything, unless a header says who calls with which scopes."""
+    who = request.headers.get("who")
+    scopes = frozenset(request.headers.get("scopes", "read write").split())
+    return system() if who is None else Access(who=who, scopes=scopes)
+
+
+@pytest.fixture
+def fhir_url(repository: Repository, bulk_requests: BulkRequests) -> Iterator[str]:
+    """The base URL of the FHIR routes, open to everybody."""
     app = FastAPI()
-    services = FhirServices(repository=repository, access=lambda _: system(), operations=served(repository))
+    services = FhirServices(
+        repository=repository,
+        access=_caller,
+        operations=served(repository, bulk_requests),
+        requests=bulk_requests,
+    )
     app.include_router(router(services))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)

@@ -4,6 +4,7 @@ from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
 from httpx import Client
 
 from server.fhir.definitions import load
@@ -143,6 +144,17 @@ def transaction(*entries: dict[str, Any]) -> dict[str, Any]:
     return {"resourceType": "Bundle", "type": "transaction", "entry": list(entries)}
 
 
+@pytest.mark.parametrize("kind", ["batch", "transaction"])
+def test_a_head_entry_has_no_resource(fhir: Client, kind: str) -> None:
+    id = made(fhir, PATIENT)["id"]
+    entries = [{"request": {"method": method, "url": f"Patient/{id}"}} for method in ("HEAD", "GET")]
+    answer = fhir.post("", json={"resourceType": "Bundle", "type": kind, "entry": entries})
+    head, get = answer.json()["entry"]
+    assert head == {"response": get["response"]} and get["resource"]["id"] == id
+    assert head["response"]["etag"] == 'W/"1"' and head["response"]["status"] == "200 OK"
+    assert not fhir.head(f"/Patient/{id}").content
+
+
 def test_transaction_rewrites_links(fhir: Client) -> None:
     known = made(fhir, {"resourceType": "Organization", "identifier": [{"value": "org"}]})["id"]
     patient, observation = (
@@ -245,10 +257,10 @@ def test_operations(fhir: Client) -> None:
     assert statuses["type"] == "searchset" and statuses["total"] == 0
     assert fhir.get("/Subscription/none/$events").status_code == 404
     named = {one["type"]: one["operation"] for one in fhir.get("/metadata").json()["rest"][0]["resource"]}
-    for_all = {"validate", "meta", "meta-add", "meta-delete"}
+    for_all = {"validate", "meta", "meta-add", "meta-delete", "diff"}
     assert {one["name"] for one in named["Organization"]} == for_all
-    assert {one["name"] for one in named["Patient"]} == for_all | {"everything"}
-    assert {one["name"] for one in named["Subscription"]} == for_all | {"status", "events"}
+    assert {one["name"] for one in named["Patient"]} == for_all | {"everything", "export", "match"}
+    assert {one["name"] for one in named["Subscription"]} == for_all | {"status", "events", "get-ws-binding-token"}
 
 
 def test_the_openapi_document_can_be_made(fhir: Client) -> None:
@@ -301,6 +313,38 @@ def test_patch(fhir: Client) -> None:
     entry = {"resource": binary, "request": {"method": "PATCH", "url": f"Patient/{id}"}}
     answer = fhir.post("", json=transaction(entry))
     assert answer.json()["entry"][0]["resource"]["birthDate"] == "1971"
+
+
+@pytest.mark.parametrize("kind", ["application/merge-patch+json", "application/json"])
+def test_merge_patch(fhir: Client, kind: str) -> None:
+    id = made(fhir, {**PATIENT, "gender": "male", "birthDate": "1970-01-02"})["id"]
+
+    def patch(body: str) -> Any:
+        return fhir.patch(f"/Patient/{id}", content=body, headers={"content-type": kind})
+
+    after = patch('{"gender": null, "birthDate": "1971", "multipleBirthInteger": 2}').json()
+    assert "gender" not in after and after["birthDate"] == "1971" and after["multipleBirthInteger"] == 2
+    assert patch('{"birthDate": "nonsense"}').status_code == 422
+    assert patch('{"id": "other"}').status_code == 422
+    assert patch("7").status_code == 400
+    data = b64encode(b'{"active": true}').decode()
+    binary = {"resourceType": "Binary", "contentType": "application/merge-patch+json", "data": data}
+    entry = {"resource": binary, "request": {"method": "PATCH", "url": f"Patient/{id}"}}
+    answer = fhir.post("", json={"resourceType": "Bundle", "type": "transaction", "entry": [entry]})
+    assert answer.status_code == 200 and fhir.get(f"/Patient/{id}").json()["active"] is True
+
+
+def test_a_query_makes_a_create_conditional(fhir: Client) -> None:
+    body = {**PATIENT, "identifier": [{"system": "urn:mrn", "value": "q"}]}
+    first = fhir.post("/Patient?identifier=urn:mrn|q&_format=json", json=body)
+    again = fhir.post("/Patient?identifier=urn:mrn|q", json=body)
+    assert (first.status_code, again.status_code) == (201, 200) and first.json()["id"] == again.json()["id"]
+    entry = {"resource": body, "request": {"method": "POST", "url": "Patient?identifier=urn:mrn|q"}}
+    answer = fhir.post("", json={"resourceType": "Bundle", "type": "transaction", "entry": [entry]}).json()
+    assert answer["entry"][0]["response"]["status"] == "200 OK"
+    assert fhir.post("/Patient?_pretty=true", json=body).status_code == 201
+    assert fhir.post("/Patient?nonsense=1", json=body).status_code == 400
+    assert fhir.get("/Patient?identifier=q&_count=1&_totalMethod=count").json()["total"] == 2
 
 
 def test_fhirpath_patch(fhir: Client) -> None:

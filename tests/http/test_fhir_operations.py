@@ -56,6 +56,51 @@ def test_meta_is_added_to_and_taken_from(fhir: Client) -> None:
     assert fhir.get("/Nothing/x/$meta").status_code == 404
 
 
+def test_meta_of_a_type_and_of_the_system(fhir: Client) -> None:
+    def meta(path: str) -> Any:
+        return fhir.get(f"{path}/$meta").json().get("parameter", [{}])[0].get("valueMeta")
+
+    assert meta("") is None and meta("/Patient") is None
+    put(fhir, {**PATIENT, "meta": {"tag": [TAG], "profile": ["urn:b", "urn:a"]}})
+    put(fhir, {**PATIENT, "id": "q", "meta": {"tag": [TAG, {"code": "gone"}], "security": [{"code": "R"}]}})
+    put(fhir, {**PATIENT, "id": "q", "meta": {"tag": [TAG], "security": [{"code": "R"}]}})
+    put(fhir, {"resourceType": "Basic", "id": "b", "code": {"text": "x"}, "meta": {"tag": [{"code": "basic"}]}})
+    whole = {"profile": ["urn:a", "urn:b"], "security": [{"code": "R"}], "tag": [TAG]}
+    assert meta("/Patient") == whole
+    assert meta("/Basic") == {"tag": [{"code": "basic"}]}
+    assert meta("") == {**whole, "tag": [TAG, {"code": "basic"}]}
+    assert fhir.get("/Nothing/$meta").status_code == 404
+
+
+def test_diff(fhir: Client) -> None:
+    before = put(fhir, {**PATIENT, "gender": "male", "name": [{"family": "A"}]})
+    assert fhir.get("/Patient/p/$diff").status_code == 404
+    after = put(fhir, {**PATIENT, "gender": "female", "name": [{"family": "A"}, {"text": "王"}]})
+    patch = fhir.get("/Patient/p/$diff")
+    assert list(validate(load(), parse(patch.content))) == []
+    assert [one["part"][0]["valueCode"] for one in patch.json()["parameter"]] == ["replace", "insert"]
+    assert fhir.get("/Patient/p/$diff?fromVersion=1").json() == patch.json()
+    assert fhir.get("/$diff?from=Patient/p/_history/1&to=Patient/p").json() == patch.json()
+    assert fhir.get("/Patient/p/$diff?fromVersion=2").json() == {"resourceType": "Parameters"}
+    assert len(fhir.get("/Patient/p/$diff?includeMeta=true").json()["parameter"]) == 3
+    # The way back, and the patch does what it says.
+    back = fhir.get("/$diff?from=Patient/p/_history/2&to=Patient/p/_history/1").json()
+    undone = fhir.patch("/Patient/p", json=back, headers={"content-type": "application/fhir+json"}).json()
+    assert {**undone, "meta": 0} == {**before, "meta": 0} != {**after, "meta": 0}
+    put(fhir, {"resourceType": "Basic", "id": "b", "code": {"text": "x"}})
+    for wrong in (
+        "from=Patient/p&to=Basic/b",
+        "from=Patient/p",
+        "from=x&to=y",
+        "fromVersion=1",
+        "from=Nope/1&to=Nope/2",
+    ):
+        assert fhir.get(f"/$diff?{wrong}").status_code == 400, wrong
+    assert fhir.get("/$diff?from=Patient/p&to=Patient/none").status_code == 404
+    assert fhir.get("/Patient/p/$diff?fromVersion=9").status_code == 404
+    assert fhir.get("/Patient/p/$diff?from=Patient/p").status_code == 400
+
+
 @pytest.fixture
 def chart(fhir: Client) -> None:
     """A patient with an encounter and observations, and another one beside."""

@@ -21,6 +21,7 @@ from server.fhir import definitions
 from server.http import dicomweb, page, server
 from server.http.access import COOKIE, AccessOfRequest
 from server.http.dicomweb_services import DicomWeb
+from server.http.drawing import Drawing
 from server.imaging.guard import GuardLimits
 from server.imaging.ingest import Ingest
 from server.imaging.pixel_pool import PixelPool
@@ -66,7 +67,7 @@ def application(way: Way, settings: Settings) -> FastAPI:
         pixels=PixelData(retrieve, pool),
         access=access,
     )
-    return server.create([page.router(results, access, settings), dicomweb.router(services)])
+    return server.create([page.router(results, access, Drawing(settings)), dicomweb.router(services)])
 
 
 @contextmanager
@@ -248,7 +249,7 @@ def test_newer_analysis_takes_the_place_of_the_older(browser: httpx.Client, way:
     assert "analysing" in browser.get("/").text
     way.find(new, task="t2", predecessor=old.key)
     shown = _Markup(browser.get("/").text)
-    assert "superseded by a newer analysis" in shown.text
+    assert "superseded by a newer version" in shown.text
     assert "1 finding" in shown.text
     assert len(shown.all("article", class_="finding")) == 1
 

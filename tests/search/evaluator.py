@@ -302,9 +302,16 @@ class World:
         self.all = {(one["resourceType"], one["id"]): one for one in resources}
         self.systems, self.value_sets, self.base = systems, value_sets, base
         self.known: dict[Key, dict[str, list[Json]]] = {}
+        self.answers: dict[tuple[str, str], set[Key]] = {}
 
     def find(self, kind: str, query: str) -> set[Key]:
         """What meets all parameters; those that shape the answer are passed over."""
+        if (kind, query) not in self.answers:
+            self.answers[kind, query] = self.answer(kind, query)
+        return self.answers[kind, query]
+
+    def answer(self, kind: str, query: str) -> set[Key]:
+        """As ``find``, worked out."""
         pairs = [pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0].partition(":")[0] not in _SHAPING]
         types = {part for name, value in parse_qsl(query) if name == "_type" for part in value.split(",")}
         return {

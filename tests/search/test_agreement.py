@@ -14,6 +14,7 @@ from sqlalchemy import select
 
 from server.fhir.fhirpath import Node
 from server.search import date, number, position, quantity, reference, string, token, uri, words
+from server.search.codes import Codes
 from server.search.entry import Entry
 from server.search.match import MATCHES
 from server.search.plan import CLAUSES
@@ -77,7 +78,7 @@ def operands(kind: str) -> st.SearchStrategy[Any]:
     return {
         "token": st.builds(token.parse, st.builds(token_text, SYSTEMS, CODES).filter(lambda text: text != "|"),
                            st.sampled_from(["", "text"]))
-        | st.builds(token.among, st.frozensets(st.tuples(SYSTEMS.filter(bool), CODES | st.none()))),
+        | st.builds(token.among, st.dictionaries(SYSTEMS.filter(bool), st.frozensets(CODES)).map(Codes)),
         "string": st.builds(string.parse, WORDS, st.sampled_from(["", "exact", "contains"]))
         | st.builds(lambda how, text: string.Operand(how=how, text=fold(text)),
                     st.sampled_from(["equal", "ends", "gt", "lt", "ge", "le"]), WORDS),

@@ -154,6 +154,31 @@ def test_totals_and_several_types_stay_those_of_the_first_moment(repository: Rep
     assert second.total == 33 and repository.search(ACCESS, "", asked).total == 33
 
 
+def test_what_is_included_is_of_the_first_moment_too(repository: Repository) -> None:
+    filled(repository, 30)
+    for asked in (
+        [("_include", "Patient:organization"), ("_count", "4"), ("_sort", "_id")],
+        [("_revinclude", "Patient:organization"), ("_count", "1"), ("_sort", "-_id")],
+        [("_include", "Patient:*"), ("_revinclude:iterate", "Patient:organization"), ("_count", "9")],
+    ):
+        kind = "Organization" if asked[0] == ("_revinclude", "Patient:organization") else "Patient"
+
+        def walk(kind: str, asked: list[tuple[str, str]], between: Any) -> set[tuple[str, str, bytes]]:
+            page = repository.search(ACCESS, kind, asked)
+            found = {(one.type, one.id, one.body) for one in page.included}
+            while page.next:
+                between()
+                page = repository.search(ACCESS, kind, [*asked, (cursor.CURSOR, page.next)])
+                found |= {(one.type, one.id, one.body) for one in page.included}
+            return found
+
+        random = Random(1)
+        expected = walk(kind, asked, lambda: None)
+        found = walk(kind, asked, lambda random=random: [change(repository, random) for _ in range(9)])
+        assert found == expected and expected
+        assert walk(kind, asked, lambda: None) != expected
+
+
 def test_old_links_are_refused_and_damaged_ones_too() -> None:
     now = datetime.now(UTC)
     moment = Moment(snapshot="5:7:5,6", at=now - timedelta(minutes=5))

@@ -1,33 +1,46 @@
 """Searches over synthetic patients and a few resources of our own, against a second reading of what they mean.
 
-``evaluator`` works the answers out by brute force over the stored JSON. Three bundles make it quick;
-HUTONG_SYNTHEA_BUNDLES=62 takes all.
+The patients are loaded as transactions by REST, and searched by REST. ``evaluator`` works the answers out by brute
+force over the stored JSON. Three bundles make it quick; HUTONG_SYNTHEA_BUNDLES=62 takes all.
 """
 
 import os
 import re
 import tarfile
+import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import httpx
 import psycopg
 import pytest
+import uvicorn
+from fastapi import FastAPI
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from server.fhir.definitions import load
-from server.fhir.json_format import parse
-from server.interactions.request import Request
-from server.interactions.transaction import transaction
+from server.fhir.json_format import parse, write
+from server.fhir.validate import validate
+from server.http.fhir import FhirServices, router
 from server.repository import Repository
-from server.search.find import Search, SearchResult
+from server.search import find, lookup
+from server.search.find import Search
 from server.search.match import Candidate, holds
+from server.search.numbers import number
 from server.search.url import parameters
 from server.security.access import system
 from server.store.database import Database
 from server.store.embedded import EmbeddedPostgres
 from tests.search.evaluator import World, folded, span, tokens
+from tests.search.test_fuzz import PARAMETERS
 
 Json = dict[str, Any]
 pytestmark = pytest.mark.data
@@ -105,16 +118,41 @@ def bundles(path: Path) -> Iterator[Json]:
                 return
 
 
+@contextmanager
+def served(repository: Repository) -> Iterator[httpx.Client]:
+    """A client of the FHIR routes over loopback."""
+    app = FastAPI()
+    app.include_router(router(FhirServices(repository=repository, access=lambda _: system())))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}/fhir", timeout=120) as client:
+        yield client
+    server.should_exit = True
+    thread.join(timeout=10)
+
+
 @pytest.fixture(scope="module")
-def repository(cluster: EmbeddedPostgres, shared: Path) -> Iterator[Repository]:
+def repository(cluster: EmbeddedPostgres, shared: Path, request: pytest.FixtureRequest) -> Iterator[Repository]:
     """Bundles of Synthea, a List of what the first patient has, and our own, in a database for all cases."""
     with psycopg.connect(cluster.url.replace("///hutong?", "///postgres?"), autocommit=True) as connection:
         connection.execute("create database synthea template hutong strategy file_copy")
     database = Database(cluster.url.replace("///hutong?", "///synthea?"))
     definitions = load()
-    filled = Repository(database, definitions, Search(definitions, BASE))
-    for bundle in bundles(shared / "synthea" / "synthea-r4.tar.xz"):
-        transaction(filled, system(), Request(method="POST", resource=bundle, prefer_return="minimal"))
+    filled = Repository(database, definitions, Search(definitions, BASE), validate=validate)
+    began, count = time.monotonic(), 0
+    with served(filled) as client:
+        for bundle in bundles(shared / "synthea" / "synthea-r4.tar.xz"):
+            answer = client.post("", content=write(bundle), headers={"prefer": "return=minimal"})
+            assert answer.status_code == 200, answer.text[:1000]
+            count += len(bundle["entry"])
+    seconds = time.monotonic() - began
+    request.config.get_terminal_writer().line(
+        f"\n{count} resources by REST in {seconds:.0f} s: {count / seconds:.0f}/s"
+    )
     with filled.transaction(system()) as writing:
         for one in own_resources():
             writing.update(one)
@@ -133,6 +171,14 @@ def repository(cluster: EmbeddedPostgres, shared: Path) -> Iterator[Repository]:
         uow.driver.execute("analyze")
     yield filled
     database.close()
+
+
+@pytest.fixture(scope="module")
+def client(repository: Repository) -> Iterator[httpx.Client]:
+    """A client of a server over that database; here it is asked what is right, and not how fast."""
+    with pytest.MonkeyPatch.context() as patch, served(repository) as made:
+        patch.setattr(find, "SLOWEST_MILLISECONDS", 60_000)
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -438,6 +484,8 @@ Practitioner name:missing=false
 """
 ROWS = [tuple(line.split(" ", 1)) for line in CASES.strip("\n").splitlines()]
 MORE = [("_count", "1000")]
+#: Resources that each search is asked of in memory.
+MOST_IN_MEMORY = 5000
 
 
 def filled_in(query: str, world: World) -> str:
@@ -458,24 +506,35 @@ def filled_in(query: str, world: World) -> str:
     return re.sub(r"\{\w+\}", lambda found: known[found.group()], query)
 
 
-def pages(repository: Repository, kind: str, query: str) -> Iterator[SearchResult]:
-    asked = [*parameters(query), *MORE]
-    page: SearchResult = repository.search(system(), kind, asked)
-    yield page
-    while page.next:
-        page = repository.search(system(), kind, [*asked, ("_page", page.next)])
-        yield page
+@dataclass
+class Page:
+    """What came back: (type, id) of matches and of what is included."""
+
+    matches: list[tuple[str, str]]
+    included: list[tuple[str, str]]
 
 
-def everything(repository: Repository, kind: str, query: str) -> list[Any]:
-    return [one for page in pages(repository, kind, query) for one in page.matches]
+def pages(client: httpx.Client, kind: str, query: str) -> Iterator[Page]:
+    url = f"/{kind}?{urlencode([*parameters(query), *MORE])}"
+    while url:
+        answer = client.get(url)
+        assert answer.status_code == 200, (kind, query, answer.text[:1000])
+        bundle = parse(answer.content)
+        found: dict[str, list[tuple[str, str]]] = {"match": [], "include": []}
+        for entry in bundle.get("entry", ()):
+            found[entry["search"]["mode"]].append((entry["resource"]["resourceType"], entry["resource"]["id"]))
+        yield Page(matches=found["match"], included=found["include"])
+        url = next((link["url"] for link in bundle["link"] if link["relation"] == "next"), "")
+
+
+def everything(client: httpx.Client, kind: str, query: str) -> list[tuple[str, str]]:
+    return [one for page in pages(client, kind, query) for one in page.matches]
 
 
 @pytest.mark.parametrize(("kind", "template"), ROWS, ids=lambda text: text[:60])
-def test_answers_are_those_of_brute_force(repository: Repository, world: World, kind: str, template: str) -> None:
+def test_answers_are_those_of_brute_force(client: httpx.Client, world: World, kind: str, template: str) -> None:
     query = filled_in(template, world)
-    found = everything(repository, kind, query)
-    keys = [(one.type, one.id) for one in found]
+    keys = everything(client, kind, query)
     assert len(keys) == len(set(keys))
     expected = world.find(kind, query.replace("ValueSet/birds", "http://example.org/birds"))
     assert set(keys) == expected, (kind, query, len(keys), len(expected))
@@ -523,11 +582,11 @@ MedicationRequest status=stopped&_include=MedicationRequest:requester&_revinclud
 @pytest.mark.parametrize(
     ("kind", "query"), [tuple(line.split(" ", 1)) for line in INCLUDES.strip("\n").splitlines()], ids=str
 )
-def test_includes_are_those_of_brute_force(repository: Repository, world: World, kind: str, query: str) -> None:
-    results = list(pages(repository, kind, query))
-    matches = {(one.type, one.id) for result in results for one in result.matches}
+def test_includes_are_those_of_brute_force(client: httpx.Client, world: World, kind: str, query: str) -> None:
+    results = list(pages(client, kind, query))
+    matches = {one for result in results for one in result.matches}
     assert matches == world.find(kind, query) and matches
-    included = [[(one.type, one.id) for one in result.included] for result in results]
+    included = [result.included for result in results]
     assert all(len(found) == len(set(found)) for found in included)
     # What one page includes may be a match of another.
     found = {key for page in included for key in page} - matches
@@ -567,7 +626,7 @@ FILTERS = [
 
 
 @pytest.mark.parametrize(("kind", "text", "meaning"), FILTERS, ids=lambda text: text[:50])
-def test_filters_are_what_they_join(repository: Repository, world: World, kind: str, text: str, meaning: str) -> None:
+def test_filters_are_what_they_join(client: httpx.Client, world: World, kind: str, text: str, meaning: str) -> None:
     expected: set[tuple[str, str]] = set()
     for alternative in filled_in(meaning, world).split(" | "):
         parts = [part.strip() for part in alternative.split(" & ")]
@@ -576,8 +635,8 @@ def test_filters_are_what_they_join(repository: Repository, world: World, kind: 
             for part in parts
         ]
         expected |= set.intersection(*sets)
-    found = everything(repository, kind, urlencode({"_filter": filled_in(text, world)}))
-    assert {(one.type, one.id) for one in found} == expected
+    found = everything(client, kind, urlencode({"_filter": filled_in(text, world)}))
+    assert set(found) == expected
 
 
 SORTS = [
@@ -591,12 +650,12 @@ SORTS = [
 
 
 @pytest.mark.parametrize(("kind", "sort"), SORTS)
-def test_order_is_that_of_the_values(repository: Repository, world: World, kind: str, sort: str) -> None:
-    found = everything(repository, kind, f"_sort={sort}")
-    assert {(one.type, one.id) for one in found} == world.find(kind, "")
+def test_order_is_that_of_the_values(client: httpx.Client, world: World, kind: str, sort: str) -> None:
+    found = everything(client, kind, f"_sort={sort}")
+    assert set(found) == world.find(kind, "")
     before: list[Any] | None = None
-    for one in found:
-        own = [ordinal(world, one.type, one.id, key) for key in sort.split(",")]
+    for type, id in found:
+        own = [ordinal(world, type, id, key) for key in sort.split(",")]
         assert before is None or before <= own, (sort, before, own)
         before = own
 
@@ -654,21 +713,91 @@ def test_summaries_totals_and_elements(repository: Repository, world: World) -> 
 
 
 def test_memory_agrees_with_sql(repository: Repository, world: World) -> None:
-    """What subscriptions ask in memory finds the same as SQL; _has and _list need the database."""
+    """What subscriptions ask in memory finds the same as SQL."""
     engine = repository.search_engine
 
     def resolve(target: str) -> Json | None:
         return world.all.get(tuple(target.split("/")))  # type: ignore[arg-type]
 
+    back: dict[tuple[str, str, str], list[Json]] = {}
+
+    def referring(kind: str, code: str, target: str) -> list[Json]:
+        if (kind, code, "") not in back:
+            back[kind, code, ""] = []
+            for (own, _), one in world.all.items():
+                for row in engine.indexer.rows(one) if own == kind else ():
+                    if row.kind == "reference" and row.parameter == number(kind, code):
+                        back.setdefault((kind, code, row.values[0]), []).append(one)
+        return back.get((kind, code, target), [])
+
     with repository.database.reading() as uow:
         known = engine.terminology(uow, 1)
         candidates = {
-            key: Candidate(resource=one, indexer=engine.indexer, resolve=resolve) for key, one in world.all.items()
+            key: Candidate(resource=one, indexer=engine.indexer, resolve=resolve, referring=referring)
+            # Of all patients' resources every so many are asked.
+            for key, one in list(world.all.items())[:: len(world.all) // MOST_IN_MEMORY + 1]
         }
         for kind, template in ROWS:
-            if "_has:" in template or "_list=" in template:
-                continue
             query = engine.read(kind, parameters(filled_in(template, world)), terminology=known)
             found = {key for key, candidate in candidates.items() if holds(query, candidate)}
             expected = filled_in(template, world).replace("ValueSet/birds", "http://example.org/birds")
-            assert found == world.find(kind, expected), (kind, query)
+            assert found == world.find(kind, expected) & set(candidates), (kind, query)
+
+
+def test_memory_looks_up_in_the_database_what_is_stored(repository: Repository, world: World) -> None:
+    engine = repository.search_engine
+    with repository.database.reading() as uow:
+        resolve, referring = lookup.stored(uow, 1)
+        for kind, template in ROWS:
+            if "_has:" not in template and "_list=" not in template and "." not in template.partition("=")[0]:
+                continue
+            expected = world.find(kind, filled_in(template, world))
+            for key, one in list(world.all.items())[:: len(world.all) // 40]:
+                if key[0] == kind:
+                    asked = parameters(filled_in(template, world))
+                    held = engine.matches(one, kind, asked, resolve=resolve, referring=referring)
+                    assert held == (key in expected), (kind, template, key)
+
+
+def test_any_search_over_the_patients_is_answered_or_refused(
+    client: httpx.Client, repository: Repository, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never a server's error, never longer than a search may take; HUTONG_FUZZ says how many."""
+    calls = int(os.environ.get("HUTONG_FUZZ", "10000" if os.environ.get("CI") == "true" else "300"))
+    monkeypatch.setattr(find, "SLOWEST_MILLISECONDS", 2_000)
+    seen: Counter[int] = Counter()
+    seconds = []
+
+    @settings(max_examples=calls, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(
+        st.sampled_from(["Observation", "Patient", "Encounter", "DiagnosticReport", "Location", "Claim", ""]),
+        st.lists(PARAMETERS, min_size=1, max_size=3),
+        st.booleans(),
+    )
+    def search(kind: str, asked: list[tuple[str, str]], lenient: bool) -> None:
+        began = time.monotonic()
+        answer = client.post(
+            f"/{kind}/_search" if kind else "/_search",
+            content=urlencode(asked, errors="replace"),
+            headers={
+                "content-type": "application/x-www-form-urlencoded",
+                "prefer": f"handling={'lenient' if lenient else 'strict'}",
+            },
+        )
+        seconds.append(time.monotonic() - began)
+        seen[answer.status_code] += 1
+        assert answer.status_code in (200, 400, 404, 410, 413), (kind, asked, answer.text[:1000])
+
+    search()
+    with repository.database.reading() as uow:
+        pids = [row[0] for row in uow.driver.execute("select pid from pg_stat_activity where datname is not null")]
+    most = max(int(found[1]) for pid in pids if (found := re.search(r"VmHWM:\s+(\d+)", status(pid)))) // 1024
+    told = f"{seen.total()} searches: {dict(sorted(seen.items()))}; slowest {max(seconds):.2f} s; backend {most} MiB"
+    request.config.get_terminal_writer().line(f"\n{told}")
+    assert seen.total() >= calls * 0.9
+
+
+def status(pid: int) -> str:
+    """What Linux tells of a process, which may have ended."""
+    path = Path(f"/proc/{pid}/status")
+    return path.read_text(encoding="utf-8") if path.exists() else ""

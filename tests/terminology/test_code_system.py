@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from terminology.code_system import CodeSystem, Concept
+from terminology.code_system import Header, MemoryCodeSystem
+from terminology.concept import Concept
 from terminology.errors import TerminologyError
+from terminology.filters import of_filter
 
 ANIMALS: dict[str, Any] = {
     "url": "urn:animals",
@@ -33,13 +35,13 @@ ANIMALS: dict[str, Any] = {
         },
     ],
 }
-SYSTEM = CodeSystem.of_resource(ANIMALS)
+SYSTEM = MemoryCodeSystem.of_resource(ANIMALS)
 
 
 def test_concepts_keep_their_order_and_parents() -> None:
     assert list(SYSTEM.concepts) == ["animal", "dog", "bird", "duck", "dodo", "robot-dog"]
     assert SYSTEM.above("dodo") == {"bird", "animal"} and SYSTEM.above("animal") == frozenset()
-    assert (SYSTEM.url, SYSTEM.version, SYSTEM.name) == ("urn:animals", "1", "Animals")
+    assert (SYSTEM.header.url, SYSTEM.header.version, SYSTEM.header.name) == ("urn:animals", "1", "Animals")
 
 
 def test_flags_and_words() -> None:
@@ -72,21 +74,25 @@ def test_subsumes() -> None:
         ("legs", "exists", "true", "robot-dog"),
         ("notSelectable", "=", "true", "animal"),
         ("parent", "=", "dog", "robot-dog"),
+        ("child", "=", "dodo", "bird"),
     ],
 )
 def test_filters(name: str, op: str, value: str, codes: str) -> None:
-    assert [code for code, one in SYSTEM.concepts.items() if SYSTEM.passes(one, name, op, value)] == codes.split()
+    condition = of_filter(name, op, value)
+    assert [one.code for one in SYSTEM.select(condition, limit=99)] == codes.split()
+    assert SYSTEM.count(condition, 99) == len(codes.split()) and SYSTEM.count(condition, 0) == 0
+    assert [code for code in SYSTEM.concepts if SYSTEM.meets(code, condition)] == codes.split()
 
 
 def test_filters_that_cannot_be_used_are_refused() -> None:
     for op, value in (("nonsense", "x"), ("regex", "(")):
         with pytest.raises(TerminologyError):
-            SYSTEM.passes(SYSTEM.concepts["dog"], "code", op, value)
+            SYSTEM.meets("dog", of_filter("code", op, value))
 
 
 def test_case() -> None:
     assert SYSTEM.find("DOG") is None
-    folding = CodeSystem.of_resource({**ANIMALS, "caseSensitive": False})
+    folding = MemoryCodeSystem.of_resource({**ANIMALS, "caseSensitive": False})
     found = folding.find("DOG")
     assert found is not None and found.code == "dog"
 
@@ -96,7 +102,7 @@ def test_any_hierarchy_ends_circles_too(edges: list[tuple[int, int]]) -> None:
     parents: dict[str, tuple[str, ...]] = {str(n): () for n in range(10)}
     for below, over in edges:
         parents[str(below)] = (*parents[str(below)], str(over))
-    system = CodeSystem("urn:x", (Concept(code=code, parents=over) for code, over in parents.items()))
+    system = MemoryCodeSystem(Header(url="urn:x"), (Concept(code=code, parents=over) for code, over in parents.items()))
     for a in parents:
         for b in parents:
             mirrored = {"subsumes": "subsumed-by", "subsumed-by": "subsumes"}

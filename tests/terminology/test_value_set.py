@@ -1,6 +1,5 @@
 """Value sets: what they hold, listed and asked one by one."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -8,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from terminology import value_set
-from terminology.code_system import CodeSystem
+from terminology.code_system import MemoryCodeSystem
+from terminology.condition import EVERY, Active, AnyCondition, Words
 from terminology.errors import TerminologyError, TooManyCodes, UnknownContent
-from terminology.value_set import holds, members
+from terminology.value_set import Definition, Member, expand
 
 LETTERS = {"url": "urn:letters", "concept": [{"code": one, "display": one.upper()} for one in "abcdef"]}
 GREEK = {"url": "urn:greek", "version": "2", "concept": [{"code": "alpha", "concept": [{"code": "beta"}]}]}
@@ -20,14 +20,22 @@ class Shelf:
     """Content at hand for the tests."""
 
     def __init__(self, **sets: dict[str, Any]) -> None:
-        self._systems = {one.url: one for one in map(CodeSystem.of_resource, (LETTERS, GREEK))}
-        self._sets = {f"urn:{name}": found for name, found in sets.items()}
+        self._systems = {one.header.url: one for one in map(MemoryCodeSystem.of_resource, (LETTERS, GREEK))}
+        self._sets = {f"urn:{name}": Definition(found) for name, found in sets.items()}
 
-    def code_system(self, url: str, version: str = "") -> CodeSystem | None:
+    def code_system(self, url: str, version: str = "") -> MemoryCodeSystem | None:
         return self._systems.get(url)
 
-    def value_set(self, url: str, version: str = "") -> Mapping[str, Any] | None:
+    def value_set(self, url: str, version: str = "") -> Definition | None:
         return self._sets.get(url)
+
+
+def members(one: dict[str, Any], shelf: Shelf) -> tuple[Member, ...]:
+    return expand(Definition(one), shelf).members
+
+
+def holds(one: dict[str, Any], shelf: Shelf, system: str, code: str) -> Member | None:
+    return value_set.holds(Definition(one), shelf, system, code)
 
 
 def composed(*include: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -56,10 +64,11 @@ def test_parts() -> None:
 
 
 def test_what_is_listed_gets_words_and_version_from_its_system() -> None:
-    listed = {"system": "urn:letters", "concept": [{"code": "a"}, {"code": "b", "display": "own"}, {"code": "zz"}]}
-    assert [one.concept.display for one in members(composed(listed), Shelf())] == ["A", "own", ""]
-    assert next(members(composed({"system": "urn:greek"}), Shelf())).version == "2"
-    # A list needs no system.
+    listed = {"system": "urn:letters", "concept": [{"code": "a"}, {"code": "b", "display": "own"}]}
+    assert [one.concept.display for one in members(composed(listed), Shelf())] == ["A", "own"]
+    assert members(composed({"system": "urn:greek"}), Shelf())[0].version == "2"
+    # A complete system tells which codes are none; a list needs no system.
+    assert codes(composed(letters("ayz"))) == "a"
     assert codes(composed({"system": "urn:foreign", "concept": [{"code": "x"}]})) == "x"
 
 
@@ -106,3 +115,17 @@ def test_each_code_is_held_exactly_when_it_is_listed(
     for system in ("urn:letters", "urn:greek"):
         for code in (*"abcdefxyz", "alpha", "beta"):
             assert (holds(one, shelf, system, code) is not None) == ((system, code) in listed)
+
+
+@given(
+    st.lists(PART, max_size=3), st.integers(0, 9), st.integers(0, 9), st.sampled_from([EVERY, Active(), Words(("b",))])
+)
+def test_a_page_is_a_part_of_the_whole(
+    include: list[dict[str, Any]], offset: int, count: int, extra: AnyCondition
+) -> None:
+    shelf = Shelf(ab=composed(letters("ab")), bc=composed(letters("bc")))
+    one = Definition(composed(*include))
+    whole = expand(one, shelf, extra=extra)
+    page = expand(one, shelf, extra=extra, offset=offset, count=count)
+    assert page.members == whole.members[offset : offset + count]
+    assert page.total == whole.total == len(whole.members)

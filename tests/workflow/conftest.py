@@ -12,7 +12,6 @@ from sqlalchemy import text
 
 from server.events import topics
 from server.events.dispatch import Dispatcher
-from server.events.lookup import matcher
 from server.events.notify import Notifier
 from server.fhir import definitions
 from server.fhir.validate import validate
@@ -22,11 +21,12 @@ from server.imaging.ingest import Ingest, Outcome, Received
 from server.imaging.retrieve import Retrieve
 from server.imaging.sweep import sweep
 from server.outbound.dimse.entity import Entity
-from server.outbound.http import Guard
+from server.outbound.guard import Guard
 from server.repository import Repository
 from server.search.find import Search
 from server.security.access import Access
 from server.settings import Peer, Settings
+from server.store import events
 from server.store.database import Database
 from server.store.packs import Packs
 from server.store.studies import Located
@@ -34,6 +34,7 @@ from server.worker.jobs import answers
 from server.workflow import pathway
 from server.workflow.analysis import Analyst
 from server.workflow.availability import Announcer
+from server.workflow.comparison import Comparer
 from server.workflow.deliver import Deliverer
 from server.workflow.fetch import Fetcher
 from server.workflow.foreign_report import ReportReader
@@ -85,6 +86,7 @@ class House:
     retrieve: Retrieve
     planner: Planner
     dispatcher: Dispatcher
+    notifier: Notifier
     analyst: Analyst
     tasks: dict[str, Callable[..., None]]
     deliverer: Deliverer
@@ -103,11 +105,19 @@ class House:
             moved = self.dispatcher.run()
             job = self._next(without)
             carried = self.deliverer.step(PEER)
-            if job is None and not moved and not carried:
+            told = self._tell()
+            if job is None and not moved and not carried and not told:
                 return done
             if job is not None:
                 done.append(job[0])
                 self.tasks[job[0]](**job[1])
+
+    def _tell(self) -> bool:
+        with self.database.reading() as uow:
+            due = events.due(uow)
+        for one in due:
+            self.notifier.run(one.tenant, one.id)
+        return bool(due)
 
     def _next(self, without: Sequence[str]) -> tuple[str, dict[str, Any]] | None:
         with self.database.unit_of_work() as uow:
@@ -139,12 +149,19 @@ def house(database: Database, settings: Settings) -> House:
     analyst = Analyst(
         database=database, repository=repository, retrieve=retrieve, publisher=publisher,
         registry=tiny_registry(settings.bundle_folder), uid_root="2.25", threads=2,
+        comparer=Comparer(database=database, retrieve=retrieve, threads=2),
     )  # fmt: skip
     reader = ReportReader(
         database=database, repository=repository, retrieve=retrieve, publisher=publisher, uid_root="2.25"
     )
     notifier = Notifier(
-        database=database, repository=repository, topics=topics.load(), guard=Guard(loopback=True), base=BASE, timeout=2
+        database=database,
+        repository=repository,
+        topics=topics.load(),
+        guard=Guard(loopback=True),
+        base=BASE,
+        timeout=2,
+        rights=lambda uow, tenant, id: ACCESS,
     )
     sent: list[tuple[str, int]] = []
 
@@ -158,7 +175,7 @@ def house(database: Database, settings: Settings) -> House:
     )  # fmt: skip
     dispatcher = Dispatcher(
         database=database, repository=repository, topics=topics.load(),
-        matches=matcher(repository.search_engine), answers=answers(planner),
+        answers=answers(planner),
     )  # fmt: skip
     keeper = StudyKeeper(
         database=database, studies=ImagingStudies(repository), forwarder=Forwarder(database, (PEER,), ()),
@@ -169,9 +186,9 @@ def house(database: Database, settings: Settings) -> House:
     )  # fmt: skip
     tasks: dict[str, Callable[..., None]] = {
         "study-changed": keeper.run, "sr-received": reader.run, "plan": planner.run, "run-task": analyst.run,
-        "notify": notifier.run_job,
+        "compare": analyst.compare,
     }  # fmt: skip
     return House(
         database=database, repository=repository, ingest=ingest, retrieve=retrieve, planner=planner,
-        dispatcher=dispatcher, analyst=analyst, tasks=tasks, sent=sent, deliverer=deliverer,
+        dispatcher=dispatcher, notifier=notifier, analyst=analyst, tasks=tasks, sent=sent, deliverer=deliverer,
     )  # fmt: skip

@@ -49,15 +49,19 @@ def test_models_and_references(house: House) -> None:
 @pytest.mark.parametrize("content", ["empty", "id-only", "full-resource"])
 def test_notifications(content: str) -> None:
     state = SubscriptionState(
-        id="s", version=1, status="active", topic="http://example.org/topic", filters="", handshaken=True, events=2,
-        delivered=1, scheduled=True, failures=0, last_error="The endpoint answered 500.",
+        id="s", version=1, status="active", topic="http://example.org/topic", filters="", handshaken=True,
+        events=2, delivered=1, failures=0, last_error="The endpoint answered 500.", channel="rest-hook", heartbeat=None,
+        told=None,
     )  # fmt: skip
     focus = {"resourceType": "Patient", "id": "p", "meta": {"versionId": "1"}}
+    context = {"resourceType": "Organization", "id": "o", "name": "Ward"}
     event = Event(
         number=2, topic=state.topic, type="Patient", id="p", version=1, interaction="create", recorded=instants.now()
     )
     bundle = notification.bundle(
         state, "event-notification", base="http://example.org/fhir", events=[event], content=content,
-        resources={2: focus},
+        resources={2: (focus, [context])} if content == "full-resource" else {},
     )  # fmt: skip
     get_fhir_model_class("Bundle").model_validate(plain(bundle))
+    wrapped = notification.message(bundle, state.topic, source="http://example.org/fhir", destination="http://b.org")
+    get_fhir_model_class("Bundle").model_validate(plain(wrapped))

@@ -71,6 +71,7 @@ def tiny_registry(folder: Path) -> Registry:
     manifest = json.loads((BUILT_IN / name / "manifest.json").read_text(encoding="utf-8"))
     content = model()
     manifest["models"]["detector"]["sha256"] = hashlib.sha256(content).hexdigest()
+    manifest["repeatability"] = {"noise_percent": 25, "errors": [{"up_to_mm": 30, "log_volume_error": 0.1}]}
     (folder / name).mkdir(parents=True)
     (folder / name / "detector.onnx").write_bytes(content)
     (folder / name / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")

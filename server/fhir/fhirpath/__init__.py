@@ -17,6 +17,15 @@ makes no sense, Unprocessable for data that it can't be applied to.
 
 from server.fhir.fhirpath.expression import Expression, compile_expression
 from server.fhir.fhirpath.frame import Budget
-from server.fhir.fhirpath.node import Node, plain_value, system_value
+from server.fhir.fhirpath.node import Collection, Node, plain_value, resource_node, system_value
 
-__all__ = ["Budget", "Expression", "Node", "compile_expression", "plain_value", "system_value"]
+__all__ = [
+    "Budget",
+    "Collection",
+    "Expression",
+    "Node",
+    "compile_expression",
+    "plain_value",
+    "resource_node",
+    "system_value",
+]

@@ -52,6 +52,13 @@ def check(syntax: Syntax, type_name: str, model: Definitions) -> None:
     _Analysis(model).places(syntax, places)
 
 
+def types(syntax: Syntax, type_name: str, model: Definitions) -> frozenset[str] | None:
+    """The FHIR types of what an expression may give for a type; None where that can't be told."""
+    places: Places = None if type_name in _ANY_RESOURCE else frozenset({(type_name, type_name)})
+    found = _Analysis(model).places(syntax, places)
+    return None if found is None else frozenset(name for name, _ in found)
+
+
 class _Analysis:
     def __init__(self, model: Definitions) -> None:
         self._model = model

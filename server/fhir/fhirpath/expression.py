@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from server.errors import BadRequest, Unprocessable
-from server.fhir.fhirpath.analysis import check
+from server.fhir.fhirpath.analysis import check, types
 from server.fhir.fhirpath.compiler import compile_syntax
 from server.fhir.fhirpath.frame import Budget, Frame, MemberOf, Resolve, Step, World
 from server.fhir.fhirpath.model import Definitions
@@ -14,6 +14,7 @@ from server.fhir.fhirpath.node import Collection, Node, plain_value, resource_no
 from server.fhir.fhirpath.parser import parse
 from server.fhir.fhirpath.singleton import truth
 from server.fhir.fhirpath.syntax import Dollar, Member, Syntax
+from server.fhir.fhirpath.walk import Walk, keys, walk
 
 _NO_VARIABLES: Mapping[str, Any] = {}
 
@@ -42,11 +43,23 @@ class Expression:
         """Raise BadRequest if the expression makes no sense for that type: a name it lacks, an order there isn't."""
         check(self._syntax, type_name, model)
 
+    def types(self, type_name: str, model: Definitions) -> frozenset[str] | None:
+        """The FHIR types of what it may give for that type; None where that can't be told. BadRequest as ``check``."""
+        return types(self._syntax, type_name, model)
+
     def parent(self) -> tuple["Expression", str] | None:
         """What the last step is taken from, and its element name; None if the expression doesn't end in a name."""
         if not isinstance(self._syntax, Member):
             return None
         return Expression(self.text, self._syntax.of or Dollar("this")), self._syntax.name
+
+    def walk(self, path: str, model: Definitions) -> Walk | None:
+        """The same for nodes of one path, without an environment and faster; None where it is no mere path."""
+        return walk(self._syntax, path, model)
+
+    def keys(self, path: str, model: Definitions) -> frozenset[str] | None:
+        """The JSON properties without any of which it gives nothing for objects of one path; None for not known."""
+        return keys(self._syntax, path, model)
 
     def evaluate(
         self,

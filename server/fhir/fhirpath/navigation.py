@@ -16,7 +16,8 @@ _PRIMITIVE_SUFFIXES = {name[0].upper() + name[1:]: name for name in PRIMITIVES}
 _JSON_TYPES: dict[type, str] = {bool: "boolean", int: "integer"}
 
 
-def _spellings(model: Definitions, path: str, name: str) -> tuple[_Spelling, ...]:
+def spellings(model: Definitions, path: str, name: str) -> tuple[_Spelling, ...]:
+    """The JSON properties that a name may mean at a path."""
     return tuple(
         (key, found.type, found.children, found.type in PRIMITIVES)
         for key, found in model.properties(path).items()
@@ -24,7 +25,7 @@ def _spellings(model: Definitions, path: str, name: str) -> tuple[_Spelling, ...
     )
 
 
-def _append(out: Collection, value: Any, spelling: _Spelling, extra: Any) -> None:
+def append(out: Collection, value: Any, spelling: _Spelling, extra: Any) -> None:
     """The nodes of one JSON property: of each item of an array, extensions beside their primitives."""
     _, type_name, path, _ = spelling
     if isinstance(value, list):
@@ -50,14 +51,14 @@ def _node(value: Any, type_name: str, path: str, extra: Any) -> Node:
 def _untyped_child(value: dict[str, Any], name: str, out: Collection) -> None:
     """Without a model: the key itself, else a choice by the type's name after it."""
     if name in value or "_" + name in value:
-        _append(out, value.get(name), (name, "", "", False), value.get("_" + name))
+        append(out, value.get(name), (name, "", "", False), value.get("_" + name))
         return
     for key in value:
         bare = key.removeprefix("_")
         suffix = bare[len(name) :]
         if bare.startswith(name) and (suffix in COMPLEX or suffix in _PRIMITIVE_SUFFIXES):
             type_name = _PRIMITIVE_SUFFIXES.get(suffix, suffix)
-            _append(out, value.get(bare), (bare, type_name, type_name, False), value.get("_" + bare))
+            append(out, value.get(bare), (bare, type_name, type_name, False), value.get("_" + bare))
             return
 
 
@@ -73,21 +74,21 @@ def child_step(of: Step | None, name: str, model: Definitions | None) -> Step:
             value = item.value
             if type(value) is not dict:
                 if item.extra is not None and name in item.extra:
-                    _append(out, item.extra[name], (name, *_OF_PRIMITIVES.get(name, ("", "")), False), None)
+                    append(out, item.extra[name], (name, *_OF_PRIMITIVES.get(name, ("", "")), False), None)
                 continue
             path = item.path
-            spellings = known.get(path)
-            if spellings is None:
-                spellings = known[path] = _spellings(model, path, name) if model is not None else ()
-            if not spellings and (model is None or not path or (path not in model.types and "." not in path)):
+            meant = known.get(path)
+            if meant is None:
+                meant = known[path] = spellings(model, path, name) if model is not None else ()
+            if not meant and (model is None or not path or (path not in model.types and "." not in path)):
                 _untyped_child(value, name, out)
                 continue
-            for spelling in spellings:
+            for spelling in meant:
                 key = spelling[0]
                 found = value.get(key)
                 extra = value.get("_" + key) if spelling[3] else None
                 if found is not None or extra is not None:
-                    _append(out, found, spelling, extra)
+                    append(out, found, spelling, extra)
         return out
 
     return children
@@ -118,7 +119,7 @@ def all_children(item: Any, model: Definitions | None) -> Iterator[Node]:
     out: Collection = []
     if type(item.value) is not dict:
         for key, found in (item.extra or {}).items():
-            _append(out, found, (key, *_OF_PRIMITIVES.get(key, ("", "")), False), None)
+            append(out, found, (key, *_OF_PRIMITIVES.get(key, ("", "")), False), None)
         yield from out
         return
     properties = model.properties(item.path) if model is not None else {}
@@ -128,5 +129,5 @@ def all_children(item: Any, model: Definitions | None) -> Iterator[Node]:
             spelling: _Spelling = (key, found.type, found.children, True)
         else:
             spelling = (key, "", "", False)
-        _append(out, item.value.get(key), spelling, item.value.get("_" + key))
+        append(out, item.value.get(key), spelling, item.value.get("_" + key))
     yield from out

@@ -3,6 +3,8 @@
 from server.store.tables import (
     analyses,
     archive,
+    bulk,
+    definitions,
     events,
     extended_tags,
     fetching,
@@ -10,7 +12,10 @@ from server.store.tables import (
     imaging,
     performed_step,
     resources,
+    reviews,
+    search_parameters,
     security,
+    terminology,
     workitems,
 )
 from server.store.tables.metadata import metadata
@@ -18,6 +23,8 @@ from server.store.tables.metadata import metadata
 __all__ = [
     "analyses",
     "archive",
+    "bulk",
+    "definitions",
     "events",
     "extended_tags",
     "fetching",
@@ -26,6 +33,9 @@ __all__ = [
     "metadata",
     "performed_step",
     "resources",
+    "reviews",
+    "search_parameters",
     "security",
+    "terminology",
     "workitems",
 ]

@@ -1,6 +1,7 @@
 """The outbox of changes, the dispatcher's position in it, and every subscription's numbered events."""
 
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, Identity, Index, Integer, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Identity, Index, Integer, LargeBinary, Table, Text, text
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from server.store.tables.metadata import metadata
 
@@ -48,10 +49,40 @@ subscription = Table(
     Column("events", BigInteger, nullable=False, server_default=text("0")),
     # Number of the newest event that the subscriber acknowledged.
     Column("delivered", BigInteger, nullable=False, server_default=text("0")),
-    # Whether a notify job for it exists, so that one is enough.
-    Column("scheduled", Boolean, nullable=False, server_default=text("false")),
     Column("failures", Integer, nullable=False, server_default=text("0")),
     Column("last_error", Text, nullable=False, server_default=""),
+    # rest-hook, websocket, message or email.
+    Column("channel", Text, nullable=False, server_default="rest-hook"),
+    # Seconds without a notification after which there is a heartbeat; null for none.
+    Column("heartbeat", Integer),
+    # Before this moment nothing is sent: the pause after a failure.
+    Column("next_try", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
+    # When the subscriber was last told something.
+    Column("told", DateTime(timezone=True)),
+)
+
+#: Whose a Subscription is, and what of it nobody may read again.
+subscriber = Table(
+    "subscriber",
+    metadata,
+    Column("tenant", Integer, primary_key=True),
+    Column("subscription", Text, primary_key=True),
+    # As in the audit: a token's name. Notifications go out with the rights it has at that moment.
+    Column("who", Text, nullable=False),
+    # Lines "Name: value" of channel.header; the resource only has the names.
+    Column("headers", Text, nullable=False, server_default=""),
+)
+
+#: A token by which a websocket is bound to subscriptions.
+binding = Table(
+    "subscription_binding",
+    metadata,
+    Column("tenant", Integer, primary_key=True),
+    # SHA-256 of the token, which is shown once and never kept.
+    Column("sha256", LargeBinary, primary_key=True),
+    Column("who", Text, nullable=False),
+    Column("subscriptions", ARRAY(Text), nullable=False),
+    Column("expires", DateTime(timezone=True), nullable=False),
 )
 
 #: One numbered event of one subscription.

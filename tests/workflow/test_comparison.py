@@ -1,0 +1,142 @@
+"""Two studies of one patient: lesions keep their names, whichever study comes first, and growth is told."""
+
+from collections import Counter
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom import Dataset
+
+from terminology.private_scheme import CHANGE
+from tests.ai_adapters.chest import SPACING, chest
+from tests.ai_adapters.series import series
+from tests.workflow.conftest import ACCESS, House
+
+#: Of the sphere's volume: 10 -> 12.6 mm is twice.
+STAYS, GROWS, GOES, COMES = (
+    ((64.0, 130.0, 166.0), 14.0),
+    ((70.0, 140.0, 74.0), 10.0),
+    ((40.0, 120.0, 160.0), 9.0),
+    ((88.0, 120.0, 166.0), 10.5),
+)
+GROWN = (GROWS[0], 12.6)
+CODES = {"15454001": "grown", "129723006": "stable", "129721008": "new", "272519000": "gone"}
+
+
+def study(number: int, date: str, nodules: list[Any], origin: tuple[float, float, float]) -> list[Dataset]:
+    """A CT of the same patient."""
+    images = series(chest(nodules), SPACING, origin=origin)
+    for image in images:
+        image.SOPInstanceUID = f"2.25.{number}.{image.InstanceNumber}"
+        image.StudyInstanceUID, image.SeriesInstanceUID = f"2.25.{number}.10", f"2.25.{number}.11"
+        image.FrameOfReferenceUID = f"2.25.{number}.12"
+        image.file_meta.MediaStorageSOPClassUID = image.SOPClassUID
+        image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
+        image.PatientName, image.PatientID = "Test^Chest", "T-1"
+        image.PatientBirthDate, image.PatientSex = "19500101", "F"
+        image.StudyDate, image.StudyTime, image.StudyID, image.AccessionNumber = date, "100000", "1", f"A{number}"
+        image.ReferringPhysicianName, image.BodyPartExamined = "", "CHEST"
+    return images
+
+
+def prior() -> list[Dataset]:
+    return study(71, "20260101", [STAYS, GROWS, GOES], (-120.0, -110.0, -50.0))
+
+
+def current() -> list[Dataset]:
+    """A hundred days later, the table elsewhere."""
+    return study(72, "20260411", [STAYS, GROWN, COMES], (-112.0, -104.0, -71.0))
+
+
+def reports(house: House, study: str) -> list[dict[str, Any]]:
+    """The study's DiagnosticReports."""
+    (imaging,) = house.search("ImagingStudy", identifier=f"urn:oid:{study}")
+    named = {"reference": f"ImagingStudy/{imaging['id']}"}
+    return [one for one in house.search("DiagnosticReport") if named in one["imagingStudy"]]
+
+
+def lesions(house: House, study: str) -> dict[str, str]:
+    """Tracking UID -> what became of it, by the Observations that hold."""
+    (report,) = [one for one in reports(house, study) if one["status"] == "preliminary"]
+    found = {}
+    for reference in report["result"]:
+        head = house.repository.read(ACCESS, "Observation", reference["reference"].partition("/")[2])
+        members = [
+            house.repository.read(ACCESS, "Observation", one["reference"].partition("/")[2])
+            for one in head.get("hasMember", [])
+        ]
+        told = [
+            CODES[one["valueCodeableConcept"]["coding"][0]["code"]]
+            for one in (head, *members)
+            if one["code"]["coding"][0]["code"] == "change-since-prior"
+        ]
+        found[_tracking_uid(house, head)] = told[0] if told else ""
+    return found
+
+
+def _tracking_uid(house: House, observation: dict[str, Any]) -> str:
+    lesion = house.repository.read(ACCESS, "BodyStructure", observation["focus"][0]["reference"].partition("/")[2])
+    return str(lesion["identifier"][0]["value"])
+
+
+def number(house: House, code: str) -> list[dict[str, Any]]:
+    """What the analysis measured; what a pathway concludes from it has codes of its own."""
+    return [
+        one for one in house.search("Observation", code=f"{CHANGE.system}|{code}") if one["status"] == "preliminary"
+    ]
+
+
+@pytest.mark.parametrize("order", ["prior first", "prior late", "together"])
+def test_lesions_keep_their_names(house: House, order: str) -> None:
+    for images in {"prior first": [prior(), current()], "prior late": [current(), prior()]}.get(order, []):
+        house.receive(images)
+        house.settle()
+    if order == "together":
+        house.receive([*current(), *prior()])
+        house.settle()
+    before, now = lesions(house, "2.25.71.10"), lesions(house, "2.25.72.10")
+    assert Counter(before.values()) == {"": 3}
+    assert Counter(now.values()) == {"stable": 1, "grown": 1, "new": 1, "gone": 1}
+    assert {uid for uid, told in now.items() if told != "new"} == set(before)
+    (doubling,) = [one for one in number(house, "volume-doubling-time") if one["valueQuantity"]["value"] < 400]
+    # Twice the volume in a hundred days; the network's share of a voxel is soft.
+    assert float(doubling["valueQuantity"]["value"]) == pytest.approx(100, rel=0.25)
+    below = doubling["component"][0]
+    assert below["code"]["coding"][0]["code"] == "371885007"
+    assert [float(one["valueQuantity"]["value"]) for one in number(house, "time-since-prior")] == [100, 100]
+
+
+def test_a_late_prior_gives_a_second_version_once(house: House) -> None:
+    house.receive(current())
+    house.settle()
+    first = set(lesions(house, "2.25.72.10"))
+    house.receive(prior())
+    jobs = Counter(house.settle())
+    assert (jobs["run-task"], jobs["compare"]) == (1, 1)
+    assert {uid for uid, told in lesions(house, "2.25.72.10").items() if told != "gone"} == first
+    assert Counter(one["status"] for one in reports(house, "2.25.72.10")) == {"preliminary": 1, "amended": 1}
+    house.receive(reversed(prior()))
+    assert house.settle() == []
+
+
+def test_what_can_not_be_laid_over_is_said(house: House) -> None:
+    earlier = prior()
+    for image in earlier:
+        # Somebody lay on the side.
+        pixels = np.rot90(np.frombuffer(image.PixelData, "<i2").reshape(150, 150))
+        image.PixelData = pixels.tobytes()
+    house.receive(earlier)
+    house.settle()
+    house.receive(current())
+    house.settle()
+    assert set(lesions(house, "2.25.72.10").values()) == {""}
+    (sr,) = [
+        one
+        for one in house.retrieve.locate(ACCESS, "2.25.72.10")
+        if one.sop_class.startswith("1.2.840.10008.5.1.4.1.1.88")
+    ]
+    report = pydicom.dcmread(BytesIO(house.retrieve.file(ACCESS, sr)))
+    texts = {str(item.value) for item in report.iterall() if item.keyword == "TextValue"}
+    assert any(text.startswith("not compared=the scans do not show the same chest") for text in texts)
