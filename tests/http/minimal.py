@@ -52,7 +52,9 @@ _MORE: dict[str, dict[str, Any]] = {
     "TerminologyCapabilities": {"kind": "requirements", "description": "x"},
     "Questionnaire": {"name": "X"},
     "OperationDefinition": {"name": "X"},
-    "SearchParameter": {"name": "X"},
+    "SearchParameter": {
+        "name": "X", "code": "x", "base": ["Basic"], "type": "token", "expression": "Basic.code", "status": "draft",
+    },
 }  # fmt: skip
 
 
