@@ -45,6 +45,20 @@ class Growth:
     doubling: Doubling | None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Repeatability:
+    """How far two measurements of an unchanged lesion lie apart; from the manifest."""
+
+    #: (mean diameter up to which it holds, standard deviation of ln(V2 / V1)), by growing diameter.
+    errors: tuple[tuple[float, float], ...]
+    #: Change of volume up to which it counts as none, percent.
+    noise_percent: float
+
+    def error(self, diameter_mm: float) -> float:
+        """Of a lesion of that size."""
+        return next((error for up_to, error in self.errors if diameter_mm <= up_to), self.errors[-1][1])
+
+
 def growth(earlier_mm3: float, later_mm3: float, days: float, *, error: float, noise_percent: float) -> Growth:
     """The change from one volume (mm3) to another, ``days`` later.
 

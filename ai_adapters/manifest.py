@@ -13,8 +13,8 @@ from typing import Any
 
 import jsonschema
 
+from ai_adapters.growth import Repeatability
 from ai_adapters.tasks.nodule_detection import Plan
-from ai_adapters.tracking import Repeatability
 from terminology.codings import Coding
 
 _SCHEMA: dict[str, Any] = json.loads(Path(__file__).with_name("manifest_schema.json").read_text(encoding="utf-8"))

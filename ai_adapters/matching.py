@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from dicom_sr.findings import Point
 
@@ -37,6 +36,9 @@ def match(earlier: Sequence[Place], later: Sequence[Place]) -> dict[int, int]:
     """Index of a later lesion -> index of the earlier one that it is; those without a counterpart are left out."""
     if not earlier or not later:
         return {}
+    # Large, and most processes that know of adapters match nothing.
+    from scipy.optimize import linear_sum_assignment
+
     cost = np.array([[_cost(one, other) for other in earlier] for one in later])
     pairs = zip(*linear_sum_assignment(cost), strict=True)
     return {int(row): int(column) for row, column in pairs if cost[row, column] < _NEVER}

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from scipy.spatial import ConvexHull, QhullError
 
 from ai_adapters.volume import Volume
 
@@ -108,6 +107,9 @@ def _rim(plane: Block) -> npt.NDArray[np.float64]:
 
 def _farthest(points: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """The two points that are farthest apart; they lie on the convex hull."""
+    # Large, and most processes that know of adapters measure nothing.
+    from scipy.spatial import ConvexHull, QhullError
+
     try:
         corners = points[ConvexHull(points).vertices]
     except QhullError:

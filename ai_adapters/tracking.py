@@ -6,9 +6,9 @@ findings as any other measurement does; it can be taken out again and done anew,
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from ai_adapters.growth import Change, Growth, growth
+from ai_adapters.growth import Change, Growth, Repeatability, growth
 from ai_adapters.matching import Place, match
 from ai_adapters.measure import sphere_diameter
 from dicom_sr import codes
@@ -32,20 +32,6 @@ _ANSWERS = {
 }
 #: The algorithm's parameter that names the study compared with, and the one that says why none was.
 COMPARED_WITH, NOT_COMPARED = "compared with", "not compared"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Repeatability:
-    """How far two measurements of an unchanged lesion lie apart; from the manifest."""
-
-    #: (mean diameter up to which it holds, standard deviation of ln(V2 / V1)), by growing diameter.
-    errors: tuple[tuple[float, float], ...]
-    #: Change of volume up to which it counts as none, percent.
-    noise_percent: float
-
-    def error(self, diameter_mm: float) -> float:
-        """Of a lesion of that size."""
-        return next((error for up_to, error in self.errors if diameter_mm <= up_to), self.errors[-1][1])
 
 
 def renamed(findings: Findings, others: Findings, where: Mapping) -> Findings:

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-from server.fhir import definitions
+from server.app.search import search_engine
 from server.search.find import Search
 from server.settings import Settings
 from server.store import tokens
@@ -25,11 +25,6 @@ def has_tokens(settings: Settings) -> bool:
         found = tokens.any_valid(uow)
     database.close()
     return found
-
-
-def search_engine(settings: Settings) -> Search:
-    """What resources are indexed and searched by."""
-    return Search(definitions.load(), f"{settings.base_url}/fhir" if settings.base_url else "")
 
 
 @contextlib.contextmanager

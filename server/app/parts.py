@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from server.app.archive import admission, guard_limits, pixel_pool
-from server.app.database import search_engine
+from server.app.search import search_engine
 from server.events import subscriptions, topic_folder, topics
 from server.events.subscriber import Subscribers
 from server.events.topics import Topic

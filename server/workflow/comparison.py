@@ -12,8 +12,9 @@ from datetime import date
 from pydicom import Dataset
 
 from ai_adapters import tracking
+from ai_adapters.growth import Repeatability
 from ai_adapters.matching import Place
-from ai_adapters.tracking import Mapping, Repeatability
+from ai_adapters.tracking import Mapping
 from ai_adapters.volume import UnusableSeries, Volume, load
 from dicom_sr.errors import UnreadableReport
 from dicom_sr.findings import Findings
