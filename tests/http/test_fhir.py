@@ -257,7 +257,7 @@ def test_operations(fhir: Client) -> None:
     assert statuses["type"] == "searchset" and statuses["total"] == 0
     assert fhir.get("/Subscription/none/$events").status_code == 404
     named = {one["type"]: one["operation"] for one in fhir.get("/metadata").json()["rest"][0]["resource"]}
-    for_all = {"validate", "meta", "meta-add", "meta-delete", "diff"}
+    for_all = {"validate", "meta", "meta-add", "meta-delete", "diff", "graphql"}
     assert {one["name"] for one in named["Organization"]} == for_all
     assert {one["name"] for one in named["Patient"]} == for_all | {"everything", "export", "match"}
     assert {one["name"] for one in named["Subscription"]} == for_all | {"status", "events", "get-ws-binding-token"}
