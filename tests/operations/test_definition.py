@@ -62,10 +62,12 @@ def test_values_have_the_types_of_the_definition() -> None:
 def test_parts_and_resources() -> None:
     part = {
         "name": "dependency",
-        "part": [{"name": "element", "valueUri": "urn:e"}, {"name": "element", "valueUri": "f"}],
+        "part": [{"name": "element", "valueUri": "urn:e"}],
     }
-    call = called("ConceptMap-translate", body=parameters(part), kind="ConceptMap")
-    assert call.one("dependency") == {"element": ("urn:e", "f")}
+    call = called("ConceptMap-translate", body=parameters(part, part), kind="ConceptMap")
+    assert call.all("dependency") == ({"element": ("urn:e",)},) * 2
+    with pytest.raises(BadRequest, match="1 time at most"):
+        called("ConceptMap-translate", body=parameters({**part, "part": part["part"] * 2}), kind="ConceptMap")
     alone = {"resourceType": "ValueSet", "status": "draft"}
     assert called("ValueSet-expand", body=alone).one("valueSet") == alone
     held = parameters({"name": "valueSet", "resource": alone})

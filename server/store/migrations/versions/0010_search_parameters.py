@@ -26,4 +26,7 @@ def upgrade() -> None:
     for table, column in _COLUMNS:
         for name in ("parameter", column):
             connection.execute(text(f"alter table {table} alter column {name} set statistics {_TARGET}"))
+        # Earlier releases had none.
+        wanted = f"create statistics if not exists st_{table} (dependencies, mcv) on parameter, {column} from {table}"
+        connection.execute(text(wanted))
         connection.execute(text(f"alter statistics st_{table} set statistics {_TARGET}"))
