@@ -29,6 +29,7 @@ from server.search.query import (
     Operand,
     Values,
 )
+from server.search.reference import ID
 from server.search.text import split, unescape
 
 #: Values of one parameter, and links of one chain.
@@ -113,7 +114,9 @@ class Reader:
         if modifier == "missing":
             return self._missing(parameter, resource_type, values)
         if parameter.code == "_id":
-            return Ids(ids=tuple(unescape(value) for value in values), negated=_only(modifier, "not") == "not")
+            # What is no id is nobody's.
+            ids = tuple(id for id in map(unescape, values) if ID.fullmatch(id))
+            return Ids(ids=ids, negated=_only(modifier, "not") == "not")
         kind = kind_of(parameter) or parameter.type
         self._check_modifier(parameter, kind, modifier)
         if parameter.code == "_lastUpdated":

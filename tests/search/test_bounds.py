@@ -98,3 +98,11 @@ def test_what_no_text_of_the_database_can_hold_is_refused_as_unknown(
 ) -> None:
     with pytest.raises(BadRequest):
         repository.search(ACCESS, "Observation", [(name, value)])
+
+
+@pytest.mark.parametrize("value", ["\x00", "a\x00b", "no id", "x" * 65])
+def test_what_is_no_id_finds_nothing(repository: Repository, value: str) -> None:
+    repository.create(ACCESS, {"resourceType": "Patient"})
+    for name in ("_id", "_id:not"):
+        found = repository.search(ACCESS, "Patient", [(name, value)])
+        assert found.total == (0 if name == "_id" else 1)
