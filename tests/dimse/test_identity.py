@@ -42,7 +42,8 @@ def accepted(port: int, *negotiation: UserIdentityNegotiation) -> bool:
     entity.add_requested_context(VERIFICATION)
     association = entity.associate("127.0.0.1", port, ae_title="HUTONG", ext_neg=list(negotiation))
     if not association.is_established:
-        assert association.is_rejected
+        # pynetdicom may close before it notes that it was rejected; it always notes that it was aborted.
+        assert not association.is_aborted
         return False
     answered = association.acceptor.user_identity is not None
     assert association.send_c_echo().Status == 0
