@@ -146,6 +146,12 @@ def date_of(uow: UnitOfWork, tenant: int, study: str) -> tuple[str, str]:
     return ("", "") if row is None else (str(row.study_date), str(row.study_time))
 
 
+def is_superseded(uow: UnitOfWork, tenant: int, key: str) -> bool:
+    """Whether a published analysis or version of a report took its place."""
+    statement = "select from analysis where tenant = %s and predecessor = %s and published is not null limit 1"
+    return uow.driver.execute(statement, (tenant, key)).rowcount > 0
+
+
 def patient_of(uow: UnitOfWork, tenant: int, study: str) -> str:
     """Id of the study's patient; empty where the study is not here."""
     row = uow.driver.execute("select patient from study where tenant = %s and study = %s", (tenant, study)).fetchone()

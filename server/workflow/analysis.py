@@ -117,8 +117,9 @@ class Analyst:
         findings = findings_of(old)
         with self.database.reading() as uow:
             other = neighbour(uow, wanted.tenant, wanted.study_uid)
-            newest = analyses.latest(uow, wanted.tenant, wanted.study_uid, old.adapter, "")
-        if findings is None or other is None or newest is None or newest.key != old.key:
+            # By a newer analysis, or by what a person made of it.
+            superseded = analyses.is_superseded(uow, wanted.tenant, old.key)
+        if findings is None or other is None or superseded:
             return None
         key = hashlib.sha256(f"{old.key}\n{other.key}".encode()).hexdigest()
         if other.days < 0 or compared_key(findings) == other.key:

@@ -9,6 +9,7 @@ import pydicom
 import pytest
 from pydicom import Dataset
 
+from server.store import analyses
 from terminology.private_scheme import CHANGE
 from tests.ai_adapters.chest import SPACING, chest
 from tests.ai_adapters.series import series
@@ -140,3 +141,17 @@ def test_what_can_not_be_laid_over_is_said(house: House) -> None:
     report = pydicom.dcmread(BytesIO(house.retrieve.file(ACCESS, sr)))
     texts = {str(item.value) for item in report.iterall() if item.keyword == "TextValue"}
     assert any(text.startswith("not compared=the scans do not show the same chest") for text in texts)
+
+
+def test_what_was_superseded_meanwhile_is_left_alone(house: House) -> None:
+    house.receive(current())
+    house.settle()
+    house.receive(prior())
+    house.settle(without=["compare"])
+    with house.database.unit_of_work() as uow:
+        row = uow.driver.execute("select key from analysis where study = '2.25.72.10'").fetchone()
+        assert row is not None
+        analyses.claim(uow, 1, "signed", study="2.25.72.10", adapter="a person", adapter_version="", predecessor=row[0])
+        analyses.published(uow, 1, "signed", sr_instance="2.25.1", seg_instance="", report="x")
+    assert house.settle() == ["compare"]
+    assert len(reports(house, "2.25.72.10")) == 1
