@@ -13,6 +13,7 @@ from typing import Any
 
 import jsonschema
 
+from ai_adapters.accuracy import Accuracy, Error
 from ai_adapters.growth import Repeatability
 from ai_adapters.tasks.nodule_detection import Plan
 from terminology.codings import Coding
@@ -80,6 +81,8 @@ class Manifest:
     known: float
     #: How far two measurements of one lesion lie apart; None where nobody measured that: then growth isn't told.
     repeatability: Repeatability | None
+    #: How far a measurement lies from the truth; None where nobody measured that: then no uncertainty is given.
+    accuracy: Accuracy | None
     codes: dict[str, Coding]
     training_data: tuple[str, ...]
     metrics: tuple[Metric, ...]
@@ -133,6 +136,13 @@ def _repeatability(content: dict[str, Any] | None) -> Repeatability | None:
     return Repeatability(errors=tuple(errors), noise_percent=float(content["noise_percent"]))
 
 
+def _accuracy(content: dict[str, Any] | None) -> Accuracy | None:
+    if content is None:
+        return None
+    errors = [Error(**{"density": "", **one}) for one in content["errors"]]
+    return Accuracy(errors=tuple(sorted(errors, key=lambda error: error.up_to_mm)))
+
+
 def _manifest(content: dict[str, Any], digest: str) -> Manifest:
     rules, patches = content["input"], content["patches"]
     return Manifest(
@@ -156,6 +166,7 @@ def _manifest(content: dict[str, Any], digest: str) -> Manifest:
         report=float(content["thresholds"]["report"]),
         known=float(content["thresholds"].get("known", content["thresholds"]["report"])),
         repeatability=_repeatability(content.get("repeatability")),
+        accuracy=_accuracy(content.get("accuracy")),
         codes={name: Coding(**code) for name, code in content["codes"].items()},
         training_data=tuple(content["training_data"]),
         metrics=tuple(Metric(**metric) for metric in content["metrics"]),
