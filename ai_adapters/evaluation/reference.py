@@ -24,8 +24,8 @@ from dicom_sr.findings import Finding, Findings, Region
 from dicom_sr.geometry import bounding_rectangle, plane
 from terminology.codings import Coding
 
-#: PS3.16 Annex D.
-_LESION_DENSITY = Coding(value="111035", scheme="DCM", meaning="Lesion Density")
+#: Concepts whose value is a lesion's density: PS3.16 Annex D, "Lesion Density" and "Density".
+_DENSITY = tuple(Coding(value=value, scheme="DCM", meaning="Density") for value in ("111035", "112118"))
 #: A mark without any size, e.g. a point: as LIDC's marks below 3 mm.
 _NO_SIZE_MM = 3.0
 
@@ -97,7 +97,7 @@ def _mark(
     given = _measured(finding, codes.VOLUME)
     size = volume_mm3 = spanned if given is None else given
     diameter = _diameter(finding) or (sphere_diameter(size) if size else _width(finding.region, headers))
-    density = next((each.value.meaning for each in finding.qualities if each.concept == _LESION_DENSITY), "")
+    density = next((each.value.meaning for each in finding.qualities if each.concept in _DENSITY), "")
     truth = Truth(center_mm=center, diameter_mm=diameter or _NO_SIZE_MM, volume_mm3=volume_mm3, density=density)
     return _Mark(reader=reader, truth=truth, segment=segment)
 
