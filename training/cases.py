@@ -14,9 +14,9 @@ import numpy.typing as npt
 import pydicom
 from scipy import ndimage
 
+from ai_adapters.evaluation.lidc import lesions
 from ai_adapters.lung_mask import grown, lung_mask
 from ai_adapters.volume import Volume, crop, load, resample
-from training.lidc import lesions
 
 SPACING = 1.5
 #: Lung and this much around it is kept, mm.
