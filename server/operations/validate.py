@@ -85,7 +85,7 @@ def _by_mode(
             previous = None
     try:
         for check in repository.checks:
-            check(call.access, resource, previous)
+            check(transaction, resource, previous)
     except HutongError as error:
         return list(error.issues)
     return []

@@ -48,6 +48,11 @@ class Reading:
         return self._engine
 
     @property
+    def matching(self) -> Search:
+        """What resources in memory are held against by search parameters, those not indexed yet among them."""
+        return self._repository.search_engine.declarations.matching(self.uow, self.access.tenant)
+
+    @property
     def definitions(self) -> Definitions:
         """What the repository's resources are defined by."""
         return self._repository.definitions

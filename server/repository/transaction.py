@@ -117,7 +117,7 @@ class Transaction(Reading):
                 if any(issue.severity == "error" for issue in issues):
                     raise Unprocessable("The resource does not meet the profiles that it declares.", issues=issues)
         for check in self._repository.checks:
-            check(self.access, resource, previous)
+            check(self, resource, previous)
 
     def _stamped(self, resource: Resource, id: str, version: int) -> Resource:
         """The resource with the id, versionId and lastUpdated that it is stored with, sharing what is below."""
