@@ -14,6 +14,7 @@ from server.search.find import Search, SearchResult
 from server.search.gather import Gather
 from server.search.profiles import StoredProfiles
 from server.search.query import Query
+from server.search.reference import LITERAL
 from server.security.access import Access
 from server.store import history, resources
 from server.store.database import UnitOfWork
@@ -46,6 +47,11 @@ class Reading:
             declarations = self._repository.search_engine.declarations
             self._engine = declarations.engine(self.uow, self.access.tenant, writing=self._writing)
         return self._engine
+
+    @property
+    def matching(self) -> Search:
+        """What resources in memory are held against by search parameters, those not indexed yet among them."""
+        return self._repository.search_engine.declarations.matching(self.uow, self.access.tenant)
 
     @property
     def definitions(self) -> Definitions:
@@ -87,6 +93,12 @@ class Reading:
         self.flush()
         found = resources.current(self.uow, self.access.tenant, resource_type, id, lock=lock)
         return _present(found, resource_type, id)
+
+    def local(self, reference: str) -> tuple[str, str] | None:
+        """The (type, id) of a literal reference to a resource of this server; None for any other."""
+        literal = LITERAL.fullmatch(reference)
+        here = literal is not None and literal["base"] in (None, f"{self._repository.search_engine.base_url}/")
+        return (literal["type"], literal["id"]) if literal is not None and here else None
 
     def read_many(self, places: Sequence[tuple[str, str]]) -> tuple[Stored, ...]:
         """The current versions of (type, id) pairs, without those that are absent."""

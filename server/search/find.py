@@ -15,7 +15,7 @@ from server.search import cursor, include, lookup, match, plan
 from server.search.at_hand import AtHand
 from server.search.canonical import newest, of_version
 from server.search.codes import StoredTerminology, Terminology
-from server.search.compartment import within
+from server.search.compartment import types_of, within
 from server.search.declarations import Declarations
 from server.search.explain import Explanation, explain
 from server.search.index import Indexer
@@ -99,7 +99,10 @@ class Search:
         )  # fmt: skip
         if compartment is None:
             return query
-        inside = within(self.definitions, *compartment, resource_type)
+        types = (resource_type,) if resource_type else query.resource_types or self.definitions.resource_types
+        inside = within(self.definitions, *compartment, types)
+        if not resource_type:
+            query = replace(query, resource_types=types_of(inside))
         return replace(query, criteria=(inside, *query.criteria))
 
     def matches(
