@@ -282,12 +282,13 @@ def test_closure_keeps_a_client_in_step(fhir: Client) -> None:
     assert pairs(called(version="2")) == ("3", {("dodo", "animal")})
     # Another table is another's.
     assert pairs(called(name="other")) == ("0", set())
+    alone = {"name": ("valueString", "mine")}
     for answer, status in (
         (called("cat"), 404), (called("x", system="urn:none"), 404), (called("x", system=""), 422),
         (called(version="9"), 400), (called(version="x"), 400), (called(name="x" * 300), 400),
-        (fhir.post("/$closure", json=sent(name=("valueString", "mine"), concept=("valueCoding", {"code": "dog"}))), 400),
+        (fhir.post("/$closure", json=sent(**alone, concept=("valueCoding", {"code": "dog"}))), 400),
         (fhir.get("/$closure?name=mine"), 400), (fhir.post("/ConceptMap/$closure"), 404),
-        (fhir.post("/$closure", headers={"who": "me", "scopes": "read"}, json=sent(name=("valueString", "mine"))), 403),
+        (fhir.post("/$closure", headers={"who": "me", "scopes": "read"}, json=sent(**alone)), 403),
     ):  # fmt: skip
         assert answer.status_code == status, answer.text
     assert pairs(called(version="0"))[0] == "3"
