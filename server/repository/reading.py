@@ -1,6 +1,7 @@
 """The reading verbs within one unit of work: read vread history search. https://hl7.org/fhir/R4/http.html"""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -66,10 +67,13 @@ class Reading:
         return self._repository.search_engine.at_hand(self.uow, self.access.tenant)
 
     def canonical(self, resource_type: str, canonical: str) -> Resource | None:
-        """The resource that a canonical means; None where there is none. https://hl7.org/fhir/R4/references.html#canonical"""
-        self.access.require("read")
+        """The resource that a canonical means, to be changed at will; None where there is none.
+
+        https://hl7.org/fhir/R4/references.html#canonical
+        """
+        url, _, version = canonical.partition("|")
         self.flush()
-        return self._repository.search_engine.canonical(self.uow, self.access.tenant, resource_type, canonical)
+        return deepcopy(self.terminology.resource(resource_type, url, version))
 
     def flush(self) -> None:
         """Sends what was written so far to the database, still uncommitted."""

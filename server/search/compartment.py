@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, select, union_all
+from sqlalchemy import ColumnElement, func, select, union_all
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from server.errors import NotFound
@@ -20,7 +20,7 @@ ITSELF = "{def}"
 def within(definitions: Definitions, compartment: str, id: str, resource_types: Iterable[str]) -> Within:
     """What holds for the resources of some types in the compartment of ``compartment/id``; NotFound where none can be.
 
-    Types that have no part in it are left out.
+    Without ``id`` those of all compartments of the kind are meant. Types that have no part in it are left out.
     """
     types = tuple(resource_types)
     known = definitions.compartment(compartment)
@@ -42,16 +42,13 @@ def clause(sight: Sight, criterion: Within, row: ReadOnlyColumnCollection[str, A
     """The criterion over a row of resources: one list of keys, however many parameters there are."""
     table = INDEX_TABLES["reference"].alias()
     numbers = [number(kind, code) for kind, code in criterion.parameters]
-    target = "/".join(criterion.of)
-    keys = [
-        select(table.c.key).where(
-            table.c.tenant == sight.tenant, table.c.parameter.in_(numbers), table.c.target == target
-        )
-    ]
+    kind, id = criterion.of
+    target = table.c.target == f"{kind}/{id}" if id else func.starts_with(table.c.target, f"{kind}/")
+    keys = [select(table.c.key).where(table.c.tenant == sight.tenant, table.c.parameter.in_(numbers), target)]
     if criterion.itself:
         there, seen = sight.rows()
-        kind, id = criterion.of
-        keys.append(select(there.c.key).where(seen, there.c.type == kind, there.c.id == id))
+        own = select(there.c.key).where(seen, there.c.type == kind)
+        keys.append(own.where(there.c.id == id) if id else own)
     among: ColumnElement[bool] = row["key"].in_(keys[0] if len(keys) == 1 else union_all(*keys))
     return among
 
@@ -60,9 +57,13 @@ def matches(
     criterion: Within, resource: Mapping[str, Any], rows: Mapping[tuple[str, int], Sequence[tuple[int, Any]]]
 ) -> bool:
     """The same for one resource in memory, by its index rows."""
-    own = resource["resourceType"]
-    if criterion.itself and (own, resource.get("id")) == criterion.of:
+    own, (kind, id) = resource["resourceType"], criterion.of
+    if criterion.itself and own == kind and id in ("", resource.get("id")):
         return True
-    codes = [code for kind, code in criterion.parameters if kind == own]
-    target = "/".join(criterion.of)
-    return any(values == (target,) for code in codes for _, values in rows.get(("reference", number(own, code)), ()))
+    targets = (
+        target
+        for named, code in criterion.parameters
+        if named == own
+        for _, (target,) in rows.get(("reference", number(own, code)), ())
+    )
+    return any(target == f"{kind}/{id}" if id else target.startswith(f"{kind}/") for target in targets)

@@ -140,9 +140,9 @@ class Within:
 
     #: Type and code of each.
     parameters: tuple[tuple[str, str], ...]
-    #: (type, id) of what the compartment is of.
+    #: (type, id) of what the compartment is of; without id any of the type.
     of: tuple[str, str]
-    #: Whether that is in it.
+    #: Whether that itself is in it.
     itself: bool
 
 

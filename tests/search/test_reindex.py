@@ -203,13 +203,12 @@ def system_of(count: int, id: str = "big") -> Json:
 def of_terminology(repository: Repository) -> Any:
     """The tables of code systems, as they are whichever number each has."""
     with repository.database.reading() as uow:
-        numbers = {row[0]: place for place, row in enumerate(uow.driver.execute(
-            "select system from code_system order by id, resource_version"))}  # fmt: skip
+        ids = dict(uow.driver.execute("select system, id from code_system").fetchall())
         tables = {}
         for name in ("code_concept", "code_designation", "code_property"):
             columns = "ancestors[1] - (system << 32), below, words" if name == "code_concept" else "place"
             found = uow.driver.execute(f"select system, number, {columns} from {name}".encode())
-            tables[name] = sorted((numbers.get(system, -1), *map(str, rest)) for system, *rest in found)
+            tables[name] = sorted((str(ids.get(system)), *map(str, rest)) for system, *rest in found)
         return tables
 
 
