@@ -30,6 +30,13 @@ from server.store.resources import Stored
 
 #: Longest statement of a search.
 SLOWEST_MILLISECONDS = 2_000
+_BOUNDED = (
+    f"set local statement_timeout = {SLOWEST_MILLISECONDS}; set local enable_material = off; "
+    "set local plan_cache_mode = force_custom_plan"
+)
+_UNBOUNDED = (
+    "set local statement_timeout to default; set local enable_material to default; set local plan_cache_mode to default"
+)
 #: What PostgreSQL ends a statement with that takes too long, or more room for its temporary files than it may.
 _TOO_COSTLY = (QueryCanceled, ConfigurationLimitExceeded, StatementTooComplex)
 #: Versions of one canonical that are looked through.
@@ -117,7 +124,8 @@ class Search:
         """One page of a query, or with ``explained`` its plan; TooLarge when it takes the database too long."""
         # The planner takes what a chain finds for one row, and would walk over all of it for each row of another list;
         # without keeping such lists at hand that looks as dear as it is, and it joins by index or hash.
-        uow.driver.execute(f"set local statement_timeout = {SLOWEST_MILLISECONDS}; set local enable_material = off")
+        # And how much is found hangs on what is asked for, so that no plan is kept for another's values.
+        uow.driver.execute(_BOUNDED)
         try:
             found = self._find(uow, tenant, query, explained)
         except (DBAPIError, *_TOO_COSTLY) as error:
@@ -130,7 +138,7 @@ class Search:
             raise TooLarge(f"The search takes {what}; make it narrower.") from error
         if not uow.driver.read_only:
             # What else this transaction does may have to wait for others.
-            uow.driver.execute("set local statement_timeout to default; set local enable_material to default")
+            uow.driver.execute(_UNBOUNDED)
         return found
 
     def _find(self, uow: UnitOfWork, tenant: int, query: Query, explained: str = "false") -> SearchResult:
