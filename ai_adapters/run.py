@@ -75,8 +75,13 @@ def read_nodules(
     """All candidates, measured, by falling confidence and not yet cut by the threshold; the reading; the provider."""
     read, provider = network(bundle, threads, providers)
     reading = detect(volume, read, bundle.manifest.plan)
-    least = min(bundle.manifest.known, bundle.manifest.report)
-    return [_measured(nodule, reading, volume, least) for nodule in reading.nodules], reading, provider
+    return candidates(reading, volume, bundle.manifest), reading, provider
+
+
+def candidates(reading: Reading, volume: Volume, manifest: Manifest) -> list[Measured]:
+    """What a reading found, measured; only what may be reported is examined closely."""
+    least = min(manifest.known, manifest.report)
+    return [_measured(nodule, reading, volume, least) for nodule in reading.nodules]
 
 
 def run(
