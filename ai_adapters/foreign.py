@@ -168,15 +168,19 @@ def check(bundle: Bundle, threads: int = 1) -> None:
     """
     plan = bundle.manifest.plan
     read, _ = model(bundle, threads)
-    for fed in _samples(plan.tensor) if isinstance(plan, ClassificationPlan | DetectionPlan) else ():
-        values = read(fed)
-        if isinstance(plan, ClassificationPlan):
-            chance_of(values[0], plan)
-            continue
-        outputs, tile = dict(zip(plan.kinds, values, strict=True)), _noise_tile(plan.tensor)
-        tile_boxes(outputs, tile, plan)
-        if "boxes" in outputs:
-            _check_unit(rows_of(outputs, plan)[0], plan, max(tile))
+    if isinstance(plan, ClassificationPlan):
+        for fed in _samples(plan.tensor):
+            chance_of(read(fed)[0], plan)
+    elif isinstance(plan, DetectionPlan):
+        for fed in _samples(plan.tensor):
+            _check_detection(dict(zip(plan.kinds, read(fed), strict=True)), plan)
+
+
+def _check_detection(outputs: dict[str, Block], plan: DetectionPlan) -> None:
+    tile = _noise_tile(plan.tensor)
+    tile_boxes(outputs, tile, plan)
+    if "boxes" in outputs:
+        _check_unit(rows_of(outputs, plan)[0], plan, max(tile))
 
 
 def _samples(plan: TensorPlan) -> Iterator[Block]:

@@ -38,6 +38,8 @@ class Lesion:
     share: npt.NDArray[np.float32]
     #: By the median of the readers' textures; empty where none gave one.
     density: str
+    #: Each reader's own voxels, in the box of ``share``.
+    marked: tuple[npt.NDArray[np.bool_], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,10 +172,13 @@ def _lesion(group: list[_Outline], volume: Volume) -> Lesion:
     readers = len({outline.reader for outline in used})
     voxels = np.array(sorted(set().union(*(outline.voxels for outline in used))))
     low, high = voxels.min(axis=0), voxels.max(axis=0) + 1
-    share = np.zeros(tuple(high - low), dtype=np.float32)
-    for reader in {outline.reader for outline in used}:
+    marked = []
+    for reader in sorted({outline.reader for outline in used}):
         own = np.array(sorted(set().union(*(o.voxels for o in used if o.reader == reader)))) - low
-        share[tuple(own.T)] += 1 / readers
+        mask = np.zeros(tuple(high - low), dtype=np.bool_)
+        mask[tuple(own.T)] = True
+        marked.append(mask)
+    share = (np.sum(marked, axis=0) / readers).astype(np.float32)
     agreed = np.argwhere(share >= 0.5 - 1e-6)
     index = tuple(float(v) for v in agreed.mean(axis=0) + low)
     volume_mm3 = len(agreed) * float(np.prod(volume.spacing))
@@ -185,4 +190,5 @@ def _lesion(group: list[_Outline], volume: Volume) -> Lesion:
         origin=(int(low[0]), int(low[1]), int(low[2])),
         share=share,
         density=_density(used),
+        marked=tuple(marked),
     )

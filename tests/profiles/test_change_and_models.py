@@ -121,6 +121,12 @@ def test_twice_the_volume_in_90_days_doubles_in_90_days() -> None:
     assert len(found["volume-doubling-time"]["derivedFrom"]) == 2
 
 
+@pytest.mark.parametrize("told", [{"volumeChange": 103.0, "doublingTime": 88.0}, {"volumeChange": -3.0}])
+def test_what_a_comparison_of_both_studies_told_is_not_computed_again(told: dict[str, float]) -> None:
+    earlier = before("2025-11-02T10:00:00Z", volume=100)
+    assert changed({"lesions": [{"volume": 200, **told}], "before": earlier}) == {}
+
+
 @pytest.mark.parametrize(("volume", "kinds"), [(124, {"volume-change"}), (60, {"volume-change"})])
 def test_noise_and_shrinking_have_no_doubling_time(volume: int, kinds: set[str]) -> None:
     earlier = before("2025-11-02T10:00:00Z", volume=100)

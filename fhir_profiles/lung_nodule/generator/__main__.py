@@ -284,16 +284,14 @@ def assess() -> Resource:
 
 def change() -> Resource:
     """The plan for the change of one nodule's volume."""
-    noise = "%ratio >= 1.25 or %ratio <= 0.8"
+    alone = "%changeTold.empty() and %days > 0"
     actions = [
-        action("volume-change", "Volume change", when="%ratio.exists() and %days > 0", activity="volume-change"),
-        action(
-            "doubling-time", "Volume doubling time", when=f"%ratio >= 1.25 and %days > 0 and ({noise})",
-            activity="volume-doubling-time",
-        ),
-    ]  # fmt: skip
+        action("volume-change", "Volume change", when=f"%ratio.exists() and {alone}", activity="volume-change"),
+        action("doubling-time", "Doubling time", when=f"%ratio >= 1.25 and {alone}", activity="volume-doubling-time"),
+    ]
     description = (
-        "Against the latest earlier measurement of the same lesion. Less than 25 % is noise: no doubling time."
+        "Against the latest earlier measurement of the same lesion, where the report itself tells of no change: who"
+        " compared both studies knows better. Less than 25 % is noise: no doubling time."
     )
     return plan("lung-nodule-change", "Volume change of one nodule", description, actions, stated=CHANGE)
 
