@@ -1,13 +1,16 @@
 """Runs a bundle on a volume: pixels in, Findings out. Writes nothing; knows neither SR nor FHIR."""
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
 
+from ai_adapters.density import Density, density
+from ai_adapters.description import described
+from ai_adapters.lesion import examine
 from ai_adapters.manifest import Manifest
 from ai_adapters.matching import Place, match
 from ai_adapters.measure import Axes, Region, axes, sphere_diameter, to_source
@@ -17,6 +20,7 @@ from ai_adapters.tasks.nodule_detection import Block, Network, Nodule, Reading, 
 from ai_adapters.volume import Volume
 from dicom_sr import findings as report
 from terminology.codings import Coding
+from terminology.private_scheme import SOLID_PART_DIAMETER, SOLID_PART_VOLUME
 
 #: (tracking identifier, tracking UID) of the lesion at a place (mm, LPS), the index-th of the analysis.
 Identify = Callable[[report.Point, int], tuple[str, str]]
@@ -44,6 +48,10 @@ class Measured:
     diameter_mm: float
     region: Region
     axes: Axes
+    #: None where nobody looked: of candidates that are never reported.
+    density: Density | None = None
+    #: Of the solid part of a part-solid nodule.
+    solid_axes: Axes | None = None
 
 
 def network(bundle: Bundle, threads: int | None = None, providers: Sequence[str] = ()) -> tuple[Network, str]:
@@ -67,7 +75,8 @@ def read_nodules(
     """All candidates, measured, by falling confidence and not yet cut by the threshold; the reading; the provider."""
     read, provider = network(bundle, threads, providers)
     reading = detect(volume, read, bundle.manifest.plan)
-    return [_measured(nodule, reading, volume) for nodule in reading.nodules], reading, provider
+    least = min(bundle.manifest.known, bundle.manifest.report)
+    return [_measured(nodule, reading, volume, least) for nodule in reading.nodules], reading, provider
 
 
 def run(
@@ -98,7 +107,7 @@ def run(
         frame_of_reference_uid=volume.frame_of_reference_uid,
         sources=volume.sources,
         findings=tuple(
-            _finding(bundle, volume, nodule, middle, identify(nodule.center_mm, index))
+            finding(bundle, volume, nodule, middle, identify(nodule.center_mm, index))
             for index, nodule in enumerate(reported)
         ),
         timestamp=timestamp,
@@ -131,17 +140,36 @@ def _place(nodule: Measured) -> Place:
     return Place(center_mm=nodule.center_mm, diameter_mm=nodule.diameter_mm)
 
 
-def _measured(nodule: Nodule, reading: Reading, volume: Volume) -> Measured:
-    """Carry a nodule to the source grid and measure it."""
+def _measured(nodule: Nodule, reading: Reading, volume: Volume, least: float) -> Measured:
+    """Carry a nodule to the source grid and measure it; from the confidence ``least`` on by its own attenuation."""
     region = to_source(nodule.share, nodule.origin, reading.grid, volume)
+    center = reading.grid.to_patient(nodule.index)
+    if nodule.confidence >= least:
+        return measured(region, volume, center, nodule.confidence)
     volume_mm3 = float(nodule.share.sum()) * float(np.prod(reading.grid.spacing))
     return Measured(
-        center_mm=reading.grid.to_patient(nodule.index),
+        center_mm=center,
         confidence=nodule.confidence,
         volume_mm3=volume_mm3,
         diameter_mm=sphere_diameter(volume_mm3),
         region=region,
         axes=axes(region, volume),
+    )
+
+
+def measured(region: Region, volume: Volume, center_mm: report.Point, confidence: float) -> Measured:
+    """The nodule that the network's region (on the source grid) stands for, measured and described."""
+    lesion = examine(region, volume)
+    kind = density(lesion)
+    return Measured(
+        center_mm=center_mm,
+        confidence=confidence,
+        volume_mm3=lesion.volume_mm3,
+        diameter_mm=sphere_diameter(lesion.volume_mm3),
+        region=lesion.region,
+        axes=axes(lesion.region, volume),
+        density=kind,
+        solid_axes=axes(kind.solid, volume) if kind.solid is not None else None,
     )
 
 
@@ -152,7 +180,7 @@ def _midline(reading: Reading) -> float:
     return sum(corners) / 2
 
 
-def _finding(
+def finding(
     bundle: Bundle, volume: Volume, nodule: Measured, middle: float, tracking: tuple[str, str]
 ) -> report.Finding:
     """One nodule as a report holds it."""
@@ -182,9 +210,20 @@ def _finding(
             millimetres(_SHORT_AXIS, lines.short_mm, line(lines.short)),
             millimetres(_DIAMETER, (lines.long_mm + lines.short_mm) / 2),
             report.Measurement(concept=_VOLUME, value=round(nodule.volume_mm3, 0), unit=_CUBIC_MILLIMETRE),
+            *_solid_part(nodule),
         ),
+        qualities=tuple(described(nodule.density)) if nodule.density is not None else (),
         mask=_mask(nodule.region),
     )
+
+
+def _solid_part(nodule: Measured) -> Iterator[report.Measurement]:
+    """The size of a part-solid nodule's solid part: mean of its axes on its largest axial slice, and volume."""
+    lines, kind = nodule.solid_axes, nodule.density
+    if lines is not None and kind is not None and kind.solid_mm3 is not None:
+        mean = round((lines.long_mm + lines.short_mm) / 2, 1)
+        yield report.Measurement(concept=SOLID_PART_DIAMETER, value=mean, unit=_MILLIMETRE)
+        yield report.Measurement(concept=SOLID_PART_VOLUME, value=round(kind.solid_mm3, 0), unit=_CUBIC_MILLIMETRE)
 
 
 def _mask(region: Region) -> report.Mask:

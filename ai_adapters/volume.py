@@ -180,23 +180,24 @@ def crop(volume: Volume, low: Sequence[int], high: Sequence[int]) -> Volume:
     return replace(volume, voxels=volume.voxels[box], affine=affine, sources=volume.sources[low[0] : high[0]])
 
 
-def resample(volume: Volume, spacing: float) -> Volume:
-    """The volume on a grid of the same axes with one spacing (mm) in all directions.
+def resample(volume: Volume, spacing: float | Sequence[float]) -> Volume:
+    """The volume on a grid of the same axes with one spacing (mm) in all directions, or one for each axis.
 
     Separable triangle filter as wide as the coarser of the two grids: linear interpolation where the grid gets finer,
     an average where it gets coarser, so that noise is not aliased.
     """
-    extent = list(zip(volume.voxels.shape, volume.spacing, strict=True))
-    counts = [max(1, round(count * old / spacing)) for count, old in extent]
+    wanted = [spacing] * 3 if isinstance(spacing, int | float) else list(spacing)
+    extent = list(zip(volume.voxels.shape, volume.spacing, wanted, strict=True))
+    counts = [max(1, round(count * old / new)) for count, old, new in extent]
     along, down, across = (
-        _triangle(count, new_count, spacing / old) for (count, old), new_count in zip(extent, counts, strict=True)
+        _triangle(count, new_count, new / old) for (count, old, new), new_count in zip(extent, counts, strict=True)
     )
     planes = np.empty((volume.voxels.shape[0], counts[1], counts[2]), dtype=np.float32)
     for index, plane in enumerate(volume.voxels):
         planes[index] = down @ plane.astype(np.float32) @ across.T
     block = np.tensordot(along, planes, axes=(1, 0))
     affine = volume.affine.copy()
-    affine[:3, :3] *= spacing / np.asarray(volume.spacing)
+    affine[:3, :3] *= np.asarray(wanted) / np.asarray(volume.spacing)
     voxels = np.clip(np.rint(block), LOWEST_HU, HIGHEST_HU).astype(np.int16)
     return replace(volume, voxels=voxels, affine=affine, sources=())
 

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
+from training.lidc import lesions
 
 from ai_adapters import tracking
 from ai_adapters.registration import NotComparable, Registration, register
@@ -34,7 +35,6 @@ from ai_adapters.volume import Volume, load
 from benchmarks.warp import field, moved, swelling, warp
 from dicom_sr.findings import Finding, Findings, Point
 from terminology import private_scheme
-from training.lidc import lesions
 
 _INTERVALS = (90, 180, 365)
 #: A small lesion's centre is not known better than this, mm.

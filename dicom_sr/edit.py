@@ -101,9 +101,15 @@ def ring(spot: Spot, diameter: float) -> Region:
 
 
 def _qualities(finding: Finding, edit: Edit, *, resized: bool) -> tuple[Quality, ...]:
-    kept = (one for one in finding.qualities if not (resized and one.concept == CHANGE))
-    changed = {**{one.concept: one.value for one in kept}, **edit.qualities}
-    return tuple(Quality(concept=concept, value=value) for concept, value in changed.items())
+    """The descriptions with what was given; one that a person changed keeps no method and no confidence."""
+    given, after = dict(edit.qualities), []
+    for one in finding.qualities:
+        if one.concept in given:
+            value = given.pop(one.concept)
+            after.append(one if value == one.value else Quality(concept=one.concept, value=value))
+        elif one.concept not in edit.qualities and not (resized and one.concept == CHANGE):
+            after.append(one)
+    return (*after, *(Quality(concept=concept, value=value) for concept, value in given.items()))
 
 
 def _numbers(finding: Finding, edit: Edit) -> tuple[Measurement, ...]:

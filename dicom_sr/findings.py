@@ -68,6 +68,10 @@ class Quality:
 
     concept: Coding
     value: Coding
+    #: How it was come to, e.g. by a rule on the attenuation.
+    method: Coding | None = None
+    #: 0..1; None where the author gives none.
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

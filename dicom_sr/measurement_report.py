@@ -33,7 +33,7 @@ from dicom_sr.content_item import (
     uid_reference,
 )
 from dicom_sr.errors import UnwritableFindings
-from dicom_sr.findings import Algorithm, Finding, Findings, Gone, ImageReference, Measurement, Region
+from dicom_sr.findings import Algorithm, Finding, Findings, Gone, ImageReference, Measurement, Quality, Region
 from dicom_sr.geometry import bounding_rectangle, nearest, plane
 from terminology.codings import Coding
 from terminology.private_scheme import CHANGE
@@ -163,8 +163,17 @@ def _group(findings: Findings, finding: Finding, index: int, sources: Mapping[st
     if not finding.by_person:
         children += _algorithm(findings)
     children += _numbers(finding, concept, graphic)
-    children += [code(CONTAINS, quality.concept, quality.value) for quality in finding.qualities]
+    children += [code(CONTAINS, quality.concept, quality.value, _grounds(quality)) for quality in finding.qualities]
     return container(CONTAINS, codes.MEASUREMENT_GROUP, children, template="1501")
+
+
+def _grounds(quality: Quality) -> list[Dataset]:
+    """By which method a description was come to, and how sure it is: TID 1501 is extensible."""
+    grounds = [] if quality.method is None else [code(HAS_CONCEPT_MOD, codes.METHOD, quality.method)]
+    if quality.confidence is not None:
+        sure = certainty(quality.confidence)
+        grounds.append(number(HAS_PROPERTIES, sure.concept, sure.value, sure.unit))
+    return grounds
 
 
 def _centre(findings: Findings, finding: Finding, place: str) -> Iterator[Dataset]:

@@ -25,6 +25,7 @@ from dicom_sr.fhir_elements import (
 )
 from dicom_sr.findings import Finding, Findings, Gone, Measurement
 from dicom_sr.identity import resource_id
+from dicom_sr.measurement_report import certainty
 from dicom_sr.slots import Slots, measured
 from terminology.codings import Coding
 from terminology.private_scheme import CHANGE
@@ -135,6 +136,11 @@ def _members(context: Context, finding: Finding, lesion: Resource, name: str) ->
         observation = _observation(context, quality.concept, "quality", name, str(index), by_person=by_person)
         _about(observation, finding, lesion)
         observation["valueCodeableConcept"] = concept(quality.value)
+        if quality.method is not None:
+            observation["method"] = concept(quality.method)
+        if quality.confidence is not None:
+            sure = certainty(quality.confidence)
+            observation["component"] = [{"code": concept(sure.concept), "valueQuantity": quantity(sure)}]
         yield observation
 
 

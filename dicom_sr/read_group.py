@@ -62,7 +62,7 @@ def finding_of(group: Node, index: int, around: Surroundings) -> Finding:
         confidence=_share(certain[0]) if certain else None,
         region=region,
         measurements=tuple(m for m in known if m not in certain[:1]),
-        qualities=tuple(_qualities(group)),
+        qualities=tuple(_qualities(group, around)),
     )
 
 
@@ -94,16 +94,23 @@ def _share(measurement: Measurement) -> float | None:
     return share if 0 <= share <= 1 else None
 
 
-def _qualities(group: Node) -> Iterator[Quality]:
+def _qualities(group: Node, around: Surroundings) -> Iterator[Quality]:
     for node in group.children():
         if node.value_type != "CODE" or node.concept is None or node.relationship not in _DESCRIBES:
             continue
         answer = node.code()
         if node.concept != codes.FINDING and answer is not None:
-            yield Quality(concept=node.concept, value=answer)
+            method = first_code(node.named(codes.METHOD))
+            yield Quality(concept=node.concept, value=answer, method=method, confidence=_certainty_of(node, around))
     for node in group.named(codes.METHOD, "CODE"):
         if (answer := node.code()) is not None:
             yield Quality(concept=codes.METHOD, value=answer)
+
+
+def _certainty_of(quality: Node, around: Surroundings) -> float | None:
+    """How sure a description is, where that is said in percent or as a share."""
+    said = (_measurement(node, around) for node in quality.named(codes.CERTAINTY, "NUM"))
+    return next((share for each in said if each is not None and (share := _share(each)) is not None), None)
 
 
 def _measurement(node: Node, around: Surroundings) -> Measurement | None:

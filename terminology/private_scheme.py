@@ -18,6 +18,16 @@ UID = f"2.25.{uuid.uuid5(uuid.NAMESPACE_URL, f'urn:hutong:coding-scheme:{DESIGNA
 SOLID = Coding(value="solid", scheme=DESIGNATOR, meaning="Solid")
 PART_SOLID = Coding(value="part-solid", scheme=DESIGNATOR, meaning="Part-solid")
 
+# How large the solid part of a part-solid nodule is.
+SOLID_PART_DIAMETER = Coding(value="solid-component-diameter", scheme=DESIGNATOR, meaning="Diameter of the solid part")
+SOLID_PART_VOLUME = Coding(value="solid-component-volume", scheme=DESIGNATOR, meaning="Volume of the solid part")
+
+# By what a description was come to.
+ATTENUATION_RULE = Coding(value="attenuation-rule", scheme=DESIGNATOR, meaning="Rule on attenuation")
+SHAPE_RULE = Coding(value="shape-rule", scheme=DESIGNATOR, meaning="Rule on shape")
+CONTACT_RULE = Coding(value="contact-rule", scheme=DESIGNATOR, meaning="Rule on what touches the lesion")
+POSITION_RULE = Coding(value="position-rule", scheme=DESIGNATOR, meaning="Rule on position within the lung")
+
 # What a lesion became between two studies; the answers are of CID 6002 and CID 240.
 CHANGE = Coding(value="change-since-prior", scheme=DESIGNATOR, meaning="Change since prior study")
 TIME_SINCE_PRIOR = Coding(value="time-since-prior", scheme=DESIGNATOR, meaning="Time since prior study")

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from conformance.phantom.grid import Floats, Grid
 from conformance.phantom.nodules import Nodule, Spec, SpecError
 from conformance.phantom.patient import Pose, lie_down
-from conformance.phantom.placement import diameter, measure
+from conformance.phantom.placement import axial_axes, diameter, lobe, measure
 from conformance.phantom.render import Scan, slices
 from conformance.phantom.scanner import KERNELS
 from conformance.phantom.scene import Scene, compose
@@ -61,10 +61,19 @@ class Truth:
     diameter_mm: float
     volume_mm3: float
     density: str
+    #: Of the largest axial section, and the mean of the two.
+    long_axis_mm: float
+    short_axis_mm: float
+    mean_diameter_mm: float
     solid_diameter_mm: float | None
+    solid_volume_mm3: float | None
+    #: Mean of the axes of the solid part's largest axial section.
+    solid_mean_diameter_mm: float | None
     attachment: str
     margin: str
     side: str
+    #: upper, middle or lower.
+    lobe: str
     calcified: bool
     doubling_days: float
 
@@ -169,28 +178,34 @@ def _lung_box(scene: Scene, pose: Pose) -> tuple[Floats, Floats]:
 
 
 def _truth(scene: Scene, pose: Pose) -> tuple[Truth, ...]:
-    out = []
-    for nodule in scene.nodules:
-        whole = measure(nodule.shape, scene.fields, steps=56)
-        solid = None
-        if nodule.core is not None:
-            solid = round(diameter(measure(nodule.core, scene.fields, inside=nodule.shape).volume), 2)
-        elif nodule.density == "solid":
-            solid = round(diameter(whole.volume), 2)
-        x, y, z = (round(float(v), 2) for v in pose.to_scanner(whole.center[None])[0])
-        out.append(
-            Truth(
-                number=nodule.number,
-                center_mm=(x, y, z),
-                diameter_mm=round(diameter(whole.volume), 2),
-                volume_mm3=round(whole.volume, 2),
-                density=nodule.density,
-                solid_diameter_mm=solid,
-                attachment=nodule.attachment,
-                margin=nodule.margin,
-                side="left" if whole.center[0] > 0 else "right",
-                calcified=nodule.calcium is not None,
-                doubling_days=round(nodule.doubling_days, 1),
-            )
-        )
-    return tuple(out)
+    return tuple(_true(nodule, scene, pose) for nodule in scene.nodules)
+
+
+def _true(nodule: Nodule, scene: Scene, pose: Pose) -> Truth:
+    whole = solid = measure(nodule.shape, scene.fields, steps=56)
+    if nodule.core is not None:
+        solid = measure(nodule.core, scene.fields, inside=nodule.shape)
+    has_solid = nodule.core is not None or nodule.density == "solid"
+    long, short = axial_axes(nodule.shape, scene.fields, pose, whole)
+    core, inside = (nodule.core, nodule.shape) if nodule.core is not None else (nodule.shape, None)
+    of_solid = sum(axial_axes(core, scene.fields, pose, solid, inside)) / 2
+    x, y, z = (round(float(v), 2) for v in pose.to_scanner(whole.center[None])[0])
+    return Truth(
+        number=nodule.number,
+        center_mm=(x, y, z),
+        diameter_mm=round(diameter(whole.volume), 2),
+        volume_mm3=round(whole.volume, 2),
+        long_axis_mm=round(long, 2),
+        short_axis_mm=round(short, 2),
+        mean_diameter_mm=round((long + short) / 2, 2),
+        density=nodule.density,
+        solid_diameter_mm=round(diameter(solid.volume), 2) if has_solid else None,
+        solid_volume_mm3=round(solid.volume, 2) if has_solid else None,
+        solid_mean_diameter_mm=round(of_solid, 2) if has_solid else None,
+        attachment=nodule.attachment,
+        margin=nodule.margin,
+        side="left" if whole.center[0] > 0 else "right",
+        lobe=lobe(whole.center, scene.fields),
+        calcified=nodule.calcium is not None,
+        doubling_days=round(nodule.doubling_days, 1),
+    )

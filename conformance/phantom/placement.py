@@ -7,6 +7,7 @@ import numpy as np
 from conformance.phantom.anatomy import Fields
 from conformance.phantom.grid import Floats, sample
 from conformance.phantom.nodules import DENSITIES, MARGINS, Nodule, Shape, Spec, SpecError, form
+from conformance.phantom.patient import Pose
 from conformance.phantom.tubes import Tubes
 
 
@@ -16,6 +17,9 @@ class Measured:
 
     volume: float
     center: Floats
+    #: The cells counted, (n, 3), and their edge, mm.
+    cells: Floats
+    step: float
 
 
 def measure(shape: Shape, fields: Fields, inside: Shape | None = None, steps: int = 40) -> Measured:
@@ -24,13 +28,44 @@ def measure(shape: Shape, fields: Fields, inside: Shape | None = None, steps: in
     step = max(2.0 * extent / steps, 0.05)
     ticks = np.arange(-extent, extent + step, step)
     offset = np.stack(np.meshgrid(ticks, ticks, ticks, indexing="ij"), axis=-1).reshape(-1, 3)
-    points = shape.center + offset
+    points = _within(shape.center + offset, shape, fields, inside)
+    center = points.mean(axis=0) if len(points) else shape.center
+    return Measured(volume=len(points) * step**3, center=center, cells=points, step=step)
+
+
+def _within(points: Floats, shape: Shape, fields: Fields, inside: Shape | None) -> Floats:
     points = points[shape.level(points) < 0.0]
     points = points[sample(fields.lung, fields.grid, points) < 0.0]
-    if inside is not None:
-        points = points[inside.level(points) < 0.0]
-    center = points.mean(axis=0) if len(points) else shape.center
-    return Measured(volume=len(points) * step**3, center=center)
+    return points if inside is None else points[inside.level(points) < 0.0]
+
+
+def axial_axes(
+    shape: Shape, fields: Fields, pose: Pose, measured: Measured, inside: Shape | None = None
+) -> tuple[float, float]:
+    """Long axis, and the widest extent at a right angle to it, of the largest axial section in the scanner (mm)."""
+    cells = pose.to_scanner(measured.cells)
+    if len(cells) == 0:
+        return 0.0, 0.0
+    levels = np.rint((cells[:, 2] - cells[:, 2].min()) / measured.step).astype(int)
+    section = cells[levels == int(np.argmax(np.bincount(levels)))]
+    low, high = section[:, :2].min(axis=0) - measured.step, section[:, :2].max(axis=0) + measured.step
+    x, y = np.meshgrid(np.linspace(low[0], high[0], 200), np.linspace(low[1], high[1], 200))
+    plane = np.stack([x.ravel(), y.ravel(), np.full(x.size, section[:, 2].mean())], axis=1)
+    points = pose.to_scanner(_within(pose.to_body(plane), shape, fields, inside))[:, :2]
+    turns = np.linspace(0.0, np.pi, 90, endpoint=False)
+    widths = np.ptp(points @ np.stack([np.cos(turns), np.sin(turns)]), axis=0)
+    longest = int(widths.argmax())
+    return float(widths[longest]), float(widths[(longest + 45) % 90])
+
+
+def lobe(point: Floats, fields: Fields) -> str:
+    """The lobe that a body point lies in, by the fissures' sheets: upper, middle (right lung only) or lower."""
+    above_oblique, above_horizontal = (
+        float(sample(sheet, fields.grid, point[None])[0]) > 0.0 for sheet in (fields.oblique, fields.horizontal)
+    )
+    if not above_oblique:
+        return "lower"
+    return "upper" if above_horizontal else "middle"
 
 
 def diameter(volume: float) -> float:

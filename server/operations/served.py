@@ -6,6 +6,7 @@ from server.events.topics import Topic
 from server.events.websocket import Websockets
 from server.operations import (
     apply,
+    closure,
     diff,
     document,
     evaluate_measure,
@@ -62,6 +63,7 @@ def served(
         *validate_code.operations(repository),
         expand.operation(repository),
         translate.operation(repository),
+        closure.operation(repository),
         *apply.operations(repository),
         evaluate_measure.operation(repository),
         graphql.operation(repository),

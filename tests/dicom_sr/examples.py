@@ -19,7 +19,7 @@ from dicom_sr.findings import (
     Region,
 )
 from terminology.codings import Coding
-from terminology.private_scheme import PART_SOLID
+from terminology.private_scheme import ATTENUATION_RULE, PART_SOLID
 
 STUDY = "2.25.1001"
 SERIES = "2.25.1002"
@@ -127,7 +127,7 @@ def nodule(number: int, centre: tuple[int, int, int], radius: int) -> Finding:
                 method=codes.SEGMENTED_VOXELS,
             ),
         ),
-        qualities=(Quality(concept=DENSITY, value=PART_SOLID),),
+        qualities=(Quality(concept=DENSITY, value=PART_SOLID, method=ATTENUATION_RULE, confidence=0.75),),
         mask=blob(centre, radius),
     )
 

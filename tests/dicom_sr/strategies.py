@@ -49,9 +49,17 @@ measurements = st.builds(
     st.none() | codings,
     st.none() | st.builds(lambda below, above: Uncertainty(below=below, above=above), values, st.none() | values),
 )  # fmt: skip
-qualities = st.builds(lambda concept, value: Quality(concept=concept, value=value), codings, codings)
 #: Fifteen significant digits are what a decimal shift keeps.
 confidences = st.integers(0, 10**15).map(lambda number: number / 10**15)
+qualities = st.builds(
+    lambda concept, value, method, confidence: Quality(
+        concept=concept, value=value, method=method, confidence=confidence
+    ),
+    codings,
+    codings,
+    st.none() | codings,
+    st.none() | confidences,
+)
 
 
 @st.composite

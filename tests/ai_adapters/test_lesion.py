@@ -1,0 +1,75 @@
+"""Volumes by attenuation, and what a nodule is made of, on bodies whose size is known."""
+
+import numpy as np
+import pytest
+
+from ai_adapters.density import density
+from ai_adapters.lesion import examine
+from tests.ai_adapters.balls import scan
+
+SPACINGS = [(0.8, 0.6, 0.6), (2.5, 0.8, 0.8)]
+
+
+def ball(diameter: float) -> float:
+    return np.pi / 6 * diameter**3
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+@pytest.mark.parametrize("diameter", [5.0, 8.0, 14.0])
+@pytest.mark.parametrize("rough", [-0.4, 0.0, 0.8])
+def test_a_solid_nodules_volume_hangs_on_neither_slices_nor_the_networks_border(spacing, diameter, rough) -> None:
+    volume, region, _ = scan((diameter, 40.0), spacing=spacing, rough_mm=rough)
+    found = examine(region, volume)
+    assert found.volume_mm3 == pytest.approx(ball(diameter), rel=0.08)
+    assert found.lung == pytest.approx(-860, abs=15)
+    assert not found.subsolid
+    assert density(found).kind.value == "solid"
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+def test_a_vessel_at_a_nodule_stays_outside(spacing) -> None:
+    volume, region, _ = scan((9.0, 40.0), spacing=spacing, tube_mm=2.0)
+    found = examine(region, volume)
+    assert found.volume_mm3 == pytest.approx(ball(9.0), rel=0.2)
+    assert found.others.any()
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+def test_the_chest_wall_at_a_nodule_stays_outside(spacing) -> None:
+    volume, region, _ = scan((9.0, 40.0), spacing=spacing, wall_mm=2.0)
+    # The ball without its cap, pi h^2 (3 r - h) / 3, that lies in the wall.
+    assert examine(region, volume).volume_mm3 == pytest.approx(ball(9.0) - np.pi * 4 * (13.5 - 2) / 3, rel=0.2)
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+def test_ground_glass(spacing) -> None:
+    volume, region, _ = scan((12.0, -620.0), spacing=spacing)
+    found = examine(region, volume)
+    assert found.volume_mm3 == pytest.approx(ball(12.0), rel=0.12)
+    kind = density(found)
+    assert (kind.kind.value, kind.solid) == ("112120", None)
+    assert kind.confidence > 0.9
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+def test_a_solid_part_is_measured_by_itself(spacing) -> None:
+    volume, region, _ = scan((16.0, -620.0), (8.0, 20.0), spacing=spacing)
+    found = examine(region, volume)
+    assert found.volume_mm3 == pytest.approx(ball(16.0), rel=0.1)
+    kind = density(found)
+    assert kind.kind.value == "part-solid"
+    assert kind.solid_mm3 == pytest.approx(ball(8.0), rel=0.15)
+
+
+def test_a_vessel_across_ground_glass_is_no_solid_part() -> None:
+    volume, region, _ = scan((16.0, -620.0))
+    z, _, x = np.meshgrid(*(np.arange(n) - n / 2 for n in volume.voxels.shape), indexing="ij", sparse=True)
+    vessel = np.broadcast_to(np.hypot(z * 1.25, x * 0.7) < 1.2, volume.voxels.shape)
+    volume.voxels[vessel] = 40
+    assert density(examine(region, volume)).kind.value == "112120"
+
+
+def test_calcium_is_told_from_soft_tissue() -> None:
+    bone, soft = scan((10.0, 60.0), (5.0, 500.0)), scan((10.0, 60.0))
+    assert density(examine(bone[1], bone[0])).calcified
+    assert not density(examine(soft[1], soft[0])).calcified
