@@ -25,9 +25,9 @@ from typing import Any
 
 import numpy as np
 import pydicom
-from training.lidc import lesions
 
 from ai_adapters import tracking
+from ai_adapters.evaluation.lidc import lesions
 from ai_adapters.registration import NotComparable, Registration, register
 from ai_adapters.registry import Bundle, read_bundle
 from ai_adapters.run import run
