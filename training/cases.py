@@ -6,7 +6,7 @@ background), ``nodules.json`` (centre in voxels, diameter in mm), ``hard.npy`` (
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +14,17 @@ import numpy.typing as npt
 import pydicom
 from scipy import ndimage
 
+from ai_adapters.evaluation.lidc import lesions
 from ai_adapters.lung_mask import grown, lung_mask
 from ai_adapters.volume import Volume, crop, load, resample
-from training.lidc import lesions
 
 SPACING = 1.5
 #: Lung and this much around it is kept, mm.
 _MARGIN_MM = 30
+
+
+#: Corner of a box in the volume, the share of each voxel in it, whether it is certain, [z, y, x of the centre, mm].
+Mark = tuple[tuple[int, ...], npt.NDArray[np.float32], bool, list[float]]
 
 
 @dataclass(kw_only=True)
@@ -44,7 +48,7 @@ class Case:
 def read_case(folder: Path) -> Case:
     """A case as it was written by ``write_case``."""
     lung = np.load(folder / "lung.npy")
-    depth = ndimage.distance_transform_edt(lung)
+    border = lung & ~ndimage.binary_erosion(lung, iterations=3)
     hard = folder / "hard.npy"
     return Case(
         name=folder.name,
@@ -55,12 +59,12 @@ def read_case(folder: Path) -> Case:
         nodules=np.array(json.loads((folder / "nodules.json").read_text()), dtype=float).reshape(-1, 4),
         hard=np.load(hard) if hard.exists() else np.zeros((0, 3), dtype=int),
         inside=np.flatnonzero(lung)[::7],
-        border=np.flatnonzero((depth > 0) & (depth < 3))[::3],
+        border=np.flatnonzero(border)[::3],
     )
 
 
-def write_case(folder: Path, volume: Volume, marks: list[tuple[npt.NDArray[np.float32], bool, list[float]]]) -> None:
-    """Resample and crop a volume; a mark is (share on its grid, is it certain, [z, y, x of the centre, diameter])."""
+def write_case(folder: Path, volume: Volume, marks: list[Mark]) -> None:
+    """Resample and crop a volume with what is known of it."""
     coarse = resample(volume, 3.0)
     found = np.argwhere(lung_mask(coarse.voxels, 3.0))
     corners = [
@@ -70,18 +74,21 @@ def write_case(folder: Path, volume: Volume, marks: list[tuple[npt.NDArray[np.fl
     low = np.maximum(np.floor(volume.to_index(corners[0])).astype(int), 0)
     high = np.minimum(np.ceil(volume.to_index(corners[1])).astype(int), volume.voxels.shape)
     part = resample(crop(volume, low.tolist(), high.tolist()), SPACING)
-    share = np.zeros(part.voxels.shape, dtype=np.float32)
-    ignore = np.zeros(part.voxels.shape, dtype=bool)
-    nodules = []
-    for mark, certain, (k, j, i, size) in marks:
-        scaled = Volume(voxels=np.rint(mark * 1000).astype(np.int16), affine=volume.affine, sources=volume.sources)
-        here = resample(crop(scaled, low.tolist(), high.tolist()), SPACING).voxels / 1000
-        if certain:
-            share = np.maximum(share, here)
-            z, y, x = part.to_index(volume.to_patient((k, j, i)))
-            nodules.append([z, y, x, size])
-        else:
-            ignore |= here > 0.02
+
+    def placed(certain: bool) -> npt.NDArray[np.float32]:
+        """All marks of one kind on the coarse grid, the largest share where two meet."""
+        whole = np.zeros(volume.voxels.shape, dtype=np.float32)
+        for origin, mark, sure, _ in marks:
+            if sure == certain:
+                box = tuple(slice(a, a + b) for a, b in zip(origin, mark.shape, strict=True))
+                whole[box] = np.maximum(whole[box], mark)
+        scaled = replace(volume, voxels=np.rint(whole * 1000).astype(np.int16), sources=())
+        return resample(crop(scaled, low.tolist(), high.tolist()), SPACING).voxels.astype(np.float32) / np.float32(1000)
+
+    share, ignore = placed(True), placed(False) > 0.02
+    nodules = [
+        [*part.to_index(volume.to_patient((k, j, i))), size] for _, _, certain, (k, j, i, size) in marks if certain
+    ]
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "hu.npy", part.voxels)
     np.save(folder / "lung.npy", lung_mask(part.voxels, SPACING))
@@ -93,17 +100,42 @@ def write_case(folder: Path, volume: Volume, marks: list[tuple[npt.NDArray[np.fl
 def from_lidc(study: Path, xml: Path, folder: Path) -> None:
     """A case from a LIDC-IDRI study: lesions of all four readers are nodules, other marks are ignored."""
     volume = load([pydicom.dcmread(file) for file in sorted(study.rglob("*.dcm"))])
-    marks = []
+    marks: list[Mark] = []
     for lesion in lesions(xml, volume):
-        whole = np.zeros(volume.voxels.shape, dtype=np.float32)
-        box = tuple(slice(a, a + b) for a, b in zip(lesion.origin, lesion.share.shape, strict=True))
-        whole[box] = lesion.share
-        marks.append((whole, lesion.readers == 4, [*lesion.index, lesion.diameter_mm]))
+        marks.append((lesion.origin, lesion.share, lesion.readers == 4, [*lesion.index, lesion.diameter_mm]))
     write_case(folder, volume, marks)
 
 
+def body(
+    label: npt.NDArray[np.bool_], spacing: npt.NDArray[np.float64], center: npt.NDArray[np.float64], volume_mm3: float
+) -> npt.NDArray[np.float32]:
+    """A labelled body with a soft rim, grown or shrunk until the shares add up to its true volume (mm3).
+
+    The label is whole voxels; where it has none or far too many (a small nodule in thick slices), a ball at the true
+    centre stands for the nodule.
+    """
+    radius = (3 * volume_mm3 / (4 * np.pi)) ** (1 / 3)
+    voxel = float(np.prod(spacing))
+    if 0.6 < label.sum() * voxel / volume_mm3 < 1.6:
+        outside = ndimage.distance_transform_edt(~label, sampling=spacing)
+        inside = ndimage.distance_transform_edt(label, sampling=spacing)
+        level = outside - inside
+    else:
+        axes = np.indices(label.shape).astype(np.float32)
+        offset = (axes - center[:, None, None, None]) * spacing[:, None, None, None]
+        level = np.sqrt((offset**2).sum(axis=0)) - radius
+    rim = max(1.2, 0.7 * float(spacing.max()))
+    low, high = -radius, 2 * rim + radius
+    for _ in range(25):
+        middle = (low + high) / 2
+        filled = float(np.clip(0.5 - (level - middle) / rim, 0, 1).sum()) * voxel
+        low, high = (middle, high) if filled < volume_mm3 else (low, middle)
+    soft: npt.NDArray[np.float32] = np.clip(0.5 - (level - low) / rim, 0, 1).astype(np.float32)
+    return soft
+
+
 def from_phantom(file: Path, folder: Path) -> None:
-    """A case from a phantom's npz; the shares are scaled to the true volumes, since the label is whole voxels."""
+    """A case from a phantom's npz."""
     with np.load(file) as phantom:
         spacing, origin = phantom["spacing"], phantom["origin"]
         truth = json.loads(str(phantom["truth"]))
@@ -115,10 +147,12 @@ def from_phantom(file: Path, folder: Path) -> None:
     volume = Volume(voxels=hu, affine=affine)
     marks = []
     for nodule in truth["nodules"]:
-        mark = (label == nodule["number"]).astype(np.float32)
-        here = float(mark.sum()) * float(np.prod(spacing))
-        mark *= float(np.clip(nodule["volume_mm3"] / max(here, 1.0), 0.5, 1.5))
-        marks.append((mark, True, [*volume.to_index(nodule["center_mm"]), nodule["diameter_mm"]]))
+        index = np.array(volume.to_index(nodule["center_mm"]))
+        reach = nodule["diameter_mm"] * 1.5 / spacing + 3
+        low = np.maximum(np.floor(index - reach).astype(int), 0)
+        box = tuple(slice(a, b) for a, b in zip(low, np.ceil(index + reach).astype(int), strict=True))
+        mark = body(label[box] == nodule["number"], spacing, index - low, nodule["volume_mm3"])
+        marks.append((tuple(int(v) for v in low), mark, True, [*index, nodule["diameter_mm"]]))
     write_case(folder, volume, marks)
 
 

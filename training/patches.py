@@ -95,11 +95,11 @@ def normalised(hounsfield: Block) -> Block:
 def _place(case: Case, rng: np.random.Generator) -> tuple[npt.NDArray[np.float64], str]:
     """Where to cut: at a nodule, at a place once mistaken for one, or anywhere in the lung."""
     draw = rng.random()
-    if len(case.nodules) and draw < 0.3:
+    if len(case.nodules) and draw < (0.3 if len(case.nodules) < 10 else 0.4):
         # Small ones more often: they are the harder ones.
         chance = 1 / case.nodules[:, 3]
         return case.nodules[int(rng.choice(len(chance), p=chance / chance.sum())), :3].copy(), "nodule"
-    if len(case.hard) and draw < 0.55:
+    if len(case.hard) and draw < 0.6:
         return case.hard[int(rng.integers(len(case.hard)))].astype(float), "hard"
     pool = case.border if rng.random() < 0.35 else case.inside
     return np.array(np.unravel_index(int(rng.choice(pool)), case.lung.shape), dtype=float), "lung"

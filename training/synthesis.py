@@ -30,17 +30,19 @@ class Drawn:
 
 
 def diameter(rng: Rng) -> float:
-    """A diameter in mm: small ones are common, large ones are not rare."""
-    if rng.random() < 0.15:
+    """A diameter in mm: half are below 7 mm, where most is missed; large ones are not rare."""
+    draw = rng.random()
+    if draw < 0.09:
         return float(rng.uniform(18, 36))
-    return float(np.exp(rng.uniform(np.log(3.0), np.log(20.0))))
+    low, high = (2.8, 7.0) if draw < 0.62 else (5.0, 20.0)
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def draw_nodule(
     patch: Block, center: npt.NDArray[np.float64], size_mm: float, spacing: float, rng: Rng
 ) -> Drawn | None:
     """Draw one nodule into ``patch`` (HU, changed in place); None when too little of it lies inside the patch."""
-    density = str(rng.choice(DENSITIES, p=(0.46, 0.24, 0.30)))
+    density = str(rng.choice(DENSITIES, p=(0.44, 0.20, 0.36)))
     if size_mm < 4.5 and density == "part_solid":
         density = "solid"
     low = np.maximum(np.floor(center - size_mm / spacing - 3).astype(int), 0)
@@ -119,9 +121,9 @@ def _blend(region: Block, occupancy: Block, density: str, rng: Rng) -> None:
     if density == "solid":
         region += seen * (solid + noise - region)
         return
-    # As dense as the lung around it and 70 to 480 HU more: the faintest are hardly seen.
+    # As dense as the lung around it and 90 to 480 HU more: the faintest are hardly seen.
     around = float(np.median(region[occupancy < 0.1])) if (occupancy < 0.1).any() else -850.0
-    faint = min(around, -600) + float(np.exp(rng.uniform(np.log(70), np.log(480)))) + 0.5 * noise
+    faint = min(around, -600) + float(np.exp(rng.uniform(np.log(90), np.log(480)))) + 0.5 * noise
     region += seen * np.maximum(faint - region, 0)
     if density == "part_solid":
         inner = rng.uniform(0.3, 0.7)

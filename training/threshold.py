@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ai_adapters.evaluation.figures import figures_json
+from ai_adapters.evaluation.froc import Found, Scan, judge
 from ai_adapters.tasks.nodule_detection import Block, Network, Plan, detect
-from benchmarks.froc import Found, Scan, judge, read_phantom, stratum, summary
+from benchmarks.froc import by_density, read_phantom, summary
 from training.network import Detector
 from training.patches import WINDOW
 
@@ -43,7 +45,7 @@ def network(checkpoint: Path) -> Network:
 
 def read_scan(name: str, file: Path, read: Network) -> Scan:
     """All candidates of one phantom."""
-    volume, truths = read_phantom(file)
+    volume, reference = read_phantom(file)
     reading = detect(volume, read, PLAN)
     cubic = float(np.prod(reading.grid.spacing))
     found = tuple(
@@ -54,12 +56,12 @@ def read_scan(name: str, file: Path, read: Network) -> Scan:
         )
         for nodule in reading.nodules
     )
-    return Scan(name=name, seconds=0.0, truths=truths, found=found)
+    return Scan(name=name, seconds=0.0, truths=reference.truths, found=found)
 
 
 def threshold(scans: list[Scan]) -> float:
     """The rule."""
-    false = np.array([score for scan in scans for score in judge(scan, 0, 1000).false])
+    false = np.array([score for scan in scans for score in judge(scan).false])
     steps = np.arange(_LEAST, 1.0, 0.01)
     enough = [step for step in steps if (false >= step).sum() <= _ALLOWED * len(scans)]
     return round(float(enough[0]), 2)
@@ -77,26 +79,21 @@ def main() -> None:
     scans = []
     for file in options.phantoms:
         scans.append(read_scan(file.stem, file, read))
-        hits = [
-            (truth.kind, truth.diameter_mm, round(score, 2), round(ratio, 2))
-            for truth, score, ratio in judge(scans[-1], 0, 99).hits
-        ]
+        hits = [(hit.truth.density, hit.truth.diameter_mm, round(hit.confidence, 2)) for hit in judge(scans[-1]).hits]
         print(
             file.stem,
             hits,
-            [round(score, 2) for score in sorted(judge(scans[-1], 0, 99).false, reverse=True)[:8]],
+            [round(score, 2) for score in sorted(judge(scans[-1]).false, reverse=True)[:8]],
             flush=True,
         )
     frozen = threshold(scans)
     print(
         "threshold",
         frozen,
-        json.dumps(
-            {kind: stratum(scans, frozen, 6, 30, kind) for kind in (None, "solid", "part-solid", "ground-glass")}
-        ),
+        json.dumps({one.stratum.name: figures_json(one) for one in by_density(scans, frozen)}),
     )
     if options.json:
-        report = {**summary(scans, frozen), "readings": [asdict(scan) for scan in scans]}
+        report = {**summary("checkpoint", scans, frozen), "readings": [asdict(scan) for scan in scans]}
         options.json.write_text(json.dumps(report, indent=1), encoding="utf-8")
 
 

@@ -13,27 +13,30 @@ from server.fhir import json_format
 from server.fhir.definitions import Definitions
 from server.search import cursor, include, lookup, match, plan
 from server.search.at_hand import AtHand
-from server.search.canonical import newest, of_version
 from server.search.codes import StoredTerminology, Terminology
-from server.search.compartment import within
+from server.search.compartment import types_of, within
 from server.search.declarations import Declarations
 from server.search.explain import Explanation, explain
 from server.search.index import Indexer
-from server.search.query import AnyOf, Query, Values
+from server.search.query import AnyOf, Query
 from server.search.read import read
 from server.search.reference import LITERAL
 from server.search.shelf import Shelf
 from server.search.sight import Moment, Sight
-from server.search.uri import Operand as Uri
 from server.store.database import UnitOfWork
 from server.store.resources import Stored
 
 #: Longest statement of a search.
 SLOWEST_MILLISECONDS = 2_000
+_BOUNDED = (
+    f"set local statement_timeout = {SLOWEST_MILLISECONDS}; set local enable_material = off; "
+    "set local plan_cache_mode = force_custom_plan"
+)
+_UNBOUNDED = (
+    "set local statement_timeout to default; set local enable_material to default; set local plan_cache_mode to default"
+)
 #: What PostgreSQL ends a statement with that takes too long, or more room for its temporary files than it may.
 _TOO_COSTLY = (QueryCanceled, ConfigurationLimitExceeded, StatementTooComplex)
-#: Versions of one canonical that are looked through.
-_MOST_VERSIONS = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +95,10 @@ class Search:
         )  # fmt: skip
         if compartment is None:
             return query
-        inside = within(self.definitions, *compartment, resource_type)
+        types = (resource_type,) if resource_type else query.resource_types or self.definitions.resource_types
+        inside = within(self.definitions, *compartment, types)
+        if not resource_type:
+            query = replace(query, resource_types=types_of(inside))
         return replace(query, criteria=(inside, *query.criteria))
 
     def matches(
@@ -117,7 +123,8 @@ class Search:
         """One page of a query, or with ``explained`` its plan; TooLarge when it takes the database too long."""
         # The planner takes what a chain finds for one row, and would walk over all of it for each row of another list;
         # without keeping such lists at hand that looks as dear as it is, and it joins by index or hash.
-        uow.driver.execute(f"set local statement_timeout = {SLOWEST_MILLISECONDS}; set local enable_material = off")
+        # And how much is found hangs on what is asked for, so that no plan is kept for another's values.
+        uow.driver.execute(_BOUNDED)
         try:
             found = self._find(uow, tenant, query, explained)
         except (DBAPIError, *_TOO_COSTLY) as error:
@@ -130,7 +137,7 @@ class Search:
             raise TooLarge(f"The search takes {what}; make it narrower.") from error
         if not uow.driver.read_only:
             # What else this transaction does may have to wait for others.
-            uow.driver.execute("set local statement_timeout to default; set local enable_material to default")
+            uow.driver.execute(_UNBOUNDED)
         return found
 
     def _find(self, uow: UnitOfWork, tenant: int, query: Query, explained: str = "false") -> SearchResult:
@@ -197,17 +204,6 @@ class Search:
             return literal["id"] if literal and here else None
 
         return StoredTerminology(self.at_hand(uow, tenant), local, kept=kept)
-
-    def canonical(self, uow: UnitOfWork, tenant: int, kind: str, canonical: str) -> dict[str, Any] | None:
-        """The resource that a canonical means: of its version, else of the newest that is stored.
-
-        https://hl7.org/fhir/R4/references.html#canonical
-        """
-        url, _, version = canonical.partition("|")
-        criterion = Values(resource_types=(kind,), code="url", operands=(Uri(how="equal", uri=url),))
-        query = Query(resource_types=(kind,), criteria=(criterion,), count=_MOST_VERSIONS)
-        found = [json_format.parse(one.body) for one in self._find(uow, tenant, query).matches]
-        return newest(of_version(found, version))
 
 
 def _explanation(uow: UnitOfWork, sight: Sight, query: Query, place: cursor.Position | None, how: str) -> Explanation:

@@ -116,6 +116,8 @@ class Database:
             driver.isolation_level, driver.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
             try:
                 yield uow
+                # There is nothing to keep, but a rollback would make the driver forget its prepared statements.
+                driver.commit()
             finally:
                 if not driver.closed:
                     driver.rollback()

@@ -7,6 +7,7 @@ from dicom_sr import codes
 from dicom_sr.fhir_elements import Instance
 from dicom_sr.findings import Algorithm, Finding, Findings, Measurement, Quality
 from dicom_sr.to_fhir import to_fhir
+from terminology import private_scheme
 from terminology.codings import Coding
 
 Resource = dict[str, Any]
@@ -33,6 +34,9 @@ _MEASURED = {
     "volume": (codes.VOLUME, codes.CUBIC_MILLIMETER),
     "part": (_own("solid-component-diameter"), codes.MILLIMETER),
     "partVolume": (_own("solid-component-volume"), codes.CUBIC_MILLIMETER),
+    # What a comparison of two studies says.
+    "volumeChange": (private_scheme.VOLUME_CHANGE, codes.PERCENT),
+    "doublingTime": (private_scheme.DOUBLING_TIME, codes.DAY),
     "probability": (Coding(value="111047", scheme="DCM", meaning="Probability of cancer"), codes.PERCENT),
     "probabilityAsFraction": (Coding(value="111047", scheme="DCM", meaning="Probability of cancer"), _UNIT_INTERVAL),
 }

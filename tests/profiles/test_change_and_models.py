@@ -121,6 +121,12 @@ def test_twice_the_volume_in_90_days_doubles_in_90_days() -> None:
     assert len(found["volume-doubling-time"]["derivedFrom"]) == 2
 
 
+@pytest.mark.parametrize("told", [{"volumeChange": 103.0, "doublingTime": 88.0}, {"volumeChange": -3.0}])
+def test_what_a_comparison_of_both_studies_told_is_not_computed_again(told: dict[str, float]) -> None:
+    earlier = before("2025-11-02T10:00:00Z", volume=100)
+    assert changed({"lesions": [{"volume": 200, **told}], "before": earlier}) == {}
+
+
 @pytest.mark.parametrize(("volume", "kinds"), [(124, {"volume-change"}), (60, {"volume-change"})])
 def test_noise_and_shrinking_have_no_doubling_time(volume: int, kinds: set[str]) -> None:
     earlier = before("2025-11-02T10:00:00Z", volume=100)
@@ -167,6 +173,18 @@ def _reported(name: str, started: str) -> list[Resource]:
     ]
 
 
+def _told(request: str, status: str = "requested") -> Resource:
+    coding = {"system": "https://hutong.example/fhir/CodeSystem/task-code", "code": "followup-overdue"}
+    return {
+        "resourceType": "Task",
+        "id": f"told-{request}",
+        "status": status,
+        "intent": "proposal",
+        "code": {"coding": [coding]},
+        "focus": {"reference": f"ServiceRequest/{request}"},
+    }
+
+
 def test_a_new_study_completes_the_follow_ups_that_it_answers() -> None:
     period = {"occurrencePeriod": {"start": "2026-01-15", "end": "2026-07-15"}}
     future = {"occurrencePeriod": {"start": "2026-02-15", "end": "2026-08-15"}}
@@ -181,8 +199,12 @@ def test_a_new_study_completes_the_follow_ups_that_it_answers() -> None:
         _request("done", "report-old", status="revoked"),
         _request("other", "report-old", "something-else"),
         {**_request("foreign", "report-old"), "subject": {"reference": "Patient/q"}},
+        *(_told(id) for id in ("due", "later", "done")),
+        _told("active", status="rejected"),
     ]
-    found = of(made({"lesions": [{"diameter": 4.0}], "resources": others}), "ServiceRequest")
+    answers = made({"lesions": [{"diameter": 4.0}], "resources": others})
+    assert {one["id"]: one["status"] for one in of(answers, "Task")} == {"told-due": "completed"}
+    found = of(answers, "ServiceRequest")
     completed = {one["id"]: one for one in found if one["status"] == "completed"}
     assert set(completed) == {"due", "active", "later-begun"}
     assert completed["active"]["code"]["coding"][0]["code"] == "diagnostic-work-up"

@@ -38,6 +38,17 @@ def test_reading_refuses_to_write(database: Database) -> None:
         uow.execute(text("insert into tenant values (3, 'third')"))
 
 
+def test_what_is_read_often_stays_prepared(database: Database) -> None:
+    prepared = b"select count(*) from pg_prepared_statements where statement like '%%from tenant where%%'"
+    for _ in range(8):
+        with database.reading() as uow:
+            uow.driver.execute(b"select name from tenant where tenant = %s", (1,))
+    with database.reading() as uow:
+        row = uow.driver.execute(prepared).fetchone()
+    assert row is not None
+    assert row[0] == 1
+
+
 def test_statements_go_on_beyond_a_thousand_descriptors(database: Database) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, 4096), hard), hard))

@@ -106,6 +106,9 @@ def test_lesions_keep_their_names(house: House, order: str) -> None:
     assert float(doubling["valueQuantity"]["value"]) == pytest.approx(100, rel=0.25)
     below = doubling["component"][0]
     assert below["code"]["coding"][0]["code"] == "371885007"
+    # The pathway reads that, and says no second one.
+    assert house.search("Observation", code="nodule-category")
+    assert house.search("Observation", code="https://hutong.example/fhir/CodeSystem/lung-nodule|volume-change") == []
     assert [float(one["valueQuantity"]["value"]) for one in number(house, "time-since-prior")] == [100, 100]
 
 

@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from fhir_profiles.lung_nodule.generator import activities, response
+from fhir_profiles.lung_nodule.generator import activities, overdue, response
 from fhir_profiles.lung_nodule.generator.artifact import (
     BASE,
     SYSTEM,
@@ -252,6 +252,12 @@ def assess() -> Resource:
         "status != 'amended' and %study.series.where(modality.code = 'CT').exists() and (%lesions.exists()"
         " or meta.tag.where(system = 'urn:hutong:adapter' and code = 'nodule_detection').exists())"
     )
+    told = action(
+        "answered-overdue",
+        "What was told to be overdue is completed with it",
+        extension=[for_each("overdueTask", "%overdue"), *variables({"identity": "%overdueTask.id"})],
+        activity="answered-overdue",
+    )
     open_requests = {
         "open": (
             "ServiceRequest?subject={{iif(subject.reference.exists(), subject.reference.first(), 'Patient/none')}}"
@@ -262,6 +268,7 @@ def assess() -> Resource:
             ".imagingStudy.resolve().started < %seen"
             " and (code.coding.where(code = 'later-chest-ct').exists().not() or occurrence.start <= %seen))"
         ),
+        "overdue": overdue.OPEN,
     }
     trigger = [{"type": "named-event", "name": _AVAILABLE}]
     whole = action(
@@ -270,7 +277,7 @@ def assess() -> Resource:
         when=when,
         extension=variables(open_requests),
         trigger=trigger,
-        action=[each, *decide, treated, close],
+        action=[each, *decide, treated, close, told],
     )
     return plan(
         "assess-lung-nodules",
@@ -284,16 +291,14 @@ def assess() -> Resource:
 
 def change() -> Resource:
     """The plan for the change of one nodule's volume."""
-    noise = "%ratio >= 1.25 or %ratio <= 0.8"
+    alone = "%changeTold.empty() and %days > 0"
     actions = [
-        action("volume-change", "Volume change", when="%ratio.exists() and %days > 0", activity="volume-change"),
-        action(
-            "doubling-time", "Volume doubling time", when=f"%ratio >= 1.25 and %days > 0 and ({noise})",
-            activity="volume-doubling-time",
-        ),
-    ]  # fmt: skip
+        action("volume-change", "Volume change", when=f"%ratio.exists() and {alone}", activity="volume-change"),
+        action("doubling-time", "Doubling time", when=f"%ratio >= 1.25 and {alone}", activity="volume-doubling-time"),
+    ]
     description = (
-        "Against the latest earlier measurement of the same lesion. Less than 25 % is noise: no doubling time."
+        "Against the latest earlier measurement of the same lesion, where the report itself tells of no change: who"
+        " compared both studies knows better. Less than 25 % is noise: no doubling time."
     )
     return plan("lung-nodule-change", "Volume change of one nodule", description, actions, stated=CHANGE)
 
@@ -306,6 +311,7 @@ def artifacts() -> Iterator[Resource]:
     yield models(table("malignancy-models"))
     yield from activities.plans()
     yield from activities.activities()
+    yield from overdue.artifacts()
     yield from response.plans()
     yield from response.activities(activities.OBSERVED, activities.IMAGING)
     for name, one in found.items():

@@ -168,7 +168,11 @@ LESION = {
     ),
 }
 
+#: What a comparison of the two studies says of a lesion, as a report's numbers: whoever compared knows better.
+_TOLD = "%lesion.hasMember.resolve().where(code.coding.where(code = '{}').exists())"
+
 CHANGE = {
+    "changeTold": _TOLD.format("volume-change"),
     "measured": f"%earlier.where({_VOLUME}.exists()).first()",
     "mm3Before": f"%measured.select({_VOLUME})",
     "days": f"({_day('%seen')}) - ({_day('%measured.effective')})",

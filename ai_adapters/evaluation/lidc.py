@@ -2,11 +2,13 @@
 
 Schema of the LIDC XML: readingSession (one reader) > unblindedReadNodule > roi (one slice: imageSOP_UID, inclusion,
 edgeMap of x = column, y = row). The edge lies just outside the nodule. A nodule of one edge point is below 3 mm.
-Ids differ from reader to reader; lesions of several readers are the same one when their masks touch.
+Ids differ from reader to reader; lesions of several readers are the same one when their masks touch. ``texture`` is 1
+(non-solid) to 5 (solid), 3 part-solid (LIDC-IDRI, Armato 2011, https://doi.org/10.1118/1.3528204).
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from xml.etree import ElementTree
 
 import numpy as np
@@ -34,6 +36,19 @@ class Lesion:
     origin: tuple[int, int, int]
     #: Share of the readers who marked each voxel.
     share: npt.NDArray[np.float32]
+    #: By the median of the readers' textures; empty where none gave one.
+    density: str
+    #: Each reader's own voxels, in the box of ``share``.
+    marked: tuple[npt.NDArray[np.bool_], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What a file says of itself."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    readers: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +58,31 @@ class _Outline:
     reader: int
     voxels: frozenset[tuple[int, int, int]]
     large: bool
+    texture: int | None
+
+
+class BrokenReading(Exception):
+    """A file that is no LIDC-IDRI reading; the message says why."""
+
+
+def reading(xml: Path) -> Reading:
+    """Whose reading a file is; raises BrokenReading where it is none."""
+    root = _root(xml)
+    return Reading(
+        study_instance_uid=root.findtext("l:ResponseHeader/l:StudyInstanceUID", "", _NAMESPACE).strip(),
+        series_instance_uid=root.findtext("l:ResponseHeader/l:SeriesInstanceUid", "", _NAMESPACE).strip(),
+        readers=len(root.findall("l:readingSession", _NAMESPACE)),
+    )
+
+
+def _root(xml: Path) -> ElementTree.Element:
+    try:
+        root = ElementTree.parse(xml).getroot()
+    except ElementTree.ParseError as error:
+        raise BrokenReading(f"{xml.name} is no XML: {error}") from error
+    if root.tag != f"{{{_NAMESPACE['l']}}}LidcReadMessage":
+        raise BrokenReading(f"{xml.name} is no LIDC-IDRI reading: its root is {root.tag[:80]}")
+    return root
 
 
 def lesions(xml: Path, volume: Volume) -> list[Lesion]:
@@ -50,7 +90,7 @@ def lesions(xml: Path, volume: Volume) -> list[Lesion]:
     slices = {source.sop_instance_uid: index for index, source in enumerate(volume.sources)}
     shape = (volume.voxels.shape[1], volume.voxels.shape[2])
     outlines = []
-    for reader, session in enumerate(ElementTree.parse(xml).getroot().findall("l:readingSession", _NAMESPACE)):
+    for reader, session in enumerate(_root(xml).findall("l:readingSession", _NAMESPACE)):
         for nodule in session.findall("l:unblindedReadNodule", _NAMESPACE):
             outline = _outline(reader, nodule, slices, shape)
             if outline.voxels:
@@ -75,7 +115,21 @@ def _outline(reader: int, nodule: ElementTree.Element, slices: dict[str, int], s
         longest = max(longest, len(points))
         included = roi.findtext("l:inclusion", "TRUE", _NAMESPACE).strip().upper() == "TRUE"
         (inside if included else holes).update((where, row, column) for row, column in _filled(points, shape))
-    return _Outline(reader=reader, voxels=frozenset(inside - holes), large=longest > 1)
+    texture = nodule.findtext("l:characteristics/l:texture", "", _NAMESPACE).strip()
+    return _Outline(
+        reader=reader,
+        voxels=frozenset(inside - holes),
+        large=longest > 1,
+        texture=int(texture) if texture.isdecimal() and 1 <= int(texture) <= 5 else None,
+    )
+
+
+def _density(outlines: list[_Outline]) -> str:
+    textures = [outline.texture for outline in outlines if outline.texture is not None]
+    if not textures:
+        return ""
+    middle = median(textures)
+    return "ground-glass" if middle < 2.5 else "part-solid" if middle < 3.5 else "solid"
 
 
 def _filled(points: list[tuple[int, int]], shape: tuple[int, int]) -> set[tuple[int, int]]:
@@ -118,10 +172,13 @@ def _lesion(group: list[_Outline], volume: Volume) -> Lesion:
     readers = len({outline.reader for outline in used})
     voxels = np.array(sorted(set().union(*(outline.voxels for outline in used))))
     low, high = voxels.min(axis=0), voxels.max(axis=0) + 1
-    share = np.zeros(tuple(high - low), dtype=np.float32)
-    for reader in {outline.reader for outline in used}:
+    marked = []
+    for reader in sorted({outline.reader for outline in used}):
         own = np.array(sorted(set().union(*(o.voxels for o in used if o.reader == reader)))) - low
-        share[tuple(own.T)] += 1 / readers
+        mask = np.zeros(tuple(high - low), dtype=np.bool_)
+        mask[tuple(own.T)] = True
+        marked.append(mask)
+    share = (np.sum(marked, axis=0) / readers).astype(np.float32)
     agreed = np.argwhere(share >= 0.5 - 1e-6)
     index = tuple(float(v) for v in agreed.mean(axis=0) + low)
     volume_mm3 = len(agreed) * float(np.prod(volume.spacing))
@@ -132,4 +189,6 @@ def _lesion(group: list[_Outline], volume: Volume) -> Lesion:
         diameter_mm=float((6 * volume_mm3 / np.pi) ** (1 / 3)),
         origin=(int(low[0]), int(low[1]), int(low[2])),
         share=share,
+        density=_density(used),
+        marked=tuple(marked),
     )
