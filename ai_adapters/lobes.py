@@ -46,7 +46,8 @@ class Lungs:
 
 def lungs(mask: Mask, grid: Volume) -> Lungs:
     """The lungs of a mask."""
-    places = np.argwhere(mask)
+    # Every other voxel along each axis says as much, at an eighth of the cost.
+    places = np.argwhere(mask[::2, ::2, ::2]) * 2
     points = places @ grid.affine[:3, :3].T + grid.affine[:3, 3]
     middle = float(points[:, 0].min() + points[:, 0].max()) / 2
     boxes = {}
