@@ -14,6 +14,7 @@ from typing import Any
 
 import jsonschema
 
+from ai_adapters.accuracy import Accuracy, Error
 from ai_adapters.growth import Repeatability
 from ai_adapters.tasks.boxes import missing_axis
 from ai_adapters.tasks.classification import ClassificationPlan, classification_plan
@@ -85,6 +86,8 @@ class Manifest:
     known: float
     #: How far two measurements of one lesion lie apart; None where nobody measured that: then growth isn't told.
     repeatability: Repeatability | None
+    #: How far a measurement lies from the truth; None where nobody measured that: then no uncertainty is given.
+    accuracy: Accuracy | None
     codes: dict[str, Coding]
     training_data: tuple[str, ...]
     metrics: tuple[Metric, ...]
@@ -164,6 +167,13 @@ def _repeatability(content: dict[str, Any] | None) -> Repeatability | None:
     return Repeatability(errors=tuple(errors), noise_percent=float(content["noise_percent"]))
 
 
+def _accuracy(content: dict[str, Any] | None) -> Accuracy | None:
+    if content is None:
+        return None
+    errors = [Error(**{"density": "", **one}) for one in content["errors"]]
+    return Accuracy(errors=tuple(sorted(errors, key=lambda error: error.up_to_mm)))
+
+
 #: What a manifest of somebody else's model need not say.
 _SILENT: dict[str, Any] = {
     "modality": ["CT"],
@@ -226,6 +236,7 @@ def _manifest(content: dict[str, Any], digest: str) -> Manifest:
         report=report,
         known=float(thresholds.get("known", report)),
         repeatability=_repeatability(content.get("repeatability")),
+        accuracy=_accuracy(content.get("accuracy")),
         codes={name: Coding(**code) for name, code in content["codes"].items()},
         training_data=tuple(content.get("training_data", [_NOT_STATED])),
         metrics=tuple(Metric(**metric) for metric in content.get("metrics", ())),

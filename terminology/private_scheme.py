@@ -24,9 +24,7 @@ SOLID_PART_VOLUME = Coding(value="solid-component-volume", scheme=DESIGNATOR, me
 
 # By what a description was come to.
 ATTENUATION_RULE = Coding(value="attenuation-rule", scheme=DESIGNATOR, meaning="Rule on attenuation")
-SHAPE_RULE = Coding(value="shape-rule", scheme=DESIGNATOR, meaning="Rule on shape")
 CONTACT_RULE = Coding(value="contact-rule", scheme=DESIGNATOR, meaning="Rule on what touches the lesion")
-POSITION_RULE = Coding(value="position-rule", scheme=DESIGNATOR, meaning="Rule on position within the lung")
 
 # What a lesion became between two studies; the answers are of CID 6002 and CID 240.
 CHANGE = Coding(value="change-since-prior", scheme=DESIGNATOR, meaning="Change since prior study")
