@@ -9,6 +9,7 @@ import typer
 
 from ai_adapters.evaluation.drawing import draw
 from ai_adapters.evaluation.figures import Difference, Evaluation, as_json, compare, estimate_json, evaluate
+from ai_adapters.onnx_session import BrokenModel
 from server.cli.evaluate.run import Readings, read_all
 from server.cli.evaluate.studies import Rules, find
 from server.cli.evaluate.system import Evaluated, named
@@ -46,8 +47,11 @@ def evaluate_(
     systems = frozenset(one.system.device_uid for one in chosen if one.system.device_uid)
     rules = Rules(readers=readers, unreported_is_empty=unreported_is_empty, systems=systems)
     found = find(studies, reference or [studies])
-    with err.status("reading") as status:
-        readings = read_all(chosen, found, rules, status.update)
+    try:
+        with err.status("reading") as status:
+            readings = read_all(chosen, found, rules, status.update)
+    except BrokenModel as error:
+        raise Unprocessable(f"An adapter does not run: {error}.", expression="bundle") from error
     evaluations = _evaluations(chosen, readings, threshold)
     pairs = [(f"{a.name} and {b.name}", compare(a, b)) for a, b in combinations(evaluations, 2)]
     if curve is not None:
