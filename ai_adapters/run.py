@@ -1,13 +1,14 @@
 """Runs a bundle on a volume: pixels in, Findings out. Writes nothing; knows neither SR nor FHIR."""
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
 
+from ai_adapters import foreign
 from ai_adapters.density import Density, density
 from ai_adapters.description import described
 from ai_adapters.lesion import examine
@@ -16,14 +17,14 @@ from ai_adapters.matching import Place, match
 from ai_adapters.measure import Axes, Region, axes, sphere_diameter, to_source
 from ai_adapters.onnx_session import BrokenModel, open_session
 from ai_adapters.registry import Bundle
-from ai_adapters.tasks.nodule_detection import Block, Network, Nodule, Reading, detect
+from ai_adapters.tasks.nodule_detection import Block, Network, Nodule, Plan, Reading, detect
 from ai_adapters.volume import Volume
+from ai_adapters.watch import Watch
 from dicom_sr import findings as report
 from terminology.codings import Coding
 from terminology.private_scheme import SOLID_PART_DIAMETER, SOLID_PART_VOLUME
 
-#: (tracking identifier, tracking UID) of the lesion at a place (mm, LPS), the index-th of the analysis.
-Identify = Callable[[report.Point, int], tuple[str, str]]
+Identify = foreign.Identify
 
 _MILLIMETRE = Coding(value="mm", scheme="UCUM", meaning="millimeter")
 _CUBIC_MILLIMETRE = Coding(value="mm3", scheme="UCUM", meaning="cubic millimeter")
@@ -54,13 +55,17 @@ class Measured:
     solid_axes: Axes | None = None
 
 
-def network(bundle: Bundle, threads: int | None = None, providers: Sequence[str] = ()) -> tuple[Network, str]:
+def network(
+    bundle: Bundle, threads: int | None = None, providers: Sequence[str] = (), watch: Watch | None = None
+) -> tuple[Network, str]:
     """The bundle's network as a function of one block, and the execution provider that it runs on."""
     names = bundle.manifest.outputs
     session = open_session(next(iter(bundle.models.values())), threads, providers)
     feed = session.session.get_inputs()[0].name
 
     def read(block: Block) -> tuple[Block, Block]:
+        if watch is not None:
+            watch.feed(block[None, None])
         heat, share = session.run([names["heat"], names["share"]], {feed: block[None, None]})
         if heat.ndim != 5 or share.ndim != 5:
             raise BrokenModel("the outputs are not of (batch, 1, z, y, x)")
@@ -69,14 +74,33 @@ def network(bundle: Bundle, threads: int | None = None, providers: Sequence[str]
     return read, session.providers[0]
 
 
+def nodule_plan(manifest: Manifest) -> Plan:
+    """How the network reads a volume; raises BrokenModel for a bundle of another task."""
+    if not isinstance(manifest.plan, Plan):
+        raise BrokenModel(f"{manifest.name} does not measure nodules: its task is {manifest.task}")
+    return manifest.plan
+
+
 def read_nodules(
-    bundle: Bundle, volume: Volume, threads: int | None = None, providers: Sequence[str] = ()
+    bundle: Bundle,
+    volume: Volume,
+    threads: int | None = None,
+    providers: Sequence[str] = (),
+    watch: Watch | None = None,
 ) -> tuple[list[Measured], Reading, str]:
     """All candidates, measured, by falling confidence and not yet cut by the threshold; the reading; the provider."""
-    read, provider = network(bundle, threads, providers)
-    reading = detect(volume, read, bundle.manifest.plan)
-    least = min(bundle.manifest.known, bundle.manifest.report)
-    return [_measured(nodule, reading, volume, least) for nodule in reading.nodules], reading, provider
+    watch = watch or Watch()
+    with watch.stage("opening the model"):
+        read, provider = network(bundle, threads, providers, watch)
+    reading = detect(volume, read, nodule_plan(bundle.manifest), watch)
+    with watch.stage("measuring"):
+        return candidates(reading, volume, bundle.manifest), reading, provider
+
+
+def candidates(reading: Reading, volume: Volume, manifest: Manifest) -> list[Measured]:
+    """What a reading found, measured; only what may be reported is examined closely."""
+    least = min(manifest.known, manifest.report)
+    return [_measured(nodule, reading, volume, least) for nodule in reading.nodules]
 
 
 def run(
@@ -90,6 +114,7 @@ def run(
     threads: int | None = None,
     providers: Sequence[str] = (),
     known: Sequence[Place] = (),
+    watch: Watch | None = None,
 ) -> report.Findings:
     """The Findings of one analysis.
 
@@ -98,7 +123,9 @@ def run(
     analysis' own. Raises UnusableSeries where no lungs are seen.
     """
     manifest = bundle.manifest
-    nodules, reading, provider = read_nodules(bundle, volume, threads, providers)
+    if foreign.is_foreign(manifest):
+        return _of_foreign(bundle, volume, identify, timestamp, key, procedure, threads, providers, watch)
+    nodules, reading, provider = read_nodules(bundle, volume, threads, providers, watch)
     reported = _reported(nodules, manifest, known)
     middle = _midline(reading)
     return report.Findings(
@@ -113,6 +140,25 @@ def run(
         timestamp=timestamp,
         algorithm=_algorithm(manifest, provider),
         procedure=procedure,
+    )
+
+
+def _of_foreign(
+    bundle: Bundle, volume: Volume, identify: Identify, timestamp: datetime, key: str, procedure: Coding | None,
+    threads: int | None, providers: Sequence[str], watch: Watch | None,
+) -> report.Findings:  # fmt: skip
+    """The Findings of a model that its manifest describes."""
+    result = foreign.run(bundle, volume, identify, threads, providers, watch)
+    return report.Findings(
+        key=key,
+        study_instance_uid=volume.study_instance_uid,
+        frame_of_reference_uid=volume.frame_of_reference_uid,
+        sources=volume.sources,
+        findings=result.findings,
+        timestamp=timestamp,
+        algorithm=_algorithm(bundle.manifest, result.provider),
+        procedure=procedure,
+        comments=result.comments,
     )
 
 

@@ -5,7 +5,9 @@ Instance Number. Indexes are (slice, row, column); patient coordinates are LPS i
 (a slice missing or double, a tilted gantry, mixed orientation) is refused with a reason that a person can act on.
 """
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -65,16 +67,32 @@ class Volume:
         return (float(k), float(j), float(i))
 
 
-def load(headers: Sequence[Dataset], read: Callable[[Dataset], Dataset] = lambda header: header) -> Volume:
-    """The volume of one series; ``read`` turns a header into the data set with its pixels, one slice at a time.
+def decoders(threads: int | None) -> int:
+    """Slices that are worth decoding at a time: as many as there are threads to use, at most four."""
+    return min(threads or os.cpu_count() or 1, 4)
 
-    Raises UnusableSeries where the images do not make a regular grid.
+
+def load(
+    headers: Sequence[Dataset], read: Callable[[Dataset], Dataset] = lambda header: header, workers: int = 1
+) -> Volume:
+    """The volume of one series; ``read`` turns a header into the data set with its pixels.
+
+    ``workers`` slices are read and decoded at a time, each once; ``read`` must bear that. Raises UnusableSeries where
+    the images do not make a regular grid.
     """
     ordered, affine = _grid(headers)
     first = ordered[0]
     voxels = np.empty((len(ordered), int(first.Rows), int(first.Columns)), dtype=np.int16)
-    for index, header in enumerate(ordered):
-        voxels[index] = _hounsfield(read(header))
+
+    def fill(index: int) -> None:
+        voxels[index] = _hounsfield(read(ordered[index]))
+
+    if workers > 1:
+        with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+            list(pool.map(fill, range(len(ordered))))
+    else:
+        for index in range(len(ordered)):
+            fill(index)
     return Volume(
         voxels=voxels,
         affine=affine,

@@ -12,14 +12,16 @@ import argparse
 import json
 import math
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
 
+from ai_adapters.density import GROUND_GLASS
 from ai_adapters.evaluation.figures import of_stratum
 from ai_adapters.evaluation.froc import (
     ALL,
@@ -36,11 +38,14 @@ from ai_adapters.evaluation.froc import (
 )
 from ai_adapters.evaluation.lidc import lesions
 from ai_adapters.registry import Bundle, read_bundle
-from ai_adapters.run import read_nodules
+from ai_adapters.run import Measured, finding, read_nodules
 from ai_adapters.volume import Volume, load
-from benchmarks import inserted
+from benchmarks import category, inserted
 from benchmarks.froc import RANGES
+from dicom_sr.findings import Findings, ImageReference
+from terminology.private_scheme import PART_SOLID, SOLID
 
+_KINDS = {SOLID: "solid", PART_SOLID: "part-solid", GROUND_GLASS: "ground-glass"}
 DENSITIES = ("solid", "part-solid", "ground-glass")
 ATTACHMENTS = ("none", "vessel", "pleura")
 #: Volumes are judged from this size on, mm.
@@ -62,6 +67,17 @@ class Known:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Case:
+    """A scan and its truth."""
+
+    name: str
+    volume: Volume
+    known: tuple[Known, ...]
+    #: As an unerring observer would report it; None where the truth says too little for a category.
+    report: Findings | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Kept:
     """One scan: what is there, what was found."""
 
@@ -70,6 +86,11 @@ class Kept:
     threshold: float
     known: tuple[Known, ...]
     found: tuple[Found, ...]
+    #: The kind of each that was found; empty for candidates that are never reported.
+    density: tuple[str, ...] = ()
+    #: The category of what is there and of what was found; None where it was not asked for.
+    true_category: str | None = None
+    found_category: str | None = None
 
     @property
     def scan(self) -> Scan:
@@ -94,27 +115,31 @@ def read_phantom(file: Path) -> tuple[Volume, dict[str, Any]]:
         affine[2, 0], affine[1, 1], affine[0, 2] = phantom["spacing"]
         affine[:3, 3], affine[3, 3] = phantom["origin"], 1
         truth: dict[str, Any] = json.loads(str(phantom["truth"]))
-        return Volume(voxels=phantom["hu"], affine=affine), truth
+        image = ImageReference(sop_class_uid="", sop_instance_uid="", series_instance_uid="")
+        sources = (image,) * len(phantom["hu"])
+        return Volume(voxels=phantom["hu"], affine=affine, sources=sources), truth
 
 
-def phantoms(files: Sequence[Path]) -> Iterator[tuple[str, Volume, tuple[Known, ...]]]:
+def phantoms(files: Sequence[Path]) -> Iterator[Case]:
     """Each phantom with its nodules."""
     for file in files:
         volume, truth = read_phantom(file)
-        known = (
-            Known(
-                center_mm=tuple(nodule["center_mm"]),
-                diameter_mm=nodule["diameter_mm"],
-                volume_mm3=nodule["volume_mm3"],
-                density=nodule["density"],
-                attachment=nodule["attachment"],
-            )
-            for nodule in truth["nodules"]
-        )
-        yield f"phantom {truth['seed']}", volume, tuple(known)
+        known = tuple(_known(**nodule) for nodule in truth["nodules"])
+        yield Case(name=f"phantom {truth['seed']}", volume=volume, known=known, report=category.truth(truth))
 
 
-def into_lung(study: Path, xml: Path, scans: int, seed: int) -> Iterator[tuple[str, Volume, tuple[Known, ...]]]:
+def _known(**nodule: Any) -> Known:
+    """A nodule of the truth, of which more is known than is asked."""
+    return Known(
+        center_mm=tuple(nodule["center_mm"]),
+        diameter_mm=nodule["diameter_mm"],
+        volume_mm3=nodule["volume_mm3"],
+        density=nodule["density"],
+        attachment=nodule["attachment"],
+    )
+
+
+def into_lung(study: Path, xml: Path, scans: int, seed: int) -> Iterator[Case]:
     """A CT, again and again with other nodules put in; its own lesions are not asked for."""
     headers = [pydicom.dcmread(file) for file in sorted(study.rglob("*.dcm"))]
     volume = load(headers)
@@ -127,22 +152,12 @@ def into_lung(study: Path, xml: Path, scans: int, seed: int) -> Iterator[tuple[s
     for number in range(scans):
         rng = np.random.default_rng([seed, number])
         made, truths = inserted.insert(taker, list(inserted.wishes(rng, inserted.A_SCAN)), rng)
-        new = (
-            Known(
-                center_mm=each.center_mm,
-                diameter_mm=each.diameter_mm,
-                volume_mm3=each.volume_mm3,
-                density=each.density,
-                attachment=each.attachment,
-            )
-            for each in truths
-        )
-        yield f"{study.name} with nodules {number}", made, (*new, *own)
+        known = (*(_known(**asdict(each)) for each in truths), *own)
+        yield Case(name=f"{study.name} with nodules {number}", volume=made, known=known)
 
 
-def read(bundle: Bundle, name: str, volume: Volume, known: tuple[Known, ...]) -> Kept:
-    """All candidates of one scan, not cut by the threshold."""
-    nodules, _, _ = read_nodules(bundle, volume)
+def read(bundle: Bundle, case: Case, nodules: Sequence[Measured]) -> Kept:
+    """All candidates of one scan, not cut by the threshold; the category that those above it give."""
     found = []
     for nodule in nodules:
         x, y, z = (round(value, 2) for value in nodule.center_mm)
@@ -154,8 +169,22 @@ def read(bundle: Bundle, name: str, volume: Volume, known: tuple[Known, ...]) ->
                 diameter_mm=round((nodule.axes.long_mm + nodule.axes.short_mm) / 2, 2),
             )
         )
-    threshold, spacing = bundle.manifest.report, round(volume.spacing[0], 3)
-    return Kept(name=name, spacing_mm=spacing, threshold=threshold, known=known, found=tuple(found))
+    true = found_category = None
+    if case.report is not None:
+        sure = [nodule for nodule in nodules if nodule.confidence >= bundle.manifest.report]
+        reported = [finding(bundle, case.volume, each, 0.0, (f"N{n}", f"2.25.{n}")) for n, each in enumerate(sure, 1)]
+        true = category.category(case.report).code
+        found_category = category.category(replace(case.report, person=None, findings=tuple(reported))).code
+    return Kept(
+        name=case.name,
+        spacing_mm=round(case.volume.spacing[0], 3),
+        threshold=bundle.manifest.report,
+        known=case.known,
+        found=tuple(found),
+        density=tuple(_KINDS.get(each.density.kind, "") if each.density else "" for each in nodules),
+        true_category=true,
+        found_category=found_category,
+    )
 
 
 def keep(file: Path, kept: Sequence[Kept]) -> None:
@@ -173,7 +202,8 @@ def kept(file: Path) -> list[Kept]:
     for each in json.loads(file.read_text(encoding="utf-8")):
         known = tuple(Known(**{**one, "center_mm": point(one["center_mm"])}) for one in each.pop("known"))
         found = tuple(Found(**{**one, "center_mm": point(one["center_mm"]), "dice": ()}) for one in each.pop("found"))
-        scans.append(Kept(**each, known=known, found=found))
+        density = tuple(each.pop("density"))
+        scans.append(Kept(**each, known=known, found=found, density=density))
     return scans
 
 
@@ -236,6 +266,27 @@ def _ratio(hit: Hit) -> float:
     return hit.found.volume_mm3 / hit.truth.volume_mm3
 
 
+def densities(scans: Sequence[Kept]) -> dict[str, dict[str, int]]:
+    """What each true kind was called, of the nodules found at the threshold."""
+    called: dict[str, dict[str, int]] = {kind: dict.fromkeys(DENSITIES, 0) for kind in DENSITIES}
+    for each in scans:
+        for hit in judge(each.scan).hits:
+            if hit.found is not None and hit.confidence >= each.threshold and hit.truth.density in called:
+                word = each.density[each.found.index(hit.found)]
+                called[hit.truth.density][word] = called[hit.truth.density].get(word, 0) + 1
+    return called
+
+
+def categories(scans: Sequence[Kept]) -> dict[str, Any]:
+    """In how many scans the category of what was found is that of what is there, and which others there were."""
+    asked = [(each.true_category, each.found_category) for each in scans if each.true_category is not None]
+    return {
+        "scans": len(asked),
+        "equal": sum(true == found for true, found in asked),
+        "other": dict(Counter(f"{true} called {found}" for true, found in asked if true != found)),
+    }
+
+
 def table(scans: Sequence[Kept]) -> dict[str, Any]:
     """All figures."""
     false = [sum(score >= each.threshold for score in judge(each.scan).false) for each in scans]
@@ -245,6 +296,8 @@ def table(scans: Sequence[Kept]) -> dict[str, Any]:
         "false_positives_a_scan": round(float(np.mean(false)), 3),
         "detection": detection(scans),
         "volumes": volumes(scans),
+        "densities": densities(scans),
+        "categories": categories(scans),
     }
 
 
@@ -276,6 +329,12 @@ def printed(figures: dict[str, Any]) -> str:
             f"| {row['density']} | {row['attachment']} | {row['nodules']} | {row['error_median']:.1%} "
             f"| {row['ratio_median']:.2f} |"
         )
+    called = figures["densities"]
+    right, total = sum(called[kind][kind] for kind in called), sum(sum(row.values()) for row in called.values())
+    lines += ["", f"density right in {right} of {total}: {json.dumps(called)}"]
+    same = figures["categories"]
+    if same["scans"]:
+        lines.append(f"category equal in {same['equal']} of {same['scans']} scans: {json.dumps(same['other'])}")
     return "\n".join(lines)
 
 
@@ -310,10 +369,10 @@ def main(argv: list[str] | None = None) -> int:
     else:
         source = into_lung(options.places[0], options.places[1], options.scans, options.seed)
     done: list[Kept] = []
-    for name, volume, known in source:
-        done.append(read(bundle, name, volume, known))
+    for case in source:
+        done.append(read(bundle, case, read_nodules(bundle, case.volume)[0]))
         keep(options.kept, done)
-        print(f"{name}: {len(known)} nodules, {len(done[-1].found)} candidates", flush=True)
+        print(f"{case.name}: {len(case.known)} nodules, {len(done[-1].found)} candidates", flush=True)
     return 0
 
 

@@ -35,6 +35,9 @@ VOLUME_CHANGE = Coding(value="volume-change", scheme=DESIGNATOR, meaning="Volume
 DIAMETER_CHANGE = Coding(value="diameter-change", scheme=DESIGNATOR, meaning="Mean diameter change since prior study")
 DOUBLING_TIME = Coding(value="volume-doubling-time", scheme=DESIGNATOR, meaning="Volume doubling time")
 
+#: Measurement Method of what was measured of a detector's box, and not of the lesion in it.
+BOUNDING_BOX = Coding(value="bounding-box", scheme=DESIGNATOR, meaning="Extent of a detector's bounding box")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SchemeIdentification:

@@ -75,6 +75,10 @@ def _period(data: Data) -> Resource:
 def _group(item: Resource, evaluation: Evaluation) -> Resource | None:
     """The report's group for one of the Measure's; None where there is nothing to tell."""
     code = item["code"]["coding"][0]["code"]
+    if code in _WHOLES:
+        return _whole(item, getattr(evaluation.as_wholes, _WHOLES[code]), evaluation)
+    if not evaluation.finds_places:
+        return None
     if code == "false-positives-a-scan":
         scans = _population("initial-population", len(evaluation.scans))
         return {"code": item["code"], "population": [scans], **_score(evaluation.false_positives.value, "1")}
@@ -91,6 +95,15 @@ def _group(item: Resource, evaluation: Evaluation) -> Resource | None:
     stratifiers = [each for each in told if each["stratum"]]
     group = {"code": item["code"], "population": _counts(evaluation.total), **_score(value, unit)}
     return {**group, "stratifier": stratifiers} if stratifiers else group
+
+
+def _whole(item: Resource, estimate: Estimate, evaluation: Evaluation) -> Resource | None:
+    """A figure of scans as wholes; None where all of them are of one kind."""
+    value = _of(estimate, "value")
+    if value is None:
+        return None
+    scans = _population("initial-population", len(evaluation.scans))
+    return {"code": item["code"], "population": [scans], **_score(value, "1")}
 
 
 def _strata(parts: Iterable[Figures], figure: "_Figure", unit: str) -> list[Resource]:
@@ -132,6 +145,8 @@ def _of(estimate: Estimate | None, end: str) -> float | None:
     return None if value is None or math.isnan(value) else value
 
 
+#: By the Measure's code: figures of scans as wholes.
+_WHOLES = {"scan-roc-area": "area", "scan-sensitivity": "sensitivity", "scan-specificity": "specificity"}
 #: By the Measure's code: where the figure is, and its unit (UCUM).
 _FIGURES: dict[str, tuple[_Figure, str]] = {
     "sensitivity": (lambda figures: _of(figures.sensitivity, "value"), "1"),

@@ -21,7 +21,16 @@ def scan(name: str, *, factor: float, false: tuple[float, ...]) -> Kept:
         Found(center_mm=(0, 51, 0), confidence=0.95, volume_mm3=100),
         *(Found(center_mm=(0, 0, 80 + 20 * number), confidence=score) for number, score in enumerate(false)),
     )
-    return Kept(name=name, spacing_mm=1.25, threshold=0.5, known=(large, small, marked), found=found)
+    return Kept(
+        name=name,
+        spacing_mm=1.25,
+        threshold=0.5,
+        known=(large, small, marked),
+        found=found,
+        density=("solid" if factor > 1 else "part-solid", "", "solid", *("" for _ in false)),
+        true_category="4A",
+        found_category="4A" if factor > 1 else "3",
+    )
 
 
 def test_a_table_counts_what_is_there(tmp_path: Path) -> None:
@@ -42,4 +51,6 @@ def test_a_table_counts_what_is_there(tmp_path: Path) -> None:
     assert volumes["solid", "pleura"]["nodules"] == 2
     assert volumes["solid", "pleura"]["error_median"] == pytest.approx(0.15)
     assert volumes["solid", "pleura"]["ratio_median"] == pytest.approx(0.95)
+    assert figures["densities"]["solid"] == {"solid": 1, "part-solid": 1, "ground-glass": 0}
+    assert figures["categories"] == {"scans": 2, "equal": 1, "other": {"4A called 3": 1}}
     assert "| solid | pleura | 2 | 15.0% | 0.95 |" in printed(figures)

@@ -10,7 +10,6 @@ import numpy as np
 import pydicom
 import pytest
 from fhir.resources.R4B.measurereport import MeasureReport
-from pydicom import Dataset
 from typer.testing import CliRunner
 
 from ai_adapters.volume import Volume, load
@@ -25,7 +24,7 @@ from server.errors import Unprocessable
 from server.fhir import definitions
 from server.fhir.validate import validate
 from tests.ai_adapters.chest import SHAPE, SPACING, chest
-from tests.ai_adapters.series import SERIES, STUDY, series
+from tests.ai_adapters.series import SERIES, STUDY, patient, series
 
 ORIGIN = (-120.0, -110.0, -50.0)
 #: (z, y, x) mm of the grid, diameter; the third is in the report and not in the lungs.
@@ -61,14 +60,6 @@ def report(volume: Volume) -> Findings:
         timestamp=datetime(2026, 1, 2, tzinfo=UTC),
         person="Reader^One",
     )
-
-
-def patient(images: list[Dataset]) -> list[Dataset]:
-    for image in images:
-        image.PatientID, image.PatientName, image.PatientBirthDate, image.PatientSex = "P", "P", "19600101", "O"
-        image.StudyDate, image.StudyTime, image.StudyID, image.AccessionNumber = "20260102", "081500", "1", ""
-        image.ReferringPhysicianName = ""
-    return images
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from ai_adapters.evaluation.froc import Scan
 from ai_adapters.evaluation.reading import read_scan
 from ai_adapters.registry import Bundle
 from ai_adapters.selection import select
-from ai_adapters.volume import UnusableSeries, Volume, load
+from ai_adapters.volume import UnusableSeries, Volume, decoders, load
 from server.cli.evaluate.studies import Rules, Study, reference
 
 
@@ -60,7 +60,7 @@ def _read(bundles: Sequence[Bundle], study: Study, rules: Rules, threads: int | 
         chosen = select(bundle.manifest, headers)
         series = str(chosen[0].SeriesInstanceUID)
         if series not in volumes:
-            volumes[series] = load(chosen, _pixels)
+            volumes[series] = load(chosen, _pixels, decoders(threads))
         truth = reference(study, volumes[series], headers, rules)
         if truth is None:
             return None

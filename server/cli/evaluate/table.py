@@ -1,5 +1,6 @@
 """An evaluation as tables for people."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,11 +11,14 @@ from server.cli.output import out, print_table
 
 def show(evaluations: Sequence[Evaluation], differences: Sequence[tuple[str, Sequence[Difference]]]) -> None:
     """One table a system, one of the curves, one for each pair."""
-    for one in evaluations:
+    places = [one for one in evaluations if one.finds_places]
+    for one in places:
         false = _with_interval(one.false_positives)
         title = f"{one.name}: {len(one.scans)} scans, threshold {one.threshold:g}, {false} false positives a scan"
         print_table(title, [_row(each) for each in (one.total, *one.sizes, *one.densities)])
-    print_table("Sensitivity by false positives a scan", [_curve(one) for one in evaluations])
+    if places:
+        print_table("Sensitivity by false positives a scan", [_curve(one) for one in places])
+    print_table("Scans with lesions told from those without", [_whole(one) for one in evaluations])
     for title, pair in differences:
         print_table(title, [_difference(each) for each in pair])
     out.print("In brackets 95 % intervals from 1,000 bootstraps over the scans.", highlight=False)
@@ -44,6 +48,18 @@ def _curve(evaluation: Evaluation) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _whole(evaluation: Evaluation) -> dict[str, Any]:
+    wholes = evaluation.as_wholes
+    return {
+        "": evaluation.name,
+        "with": wholes.with_lesions,
+        "without": wholes.without,
+        "ROC area": _with_interval(wholes.area),
+        "sensitivity": _with_interval(wholes.sensitivity),
+        "specificity": _with_interval(wholes.specificity),
+    }
+
+
 def _difference(difference: Difference) -> dict[str, Any]:
     return {
         "figure": difference.figure,
@@ -55,4 +71,6 @@ def _difference(difference: Difference) -> dict[str, Any]:
 
 
 def _with_interval(estimate: Estimate | None) -> str | None:
-    return None if estimate is None else f"{estimate.value:.3f} ({estimate.low:.3f}-{estimate.high:.3f})"
+    if estimate is None or math.isnan(estimate.value):
+        return None
+    return f"{estimate.value:.3f} ({estimate.low:.3f}-{estimate.high:.3f})"
