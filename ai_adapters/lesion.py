@@ -80,6 +80,9 @@ def examine(region: Region, volume: Volume) -> Lesion:
     own, others = _divided(quiet > (lung + level) / 2, share, body, spacing)
     level = (_glass if subsolid else _soft_tissue)(quiet, own, spacing)
     held = _held(quiet, own, others, (lung, level), spacing)
+    if held.sum() < min(1.0, float(share.sum())):
+        # Nothing there is denser than the lung, so the network's word is all that is known.
+        held = share
     return Lesion(
         region=Region(origin=box, share=_as_large(np.clip(held, 0.0, 1.0), float(held.sum()))),
         quiet=quiet,

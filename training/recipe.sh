@@ -22,6 +22,14 @@ for seed in $(seq 10001 10016) $(seq 10101 10111); do
     "$trainer" -m training.cases phantom "$out"/npz/*.npz "$out/cases/ph-$seed"
     rm -r "$out/npz"
 done
+# Many small nodules, every distance of slices with every kernel.
+for seed in $(seq 10301 10321); do
+    [ -d "$out/cases/ph-$seed" ] && continue
+    # The options are words; none of them holds a blank.
+    "$product" -m conformance.phantom "$out/npz" --format npz $("$trainer" -m training.phantoms "$seed")
+    "$trainer" -m training.cases phantom "$out"/npz/*.npz "$out/cases/ph-$seed"
+    rm -r "$out/npz"
+done
 phantoms=$(ls -d "$out"/cases/ph-*)
 count=$(echo "$phantoms" | wc -l)
 ones=$(yes 1 | head -n "$count" | tr '\n' ' ')

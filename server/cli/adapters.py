@@ -90,6 +90,8 @@ def run(name: str, study: Path, data: Data = None, as_json: AsJson = False) -> N
             )
     except UnusableSeries as error:
         raise Unprocessable(f"The study can't be read: {error.reason}", expression=str(study)) from error
+    except BrokenModel as error:
+        raise Unprocessable(f"The adapter does not run: {error}.", expression="name") from error
     rows = [
         {
             "tracking": one.tracking_id,
@@ -103,6 +105,8 @@ def run(name: str, study: Path, data: Data = None, as_json: AsJson = False) -> N
         print_json(rows)
     else:
         print_table(f"{len(rows)} findings", rows)
+        for comment in findings.comments:
+            out.print(comment, markup=False, highlight=False)
 
 
 @app.command("bench")

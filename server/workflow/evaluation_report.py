@@ -15,7 +15,6 @@ from typing import Any
 
 from ai_adapters.evaluation.figures import Estimate, Evaluation, Figures
 from ai_adapters.evaluation.froc import RATES
-from ai_adapters.manifest import Manifest
 from server.fhir.instants import text
 
 Resource = dict[str, Any]
@@ -31,15 +30,25 @@ class Data:
     moment: datetime
 
 
-def measure_report(evaluation: Evaluation, manifest: Manifest, data: Data) -> Resource:
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """Who is evaluated, as its results name it."""
+
+    title: str
+    version: str
+    creator: str
+    device_uid: str
+
+
+def measure_report(evaluation: Evaluation, system: System, data: Data) -> Resource:
     """The MeasureReport of one system."""
     return {
         "resourceType": "MeasureReport",
-        "contained": [_device(manifest)],
+        "contained": [_device(system)],
         "status": "complete",
         "type": "summary",
         "measure": _measure()["url"],
-        "subject": {"reference": "#system", "display": f"{manifest.title} {manifest.version}"},
+        "subject": {"reference": "#system", "display": f"{system.title} {system.version}".strip()},
         "date": text(data.moment),
         "period": _period(data),
         "group": [group for item in _measure()["group"] if (group := _group(item, evaluation)) is not None],
@@ -53,15 +62,16 @@ def _measure() -> Resource:
     return measure
 
 
-def _device(manifest: Manifest) -> Resource:
-    return {
-        "resourceType": "Device",
-        "id": "system",
-        "identifier": [{"system": "urn:ietf:rfc:3986", "value": f"urn:oid:{manifest.device_uid}"}],
-        "manufacturer": manifest.creator,
-        "deviceName": [{"name": manifest.title, "type": "model-name"}],
-        "version": [{"value": manifest.version}],
-    }
+def _device(system: System) -> Resource:
+    device: Resource = {"resourceType": "Device", "id": "system"}
+    if system.device_uid:
+        device["identifier"] = [{"system": "urn:ietf:rfc:3986", "value": f"urn:oid:{system.device_uid}"}]
+    if system.creator:
+        device["manufacturer"] = system.creator
+    device["deviceName"] = [{"name": system.title, "type": "model-name"}]
+    if system.version:
+        device["version"] = [{"value": system.version}]
+    return device
 
 
 def _period(data: Data) -> Resource:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydicom import Dataset
 
 from ai_adapters.evaluation.froc import judge
 from ai_adapters.evaluation.reading import read_scan
@@ -20,9 +21,13 @@ from ai_adapters.registry import RefusedBundle, add, read_bundle
 from ai_adapters.run import run
 from ai_adapters.volume import Volume, load
 from dicom_sr import codes
+from dicom_sr.fhir_elements import Instance
 from dicom_sr.findings import Finding, Findings, Measurement
 from dicom_sr.read import read as read_report
+from dicom_sr.to_fhir import to_fhir
 from dicom_sr.write_sr import write_sr
+from server.fhir import definitions
+from server.fhir.validate import validate
 from terminology.private_scheme import BOUNDING_BOX
 from tests.ai_adapters.chest import SPACING, chest
 from tests.ai_adapters.foreign_models import (
@@ -92,6 +97,19 @@ def analysed(name: str, volume: Volume, tmp_path: Path) -> Findings:
     )
 
 
+def check_resources(findings: Findings, sr: Dataset) -> None:
+    """The resources of the report are sound FHIR."""
+    place = Instance(
+        study_instance_uid=sr.StudyInstanceUID, series_instance_uid=sr.SeriesInstanceUID,
+        sop_instance_uid=sr.SOPInstanceUID, sop_class_uid=sr.SOPClassUID,
+    )  # fmt: skip
+    made = to_fhir(
+        findings, subject={"reference": "Patient/1"}, imaging_study={"reference": "ImagingStudy/1"}, sr=place
+    )
+    assert {"DiagnosticReport", "Observation", "Device", "Provenance"} <= {one["resourceType"] for one in made}
+    assert [issue for one in made for issue in validate(definitions.load(), one) if issue.severity == "error"] == []
+
+
 def away(finding: Finding, nodule: tuple[tuple[float, float, float], float]) -> float:
     (z, y, x), _ = nodule
     assert finding.center_mm is not None
@@ -116,7 +134,9 @@ def test_a_foreign_detector_finds_what_is_there(name: str, volume: Volume, tmp_p
         assert finding.mask is None and (finding.region is None) == (name == "example_heat")
         assert finding.confidence is not None and 0.6 <= finding.confidence <= 1
     # Written and read back, every finding keeps its place and what was measured of it.
-    back = read_report(write_sr(findings, IMAGES), images=IMAGES)
+    written = write_sr(findings, IMAGES)
+    check_resources(findings, written)
+    back = read_report(written, images=IMAGES)
     for before, after in zip(findings.findings, back.findings, strict=True):
         assert after.center_mm == pytest.approx(before.center_mm, abs=0.01)
         assert after.measurements == before.measurements
@@ -129,7 +149,9 @@ def test_a_foreign_classifier_tells_of_the_series(name: str, volume: Volume, tmp
     assert finding.center_mm is None and finding.finding == codes.NODULE and finding.confidence is not None
     (comment,) = findings.comments
     assert re.match(r"Nodule: probability (0\.9|1\.0)", comment)
-    back = read_report(write_sr(findings, IMAGES), images=IMAGES)
+    written = write_sr(findings, IMAGES)
+    check_resources(findings, written)
+    back = read_report(written, images=IMAGES)
     assert [each.confidence for each in back.findings] == [finding.confidence] and back.comments == (comment,)
     assert finding.region is not None
     shown = [image.sop_instance_uid for image in volume.sources].index(finding.region.image.sop_instance_uid)

@@ -73,3 +73,11 @@ def test_calcium_is_told_from_soft_tissue() -> None:
     bone, soft = scan((10.0, 60.0), (5.0, 500.0)), scan((10.0, 60.0))
     assert density(examine(bone[1], bone[0])).calcified
     assert not density(examine(soft[1], soft[0])).calcified
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+def test_where_nothing_is_denser_than_lung_the_networks_word_stands(spacing) -> None:
+    volume, region, _ = scan((3.0, -930.0), spacing=spacing)
+    found = examine(region, volume)
+    assert found.volume_mm3 > 0
+    assert found.region.mask.sum() * np.prod(spacing) < 4 * ball(3.0)

@@ -24,7 +24,9 @@ from server.errors import Unprocessable
 from server.fhir import definitions
 from server.fhir.validate import validate
 from tests.ai_adapters.chest import SHAPE, SPACING, chest
+from tests.ai_adapters.foreign_models import bundle
 from tests.ai_adapters.series import SERIES, STUDY, patient, series
+from tests.ai_adapters.test_foreign import MANIFESTS, MODELS
 
 ORIGIN = (-120.0, -110.0, -50.0)
 #: (z, y, x) mm of the grid, diameter; the third is in the report and not in the lungs.
@@ -83,13 +85,18 @@ def run(*words: str | Path) -> str:
     return done.stdout
 
 
-def test_a_bundle_beside_a_report_with_segments(study: Path, tmp_path: Path) -> None:
+def test_two_bundles_beside_a_report_with_segments(study: Path, tmp_path: Path) -> None:
     curve, measure = tmp_path / "froc.svg", tmp_path / "report.json"
+    foreign = bundle(tmp_path / "foreign", MANIFESTS["example_heat"], MODELS["example_heat"]())
     said = json.loads(
-        run("nodule_detection", "--studies", study, "--json", "--curve", curve, "--measure-report", measure,
+        run("nodule_detection", foreign, "--studies", study, "--json", "--curve", curve, "--measure-report", measure,
             "--data", tmp_path)
     )  # fmt: skip
-    (system,) = said["systems"]
+    system, other = said["systems"]
+    assert (other["name"], other["all"]["found"], other["all"]["dice_median"]) == ("example_heat", 2, None)
+    (comparison,) = said["comparisons"]
+    assert comparison["figures"]["sensitivity"]["difference"] == [0.0, 0.0, 0.0]
+    assert not any(figure["clear"] for figure in comparison["figures"].values() if figure["difference"][0] == 0)
     assert said["left_out"] == []
     assert (system["scans"], system["all"]["lesions"], system["all"]["found"]) == (1, 3, 2)
     assert {name: figures["lesions"] for name, figures in system["by_size"].items()} == {
@@ -98,10 +105,12 @@ def test_a_bundle_beside_a_report_with_segments(study: Path, tmp_path: Path) -> 
     assert system["all"]["segments"] == 2 and system["all"]["dice_median"] > 0.6
     assert system["all"]["volume_error_median"] < 0.5 and system["all"]["diameter_error_median_mm"] < 3
     drawn = ElementTree.parse(curve).getroot()
-    assert "nodule_detection, CPM" in "".join(drawn.itertext())
-    written = json.loads(measure.read_text(encoding="utf-8"))
-    assert validate(definitions.load(), written) == ()
-    MeasureReport.model_validate(written)
+    assert all(f"{name}, CPM" in "".join(drawn.itertext()) for name in ("nodule_detection", "example_heat"))
+    collection = json.loads(measure.read_text(encoding="utf-8"))
+    assert validate(definitions.load(), collection) == ()
+    for entry in collection["entry"]:
+        MeasureReport.model_validate(entry["resource"])
+    written = collection["entry"][0]["resource"]
     figures = {group["code"]["coding"][0]["code"]: group for group in written["group"]}
     assert figures["sensitivity"]["measureScore"]["value"] == pytest.approx(2 / 3, abs=1e-4)
     assert [part["value"]["text"] for part in figures["sensitivity"]["stratifier"][0]["stratum"]] == [
@@ -111,6 +120,44 @@ def test_a_bundle_beside_a_report_with_segments(study: Path, tmp_path: Path) -> 
     assert len(figures["froc"]["stratifier"][0]["stratum"]) == 7
     # Figures leave, and nothing that names the patient or the study.
     assert load(series(np.zeros((2, 4, 4), dtype=np.int16))).study_instance_uid not in measure.read_text()
+
+
+def test_a_classifier_is_measured_by_scans_as_wholes(study: Path, tmp_path: Path) -> None:
+    name, measure = "example_classifier", tmp_path / "report.json"
+    folder = bundle(tmp_path / "foreign", MANIFESTS[name], MODELS[name]())
+    words = [folder, "--studies", study, "--measure-report", measure, "--data", tmp_path]
+    (system,) = json.loads(run(*words, "--json"))["systems"]
+    assert system["scans_as_wholes"]["with_lesions"] == 1 and system["all"]["lesions"] == 0
+    assert system["scans_as_wholes"]["sensitivity"][0] == 1 and system["false_positives_a_scan"] is None
+    written = json.loads(measure.read_text(encoding="utf-8"))
+    assert validate(definitions.load(), written) == ()
+    # With one scan there is no ROC curve, and no lesion is told.
+    assert [group["code"]["coding"][0]["code"] for group in written["group"]] == ["scan-sensitivity"]
+    assert "Scans with lesions told from those without" in run(*words)
+
+
+def test_a_product_of_which_only_reports_are_at_hand(study: Path, tmp_path: Path) -> None:
+    images = [pydicom.dcmread(path) for path in sorted(study.glob("[0-9]*.dcm"))]
+    whole = report(load(images))
+    product = Algorithm(name="Finder", version="7", manufacturer="Vendor", device_uid="2.25.4711")
+    said = replace(whole, key="2.25.903", person=None, algorithm=product, findings=whole.findings[:2])
+    folder = tmp_path / "vendor"
+    folder.mkdir()
+    write_sr(said, images).save_as(folder / "sr.dcm", enforce_file_format=True)
+    segmentation = write_seg(said, images)
+    assert segmentation is not None
+    segmentation.save_as(folder / "seg.dcm", enforce_file_format=True)
+    measure = tmp_path / "report.json"
+    words = [folder, "--studies", study, "--measure-report", measure, "--data", tmp_path, "--json"]
+    (system,) = json.loads(run(*words))["systems"]
+    assert (system["name"], system["all"]["lesions"], system["all"]["found"]) == ("vendor", 3, 2)
+    assert system["all"]["dice_median"] == 1.0 and system["all"]["diameter_error_median_mm"] == 0.0
+    device = json.loads(measure.read_text(encoding="utf-8"))["contained"][0]
+    assert (device["manufacturer"], device["version"]) == ("Vendor", [{"value": "7"}])
+    other = replace(said, key="2.25.904", algorithm=replace(product, version="8", device_uid="2.25.4712"))
+    write_sr(other, images).save_as(folder / "other.dcm", enforce_file_format=True)
+    done = CliRunner().invoke(application("evaluate"), ["evaluate", *map(str, words)])
+    assert done.exit_code == 1 and "several products (Finder 7; Finder 8)" in str(done.exception)
 
 
 def test_without_a_reference_nothing_is_claimed(study: Path, tmp_path: Path) -> None:

@@ -209,3 +209,21 @@ def test_a_new_study_completes_the_follow_ups_that_it_answers() -> None:
     assert set(completed) == {"due", "active", "later-begun"}
     assert completed["active"]["code"]["coding"][0]["code"] == "diagnostic-work-up"
     assert len(found) == len(completed) + 1
+
+
+def test_nothing_is_asked_for_because_of_a_prior_that_was_fetched() -> None:
+    case = {"lesions": [{"density": "solid", "diameter": 16.0}], "context": "lung-rads-2022"}
+    asked = {"ServiceRequest", "CarePlan", "Flag", "Communication"}
+    assert asked <= {one["resourceType"] for one in made(case)}
+    prior = {
+        "resourceType": "ImagingStudy",
+        "id": "study-now",
+        "status": "available",
+        "started": "2026-01-31T10:00:00Z",
+    }
+    prior |= {"meta": {"tag": [{"system": "urn:hutong:study", "code": "prior"}]}}
+    prior |= {"subject": {"reference": "Patient/p"}, "series": [{"uid": "1.2.1", "modality": {"code": "CT"}}]}
+    found = made({**case, "resources": [prior]})
+    assert asked & {one["resourceType"] for one in found} == set()
+    # What it shows is known: the next study's table rows go by it.
+    assert [code_of(one) for one in of(found, "Observation")] == ["nodule-category"]

@@ -165,3 +165,33 @@ def test_the_last_day_of_a_follow_up(occurrence: Resource, end: str, today: str,
     (group,) = evaluate(shipped, asked, there, there.search)
     assert group.members["numerator"] == (["ServiceRequest/open"] if overdue else [])
     assert len(group.members["denominator"]) == (2 if overdue else 0)
+
+
+@pytest.mark.parametrize(
+    ("seen", "code", "answered"),
+    [
+        ("2026-06-20", "low-dose-chest-ct", True),
+        ("2026-01-01", "low-dose-chest-ct", False),
+        ("2026-06-20", "later-chest-ct", True),
+        ("2026-01-20", "later-chest-ct", False),
+    ],
+)
+def test_a_later_study_that_was_assessed_answers(seen: str, code: str, answered: bool) -> None:
+    """Whichever of the two studies came in first."""
+    known = pathway.read("lung_nodule")
+    shipped = known.measure("https://hutong.example/fhir/Measure/overdue-follow-ups")
+    assert shipped is not None
+    request = follow_up("open", occurrencePeriod={"start": "2026-02-01", "end": "2026-06-01"})
+    request["code"]["coding"][0]["code"] = code
+    request["supportingInfo"] = [{"reference": "DiagnosticReport/r"}]
+    study = {"resourceType": "ImagingStudy", "id": "s", "started": "2026-01-01T10:00:00Z"}
+    report_on = {"resourceType": "DiagnosticReport", "id": "r", "imagingStudy": [{"reference": "ImagingStudy/s"}]}
+    category = {
+        **observation("c", 1), "code": {"coding": [{"system": SYSTEM, "code": "lung-rads-category"}]},
+        "effectiveDateTime": f"{seen}T10:00:00Z",
+    }  # fmt: skip
+    there = Given([request, study, report_on, category])
+    asked = Asked(start="2000-01-01", end="2026-06-29", recorded="2026-06-30T08:00:00.000Z")
+    (group,) = evaluate(shipped, asked, there, there.search)
+    assert group.members["numerator"] == ([] if answered else ["ServiceRequest/open"])
+    assert group.count("denominator") == 1

@@ -236,7 +236,12 @@ def assess() -> Resource:
         ],
     )
     decide = [
-        action(f"decide-{name}", "The study", when=f"%guideline = '{name}'", plan=f"{name}-management")
+        action(
+            f"decide-{name}",
+            "The study",
+            when=f"%guideline = '{name}' and %fetched.not()",
+            plan=f"{name}-management",
+        )
         for name in TABLES
     ]
     treated = action(

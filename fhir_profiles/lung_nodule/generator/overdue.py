@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from fhir_profiles.lung_nodule.generator.activities import REQUESTS
+from fhir_profiles.lung_nodule.generator.activities import REQUESTS, STUDY_CODES
 from fhir_profiles.lung_nodule.generator.artifact import (
     BASE,
     SYSTEM,
@@ -28,6 +28,18 @@ OPEN = (
     f"&code={_TASK_CODES}|{CODE}&status=requested,received,accepted,ready,in-progress,on-hold"
 )
 _NAME = "id & ' ' & %due"
+#: What a later study of the patient was assessed as: that one answers, whether or not it came in later.
+_ANSWER = {
+    "studied": "supportingInfo.resolve().where($this is DiagnosticReport).imagingStudy.resolve().started.first()",
+    "isLater": "code.coding.where(code = 'later-chest-ct').exists()",
+    "from": "iif(%isLater, occurrence.start.toString().substring(0, 10), '')",
+    "later": (
+        "Observation?subject={{iif(subject.reference.exists(), subject.reference.first(), 'Patient/none')}}"
+        f"&code={','.join(f'{SYSTEM}|{code}' for code in STUDY_CODES)}"
+        "&date=gt{{iif(%studied.exists(), %studied.toString(), '9999-12-31')}}"
+    ),
+    "answers": "%later.where(effective.toString().substring(0, 10) >= %from)",
+}
 
 
 def artifacts() -> Iterator[Resource]:
@@ -43,9 +55,9 @@ def artifacts() -> Iterator[Resource]:
                 f"ServiceRequest?status=draft,active,completed&code={codes}&occurrence=le{{{{%periodEnd}}}}"
             ),
             "denominator": "%due >= %periodStart and %due <= %periodEnd and %due < %today",
-            "numerator": "status != 'completed'",
+            "numerator": "status != 'completed' and %answers.empty()",
         },
-        stated={"due": DUE},
+        stated={"due": DUE, **_ANSWER},
         subject="ServiceRequest",
     )
     trigger = {"type": "periodic", "timingTiming": {"repeat": {"frequency": 1, "period": 1, "periodUnit": "d"}}}

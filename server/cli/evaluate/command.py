@@ -7,24 +7,24 @@ from typing import Annotated, Any
 
 import typer
 
-from ai_adapters import registry as bundles
 from ai_adapters.evaluation.drawing import draw
 from ai_adapters.evaluation.figures import Difference, Evaluation, as_json, compare, estimate_json, evaluate
-from ai_adapters.manifest import BrokenManifest
-from ai_adapters.registry import Bundle, UnknownBundle
+from ai_adapters.onnx_session import BrokenModel
 from server.cli.evaluate.run import Readings, read_all
 from server.cli.evaluate.studies import Rules, find
+from server.cli.evaluate.system import Evaluated, named
 from server.cli.evaluate.table import show
 from server.cli.output import AsJson, err, print_json
-from server.errors import BadRequest, NotFound, Unprocessable
+from server.errors import BadRequest, Unprocessable
 from server.fhir.instants import now
-from server.settings import load
 from server.workflow.evaluation_report import Data
 from server.workflow.evaluation_report import measure_report as report_of
 
 
 def evaluate_(
-    bundle: Annotated[list[str], typer.Argument(help="Names of adapters, or folders with a manifest.json.")],
+    bundle: Annotated[
+        list[str], typer.Argument(help="Names of adapters, or folders with a manifest.json or with a product's SRs.")
+    ],
     studies: Annotated[Path, typer.Option(help="Folder of DICOM files, of one study or many.")],
     reference: Annotated[
         list[Path] | None,
@@ -41,14 +41,17 @@ def evaluate_(
     as_json: AsJson = False,
 ) -> None:
     """Measures adapters against reference reports, by LUNA16's rule; nothing leaves the machine."""
-    chosen = [_bundle(name, data) for name in bundle]
-    if len({one.manifest.name for one in chosen}) < len(chosen):
-        raise BadRequest("Two bundles have the same name; give one of them another.", expression="bundle")
-    systems = frozenset(one.manifest.device_uid for one in chosen)
+    chosen = [named(name, data) for name in bundle]
+    if len({one.name for one in chosen}) < len(chosen):
+        raise BadRequest("Two systems have the same name; give one of them another.", expression="bundle")
+    systems = frozenset(one.system.device_uid for one in chosen if one.system.device_uid)
     rules = Rules(readers=readers, unreported_is_empty=unreported_is_empty, systems=systems)
     found = find(studies, reference or [studies])
-    with err.status("reading") as status:
-        readings = read_all(chosen, found, rules, status.update)
+    try:
+        with err.status("reading") as status:
+            readings = read_all(chosen, found, rules, status.update)
+    except BrokenModel as error:
+        raise Unprocessable(f"An adapter does not run: {error}.", expression="bundle") from error
     evaluations = _evaluations(chosen, readings, threshold)
     pairs = [(f"{a.name} and {b.name}", compare(a, b)) for a, b in combinations(evaluations, 2)]
     if curve is not None:
@@ -58,18 +61,7 @@ def evaluate_(
     _print(evaluations, pairs, readings, as_json)
 
 
-def _bundle(name: str, data: Path | None) -> Bundle:
-    try:
-        if (Path(name) / "manifest.json").is_file():
-            return bundles.read_bundle(Path(name))
-        return bundles.registry(load({"data": data}).bundle_folder).get(name)
-    except UnknownBundle as error:
-        raise NotFound(f"{error}; or name a folder with a manifest.json.", expression="bundle") from error
-    except BrokenManifest as error:
-        raise Unprocessable(f"The adapter is refused: {error}.", expression=name) from error
-
-
-def _evaluations(chosen: list[Bundle], readings: Readings, threshold: float | None) -> list[Evaluation]:
+def _evaluations(chosen: list[Evaluated], readings: Readings, threshold: float | None) -> list[Evaluation]:
     if not any(readings.scans.values()):
         reasons = "; ".join(sorted({reason for _, reason in readings.left_out}))
         raise Unprocessable(
@@ -79,18 +71,18 @@ def _evaluations(chosen: list[Bundle], readings: Readings, threshold: float | No
         )
     return [
         evaluate(
-            one.manifest.name,
-            readings.scans[one.manifest.name],
-            one.manifest.report if threshold is None else threshold,
+            one.name,
+            readings.scans[one.name],
+            one.threshold if threshold is None else threshold,
         )
         for one in chosen
     ]
 
 
-def _report(evaluations: list[Evaluation], chosen: list[Bundle], readings: Readings) -> str:
+def _report(evaluations: list[Evaluation], chosen: list[Evaluated], readings: Readings) -> str:
     """The MeasureReport, or a collection of them where there are several systems."""
     data = Data(dates=readings.dates, moment=now())
-    reports = [report_of(each, one.manifest, data) for each, one in zip(evaluations, chosen, strict=True)]
+    reports = [report_of(each, one.system, data) for each, one in zip(evaluations, chosen, strict=True)]
     collection = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": each} for each in reports]}
     return json.dumps(reports[0] if len(reports) == 1 else collection, indent=2) + "\n"
 

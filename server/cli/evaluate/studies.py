@@ -69,6 +69,18 @@ def find(images: Path, references: Sequence[Path]) -> list[Study]:
     return [studies[uid] for uid in sorted(studies)]
 
 
+def reports(folder: Path) -> dict[str, Study]:
+    """The reports and segmentations in a folder, by StudyInstanceUID."""
+    found: dict[str, Study] = {}
+    for path, header in _instances([folder]):
+        study = found.setdefault(str(header.StudyInstanceUID), Study(uid=str(header.StudyInstanceUID)))
+        if str(header.SOPClassUID).startswith(_SR):
+            study.reports.append(path)
+        elif str(header.SOPClassUID) == _SEG:
+            study.segmentations.append(path)
+    return {uid: study for uid, study in found.items() if study.reports}
+
+
 def _files(places: Sequence[Path], suffix: str = "") -> Iterator[Path]:
     for place in places:
         if not place.exists():
