@@ -26,8 +26,8 @@ CALCIUM = Coding(value="112145", scheme="DCM", meaning="Calcium")
 
 #: A solid part is at least this thick from its border to its middle, and at least this much of a ball's depth.
 _CORE_DEPTH_MM, _CORE_ROUNDNESS = 1.35, 0.55
-#: Calcification: denser than soft tissue ever is without contrast medium, over at least this volume.
-_CALCIUM_HU, _CALCIUM_MM3 = 180.0, 8.0
+#: Calcification: denser than vessels are with contrast medium, over at least this volume.
+_CALCIUM_HU, _CALCIUM_MM3 = 280.0, 8.0
 #: How fast confidence grows with distance from what divides: a logistic's width, in mm.
 _WIDTH_MM = 0.15
 

@@ -39,6 +39,8 @@ _DENSER_THAN_LUNG = 100.0
 REACH_MM = 1.6
 #: What is within this depth may be partly lung.
 _SKIN_MM = 1.2
+#: The contour that holds the volume lies at a share between these.
+_MIDDLE = (0.3, 0.7)
 #: How far the border may lie from the network's, and how much nearer than to a neighbour its tissue lies.
 _FARTHEST_MM, _NEARER = 2.5, 0.3
 
@@ -82,7 +84,7 @@ def examine(region: Region, volume: Volume) -> Lesion:
         # Nothing there is denser than the lung, so the network's word is all that is known.
         held = share
     return Lesion(
-        region=Region(origin=box, share=np.clip(held, 0.0, 1.0)),
+        region=Region(origin=box, share=_as_large(np.clip(held, 0.0, 1.0), float(held.sum()))),
         quiet=quiet,
         spacing=spacing,
         lung=lung,
@@ -105,6 +107,19 @@ def _held(
     inner = distance(own, spacing) > _SKIN_MM
     held = np.where(inner, 1.0, np.where(own, np.minimum(filled, 1.0), filled))
     return np.where(near, held, 0.0).astype(np.float32)
+
+
+def _as_large(share: Block, voxels: float) -> Block:
+    """The shares bent so that the voxels filled by half or more are as many as the shares' sum.
+
+    Blur pulls the half-way contour of a small ball inwards; what is drawn and measured along it would be too small.
+    """
+    falling = np.sort(share[share > 0.05])[::-1]
+    if len(falling) < 2:
+        return share
+    middle = float(np.interp(voxels, np.arange(len(falling)) + 0.5, falling))
+    bent: Block = share ** np.float32(np.log(0.5) / np.log(np.clip(middle, *_MIDDLE)))
+    return bent
 
 
 def distance(mask: Mask, spacing: tuple[float, float, float]) -> npt.NDArray[np.float64]:

@@ -7,14 +7,20 @@ is refused with its place, since a misspelt threshold that is silently left out 
 import difflib
 import hashlib
 import json
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 
+from ai_adapters.accuracy import Accuracy, Error
 from ai_adapters.growth import Repeatability
+from ai_adapters.tasks.boxes import missing_axis
+from ai_adapters.tasks.classification import ClassificationPlan, classification_plan
+from ai_adapters.tasks.detection import DetectionPlan, detection_plan
 from ai_adapters.tasks.nodule_detection import Plan
+from ai_adapters.tasks.tensors import TensorPlan
 from terminology.codings import Coding
 
 _SCHEMA: dict[str, Any] = json.loads(Path(__file__).with_name("manifest_schema.json").read_text(encoding="utf-8"))
@@ -71,7 +77,7 @@ class Manifest:
     task: str
     models: dict[str, Model]
     input: InputRules
-    plan: Plan
+    plan: Plan | DetectionPlan | ClassificationPlan
     #: The model's own names of what the task expects.
     outputs: dict[str, str]
     #: Confidence from which a finding is reported.
@@ -80,6 +86,8 @@ class Manifest:
     known: float
     #: How far two measurements of one lesion lie apart; None where nobody measured that: then growth isn't told.
     repeatability: Repeatability | None
+    #: How far a measurement lies from the truth; None where nobody measured that: then no uncertainty is given.
+    accuracy: Accuracy | None
     codes: dict[str, Coding]
     training_data: tuple[str, ...]
     metrics: tuple[Metric, ...]
@@ -105,12 +113,36 @@ def parse(text: bytes) -> Manifest:
     problems = sorted(found, key=lambda problem: [str(part) for part in problem.path])
     if problems:
         raise BrokenManifest("; ".join(_cure(problem) for problem in problems[:5]))
-    low, high = content["preprocessing"]["window_hu"]
-    if low >= high:
-        raise BrokenManifest("manifest.json preprocessing.window_hu: the first value must be below the second")
-    if content["patches"]["tile"] <= 2 * content["patches"]["margin"]:
-        raise BrokenManifest("manifest.json patches.tile: must be more than twice patches.margin")
-    return _manifest(content, hashlib.sha256(text).hexdigest())
+    manifest = _manifest(content, hashlib.sha256(text).hexdigest())
+    if (problem := _contradiction(manifest.plan)) is not None:
+        raise BrokenManifest(f"manifest.json {problem}")
+    return manifest
+
+
+def _contradiction(plan: Plan | DetectionPlan | ClassificationPlan) -> str | None:
+    """What no schema can see: two values that don't go together; None where all is well."""
+    windows = (plan.window,) if isinstance(plan, Plan) else plan.tensor.windows
+    if any(low >= high for low, high in windows):
+        return "preprocessing.window_hu: the first value must be below the second"
+    if isinstance(plan, Plan):
+        return None if plan.tile > 2 * plan.margin else "patches.tile: must be more than twice patches.margin"
+    if isinstance(plan, DetectionPlan) and "boxes" in plan.kinds:
+        axis = missing_axis(plan.columns, plan.tensor.flat)
+        if axis is not None:
+            extent = {"x": "w", "y": "h", "z": "d"}[axis]
+            return f"boxes.columns: nothing tells {axis}; name {axis}1 and {axis}2, or c{axis} and {extent}"
+    return _tensor_contradiction(plan.tensor)
+
+
+def _tensor_contradiction(plan: TensorPlan) -> str | None:
+    axes = "H, W" if plan.flat else "D, H, W"
+    if plan.size is not None and len(plan.size) != (2 if plan.flat else 3):
+        return f"tensor.size: {len(plan.size)} numbers; the layout {plan.layout} needs {axes}"
+    if plan.whole and plan.size is None:
+        return f'tensor.fit: "whole" scales to tensor.size; give it as {axes}'
+    if plan.neighbours > 1 and not plan.flat:
+        return f"tensor.neighbours: the layout {plan.layout} reads blocks; take D out of it to read single slices"
+    return None
 
 
 def _cure(problem: jsonschema.ValidationError) -> str:
@@ -123,6 +155,8 @@ def _cure(problem: jsonschema.ValidationError) -> str:
         near = [match for key in unknown for match in difflib.get_close_matches(key, known, 1)]
         hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
         return f"manifest.json {place}: unknown key {unknown[0]!r}{hint}"
+    if problem.validator == "enum" and list(problem.schema_path)[-2:-1] == ["propertyNames"]:
+        return f"manifest.json {place}: {content!r} does not go with this task or the other keys there"
     return f"manifest.json {place}: {problem.message[:200]}"
 
 
@@ -133,33 +167,80 @@ def _repeatability(content: dict[str, Any] | None) -> Repeatability | None:
     return Repeatability(errors=tuple(errors), noise_percent=float(content["noise_percent"]))
 
 
+def _accuracy(content: dict[str, Any] | None) -> Accuracy | None:
+    if content is None:
+        return None
+    errors = [Error(**{"density": "", **one}) for one in content["errors"]]
+    return Accuracy(errors=tuple(sorted(errors, key=lambda error: error.up_to_mm)))
+
+
+#: What a manifest of somebody else's model need not say.
+_SILENT: dict[str, Any] = {
+    "modality": ["CT"],
+    "image_type_excludes": ["LOCALIZER", "SECONDARY", "SCOUT"],
+    "minimum_slices": 10,
+    "maximum_slices": 2000,
+    "maximum_slice_spacing_mm": 5.0,
+    "orientation": "axial",
+}
+_NOT_STATED = "not stated"
+
+
+def _input(rules: dict[str, Any]) -> InputRules:
+    rules = _SILENT | rules
+    return InputRules(
+        modality=tuple(rules["modality"]),
+        body_part=tuple(part.upper() for part in rules.get("body_part", ())),
+        image_type_excludes=tuple(rules["image_type_excludes"]),
+        minimum_slices=rules["minimum_slices"],
+        maximum_slices=rules["maximum_slices"],
+        maximum_slice_spacing_mm=float(rules["maximum_slice_spacing_mm"]),
+        orientation=rules["orientation"],
+    )
+
+
+def _plan(content: dict[str, Any]) -> Plan | DetectionPlan | ClassificationPlan:
+    if content["task"] == "detection":
+        return detection_plan(content)
+    if content["task"] == "classification":
+        return classification_plan(content)
+    before = content["preprocessing"]
+    return Plan(
+        spacing_mm=float(before["spacing_mm"]),
+        window=(float(before["window_hu"][0]), float(before["window_hu"][1])),
+        candidate=float(content["thresholds"]["candidate"]),
+        **content["patches"],
+    )
+
+
+def _device_uid(content: dict[str, Any]) -> str:
+    """The manifest's own, or one of the 2.25 form (PS3.5 B.2) that follows from name, version and models."""
+    if "device_uid" in content:
+        return str(content["device_uid"])
+    digests = sorted(model["sha256"] for model in content["models"].values())
+    named = " ".join(("device", content["name"], content["version"], *digests))
+    return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, named).int}"
+
+
 def _manifest(content: dict[str, Any], digest: str) -> Manifest:
-    rules, patches = content["input"], content["patches"]
+    thresholds = content.get("thresholds", {})
+    report = float(thresholds.get("report", 0.5))
     return Manifest(
-        **{key: content[key] for key in ("name", "title", "version", "creator", "device_uid", "task", "outputs")},
+        **{key: content[key] for key in ("name", "version", "creator", "task")},
+        outputs={kind: name for kind, name in content["outputs"].items() if kind not in ("activation", "class")},
+        title=content.get("title", content["name"]),
+        device_uid=_device_uid(content),
         models={name: Model(**model) for name, model in content["models"].items()},
-        input=InputRules(
-            modality=tuple(rules["modality"]),
-            body_part=tuple(part.upper() for part in rules.get("body_part", ())),
-            image_type_excludes=tuple(rules["image_type_excludes"]),
-            minimum_slices=rules["minimum_slices"],
-            maximum_slices=rules.get("maximum_slices", 2000),
-            maximum_slice_spacing_mm=float(rules["maximum_slice_spacing_mm"]),
-            orientation=rules["orientation"],
-        ),
-        plan=Plan(
-            spacing_mm=float(content["preprocessing"]["spacing_mm"]),
-            window=(float(content["preprocessing"]["window_hu"][0]), float(content["preprocessing"]["window_hu"][1])),
-            candidate=float(content["thresholds"]["candidate"]),
-            **patches,
-        ),
-        report=float(content["thresholds"]["report"]),
-        known=float(content["thresholds"].get("known", content["thresholds"]["report"])),
+        input=_input(content.get("input", {})),
+        plan=_plan(content),
+        report=report,
+        known=float(thresholds.get("known", report)),
         repeatability=_repeatability(content.get("repeatability")),
+        accuracy=_accuracy(content.get("accuracy")),
         codes={name: Coding(**code) for name, code in content["codes"].items()},
-        training_data=tuple(content["training_data"]),
-        metrics=tuple(Metric(**metric) for metric in content["metrics"]),
-        intended_use=content["intended_use"],
-        licence=content["licence"],
+        training_data=tuple(content.get("training_data", [_NOT_STATED])),
+        metrics=tuple(Metric(**metric) for metric in content.get("metrics", ())),
+        intended_use=content.get("intended_use", _NOT_STATED),
+        licence=content.get("licence", _NOT_STATED),
         digest=digest,
     )

@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,12 +44,26 @@ class OnnxSession:
         """What the session says that it runs on, first choice first."""
         return tuple(self.session.get_providers())
 
-    def run(self, outputs: Sequence[str], feeds: dict[str, Float]) -> list[Float]:
+    def run(self, outputs: Sequence[str], feeds: Mapping[str, npt.NDArray[np.generic]]) -> list[Float]:
         """The outputs by name; raises BrokenModel where the model does not fit."""
+        run = self.run_bound if self.providers[0] == "CUDAExecutionProvider" else self.session.run
         try:
-            return [np.asarray(value, dtype=np.float32) for value in self.session.run(list(outputs), feeds)]
+            return [np.asarray(value, dtype=np.float32) for value in run(list(outputs), feeds)]
         except _FAILURES as error:
             raise BrokenModel(f"the model does not run: {str(error)[:300]}") from error
+
+    def run_bound(self, outputs: Sequence[str], feeds: Mapping[str, npt.NDArray[np.generic]]) -> list[Any]:
+        """The outputs through IO binding: one copy to the device and one back, made where the device is.
+
+        https://onnxruntime.ai/docs/performance/tune-performance/iobinding.html
+        """
+        binding = self.session.io_binding()
+        for name, values in feeds.items():
+            binding.bind_cpu_input(name, np.ascontiguousarray(values))
+        for name in outputs:
+            binding.bind_output(name)
+        self.session.run_with_iobinding(binding)
+        return list(binding.copy_outputs_to_cpu())
 
 
 def open_session(model: bytes, threads: int | None = None, preferred: Sequence[str] = ()) -> OnnxSession:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ai_adapters import foreign
 from ai_adapters.manifest import BrokenManifest
 from ai_adapters.onnx_session import BrokenModel
 from ai_adapters.registry import read_bundle
-from ai_adapters.run import network
+from ai_adapters.run import network, nodule_plan
 
 _MEMORY = 6 << 30
 _PROCESSOR_SECONDS = 90
@@ -34,8 +35,11 @@ def check(folder: Path) -> str | None:
     """Why the bundle does not do what its task expects; None where it does."""
     try:
         bundle = read_bundle(folder)
+        if foreign.is_foreign(bundle.manifest):
+            foreign.check(bundle)
+            return None
         read, _ = network(bundle, threads=1)
-        size = bundle.manifest.plan.crop
+        size = nodule_plan(bundle.manifest).crop
         noise = np.random.default_rng(0).uniform(-1, 1, (size,) * 3).astype(np.float32)
         heat, share = read(noise)
     except (BrokenManifest, BrokenModel) as error:

@@ -2,7 +2,7 @@
 
 Rigid first (it takes a second), then a coarse B-spline, since breath moves the lungs by centimetres and lets the spine
 stay. Both compare by correlation, inside the lungs and a rim round them. SimpleITK's registration framework; measured
-on a warped CT in ``docs/decisions/0023-tracking.md``.
+on a warped CT in ``docs/decisions/0024-tracking.md``.
 """
 
 from collections.abc import Sequence

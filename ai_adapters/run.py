@@ -1,29 +1,32 @@
 """Runs a bundle on a volume: pixels in, Findings out. Writes nothing; knows neither SR nor FHIR."""
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
 
+from ai_adapters import foreign
+from ai_adapters.accuracy import Accuracy, Error
 from ai_adapters.density import Density, density
 from ai_adapters.description import described
 from ai_adapters.lesion import examine
+from ai_adapters.lobes import NAMED_FROM, Lungs, lobe, lungs, side
 from ai_adapters.manifest import Manifest
 from ai_adapters.matching import Place, match
 from ai_adapters.measure import Axes, Region, axes, sphere_diameter, to_source
 from ai_adapters.onnx_session import BrokenModel, open_session
 from ai_adapters.registry import Bundle
-from ai_adapters.tasks.nodule_detection import Block, Network, Nodule, Reading, detect
+from ai_adapters.tasks.nodule_detection import Block, Network, Nodule, Plan, Reading, detect
 from ai_adapters.volume import Volume
+from ai_adapters.watch import Watch
 from dicom_sr import findings as report
 from terminology.codings import Coding
 from terminology.private_scheme import SOLID_PART_DIAMETER, SOLID_PART_VOLUME
 
-#: (tracking identifier, tracking UID) of the lesion at a place (mm, LPS), the index-th of the analysis.
-Identify = Callable[[report.Point, int], tuple[str, str]]
+Identify = foreign.Identify
 
 _MILLIMETRE = Coding(value="mm", scheme="UCUM", meaning="millimeter")
 _CUBIC_MILLIMETRE = Coding(value="mm3", scheme="UCUM", meaning="cubic millimeter")
@@ -32,9 +35,9 @@ _LONG_AXIS = Coding(value="103339001", scheme="SCT", meaning="Long Axis")
 _SHORT_AXIS = Coding(value="103340004", scheme="SCT", meaning="Short Axis")
 _DIAMETER = Coding(value="81827009", scheme="SCT", meaning="Diameter")
 _VOLUME = Coding(value="118565006", scheme="SCT", meaning="Volume")
-# PS3.16 CID 244 "Laterality".
-_RIGHT = Coding(value="24028007", scheme="SCT", meaning="Right")
-_LEFT = Coding(value="7771000", scheme="SCT", meaning="Left")
+
+#: How the report says by which means a lobe was named.
+LOBE_RULE = f"by position within the lung, from a confidence of {NAMED_FROM:g} on"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,15 +55,20 @@ class Measured:
     density: Density | None = None
     #: Of the solid part of a part-solid nodule.
     solid_axes: Axes | None = None
+    qualities: tuple[report.Quality, ...] = ()
 
 
-def network(bundle: Bundle, threads: int | None = None, providers: Sequence[str] = ()) -> tuple[Network, str]:
+def network(
+    bundle: Bundle, threads: int | None = None, providers: Sequence[str] = (), watch: Watch | None = None
+) -> tuple[Network, str]:
     """The bundle's network as a function of one block, and the execution provider that it runs on."""
     names = bundle.manifest.outputs
     session = open_session(next(iter(bundle.models.values())), threads, providers)
     feed = session.session.get_inputs()[0].name
 
     def read(block: Block) -> tuple[Block, Block]:
+        if watch is not None:
+            watch.feed(block[None, None])
         heat, share = session.run([names["heat"], names["share"]], {feed: block[None, None]})
         if heat.ndim != 5 or share.ndim != 5:
             raise BrokenModel("the outputs are not of (batch, 1, z, y, x)")
@@ -69,13 +77,27 @@ def network(bundle: Bundle, threads: int | None = None, providers: Sequence[str]
     return read, session.providers[0]
 
 
+def nodule_plan(manifest: Manifest) -> Plan:
+    """How the network reads a volume; raises BrokenModel for a bundle of another task."""
+    if not isinstance(manifest.plan, Plan):
+        raise BrokenModel(f"{manifest.name} does not measure nodules: its task is {manifest.task}")
+    return manifest.plan
+
+
 def read_nodules(
-    bundle: Bundle, volume: Volume, threads: int | None = None, providers: Sequence[str] = ()
+    bundle: Bundle,
+    volume: Volume,
+    threads: int | None = None,
+    providers: Sequence[str] = (),
+    watch: Watch | None = None,
 ) -> tuple[list[Measured], Reading, str]:
     """All candidates, measured, by falling confidence and not yet cut by the threshold; the reading; the provider."""
-    read, provider = network(bundle, threads, providers)
-    reading = detect(volume, read, bundle.manifest.plan)
-    return candidates(reading, volume, bundle.manifest), reading, provider
+    watch = watch or Watch()
+    with watch.stage("opening the model"):
+        read, provider = network(bundle, threads, providers, watch)
+    reading = detect(volume, read, nodule_plan(bundle.manifest), watch)
+    with watch.stage("measuring"):
+        return candidates(reading, volume, bundle.manifest), reading, provider
 
 
 def candidates(reading: Reading, volume: Volume, manifest: Manifest) -> list[Measured]:
@@ -95,6 +117,7 @@ def run(
     threads: int | None = None,
     providers: Sequence[str] = (),
     known: Sequence[Place] = (),
+    watch: Watch | None = None,
 ) -> report.Findings:
     """The Findings of one analysis.
 
@@ -103,32 +126,53 @@ def run(
     analysis' own. Raises UnusableSeries where no lungs are seen.
     """
     manifest = bundle.manifest
-    nodules, reading, provider = read_nodules(bundle, volume, threads, providers)
+    if foreign.is_foreign(manifest):
+        return _of_foreign(bundle, volume, identify, timestamp, key, procedure, threads, providers, watch)
+    nodules, reading, provider = read_nodules(bundle, volume, threads, providers, watch)
     reported = _reported(nodules, manifest, known)
-    middle = _midline(reading)
+    within = lungs(reading.lungs, reading.grid)
     return report.Findings(
         key=key,
         study_instance_uid=volume.study_instance_uid,
         frame_of_reference_uid=volume.frame_of_reference_uid,
         sources=volume.sources,
         findings=tuple(
-            finding(bundle, volume, nodule, middle, identify(nodule.center_mm, index))
+            finding(bundle, volume, nodule, within, identify(nodule.center_mm, index))
             for index, nodule in enumerate(reported)
         ),
         timestamp=timestamp,
-        algorithm=_algorithm(manifest, provider),
+        algorithm=_algorithm(manifest, provider, ("lobe", LOBE_RULE)),
         procedure=procedure,
     )
 
 
-def _algorithm(manifest: Manifest, provider: str) -> report.Algorithm:
+def _of_foreign(
+    bundle: Bundle, volume: Volume, identify: Identify, timestamp: datetime, key: str, procedure: Coding | None,
+    threads: int | None, providers: Sequence[str], watch: Watch | None,
+) -> report.Findings:  # fmt: skip
+    """The Findings of a model that its manifest describes."""
+    result = foreign.run(bundle, volume, identify, threads, providers, watch)
+    return report.Findings(
+        key=key,
+        study_instance_uid=volume.study_instance_uid,
+        frame_of_reference_uid=volume.frame_of_reference_uid,
+        sources=volume.sources,
+        findings=result.findings,
+        timestamp=timestamp,
+        algorithm=_algorithm(bundle.manifest, result.provider),
+        procedure=procedure,
+        comments=result.comments,
+    )
+
+
+def _algorithm(manifest: Manifest, provider: str, *more: tuple[str, str]) -> report.Algorithm:
     return report.Algorithm(
         name=manifest.title,
         version=manifest.version,
         manufacturer=manifest.creator,
         device_uid=manifest.device_uid,
         digest=manifest.model_digest,
-        parameters=(("threshold", f"{manifest.report:g}"), ("execution provider", provider)),
+        parameters=(("threshold", f"{manifest.report:g}"), ("execution provider", provider), *more),
     )
 
 
@@ -175,60 +219,72 @@ def measured(region: Region, volume: Volume, center_mm: report.Point, confidence
         axes=axes(lesion.region, volume),
         density=kind,
         solid_axes=axes(kind.solid, volume) if kind.solid is not None else None,
+        qualities=tuple(described(lesion, kind)),
     )
 
 
-def _midline(reading: Reading) -> float:
-    """Patient x (mm) halfway between the outer borders of the lungs."""
-    where = np.argwhere(reading.lungs)
-    corners = [reading.grid.to_patient(place)[0] for place in (where.min(axis=0), where.max(axis=0))]
-    return sum(corners) / 2
-
-
 def finding(
-    bundle: Bundle, volume: Volume, nodule: Measured, middle: float, tracking: tuple[str, str]
+    bundle: Bundle, volume: Volume, nodule: Measured, within: Lungs, tracking: tuple[str, str]
 ) -> report.Finding:
     """One nodule as a report holds it."""
     codes, lines = bundle.manifest.codes, nodule.axes
     image = volume.sources[lines.slice_index]
-
-    def line(points: tuple[tuple[float, float], ...]) -> report.Region:
-        # A SCOORD holds single precision; a thousandth of a pixel comes back equal.
-        rounded = tuple((round(column, 3), round(row, 3)) for column, row in points)
-        return report.Region(image=image, graphic_type="POLYLINE", points=rounded)
-
-    def millimetres(concept: Coding, value: float, region: report.Region | None = None) -> report.Measurement:
-        return report.Measurement(concept=concept, value=round(value, 1), unit=_MILLIMETRE, region=region)
-
     return report.Finding(
         tracking_id=tracking[0],
         tracking_uid=tracking[1],
         finding=codes["finding"],
-        site=codes["site"],
-        # x grows towards the patient's left.
-        laterality=_LEFT if nodule.center_mm[0] > middle else _RIGHT,
+        site=_site(nodule.center_mm, within) or codes["site"],
+        laterality=side(nodule.center_mm, within),
         center_mm=(round(nodule.center_mm[0], 2), round(nodule.center_mm[1], 2), round(nodule.center_mm[2], 2)),
         confidence=round(nodule.confidence, 4),
-        region=line(lines.outline),
-        measurements=(
-            millimetres(_LONG_AXIS, lines.long_mm, line(lines.long)),
-            millimetres(_SHORT_AXIS, lines.short_mm, line(lines.short)),
-            millimetres(_DIAMETER, (lines.long_mm + lines.short_mm) / 2),
-            report.Measurement(concept=_VOLUME, value=round(nodule.volume_mm3, 0), unit=_CUBIC_MILLIMETRE),
-            *_solid_part(nodule),
-        ),
-        qualities=tuple(described(nodule.density)) if nodule.density is not None else (),
+        region=_line(image, lines.outline),
+        measurements=tuple(_measurements(nodule, image, bundle.manifest.accuracy)),
+        qualities=nodule.qualities,
         mask=_mask(nodule.region),
     )
 
 
-def _solid_part(nodule: Measured) -> Iterator[report.Measurement]:
-    """The size of a part-solid nodule's solid part: mean of its axes on its largest axial slice, and volume."""
-    lines, kind = nodule.solid_axes, nodule.density
-    if lines is not None and kind is not None and kind.solid_mm3 is not None:
-        mean = round((lines.long_mm + lines.short_mm) / 2, 1)
-        yield report.Measurement(concept=SOLID_PART_DIAMETER, value=mean, unit=_MILLIMETRE)
-        yield report.Measurement(concept=SOLID_PART_VOLUME, value=round(kind.solid_mm3, 0), unit=_CUBIC_MILLIMETRE)
+def _line(image: report.ImageReference, points: tuple[tuple[float, float], ...]) -> report.Region:
+    # A SCOORD holds single precision; a thousandth of a pixel comes back equal.
+    rounded = tuple((round(column, 3), round(row, 3)) for column, row in points)
+    return report.Region(image=image, graphic_type="POLYLINE", points=rounded)
+
+
+def _site(center_mm: report.Point, within: Lungs) -> Coding | None:
+    """The lobe, where it is sure enough to be named."""
+    found = lobe(center_mm, within)
+    return found[0] if found is not None and found[1] >= NAMED_FROM else None
+
+
+def _measurements(
+    nodule: Measured, image: report.ImageReference, accuracy: Accuracy | None
+) -> Iterator[report.Measurement]:
+    """Axes, mean diameter and volume, and those of a part-solid nodule's solid part."""
+    lines, kind = nodule.axes, nodule.density
+    error = accuracy.of(kind.kind.value, nodule.diameter_mm) if accuracy and kind else None
+    yield _length(_LONG_AXIS, lines.long_mm, error, _line(image, lines.long))
+    yield _length(_SHORT_AXIS, lines.short_mm, error, _line(image, lines.short))
+    yield _length(_DIAMETER, (lines.long_mm + lines.short_mm) / 2, error)
+    yield _volume(_VOLUME, nodule.volume_mm3, error)
+    if nodule.solid_axes is not None and kind is not None and kind.solid_mm3 is not None:
+        mean = (nodule.solid_axes.long_mm + nodule.solid_axes.short_mm) / 2
+        error = accuracy.of(SOLID_PART_DIAMETER.value, mean) if accuracy else None
+        yield _length(SOLID_PART_DIAMETER, mean, error)
+        yield _volume(SOLID_PART_VOLUME, kind.solid_mm3, error)
+
+
+def _length(
+    concept: Coding, value: float, error: Error | None, region: report.Region | None = None
+) -> report.Measurement:
+    uncertainty = error.length(value) if error else None
+    return report.Measurement(
+        concept=concept, value=round(value, 1), unit=_MILLIMETRE, region=region, uncertainty=uncertainty
+    )
+
+
+def _volume(concept: Coding, value: float, error: Error | None) -> report.Measurement:
+    uncertainty = error.volume(value) if error else None
+    return report.Measurement(concept=concept, value=round(value, 0), unit=_CUBIC_MILLIMETRE, uncertainty=uncertainty)
 
 
 def _mask(region: Region) -> report.Mask:

@@ -5,7 +5,9 @@ Instance Number. Indexes are (slice, row, column); patient coordinates are LPS i
 (a slice missing or double, a tilted gantry, mixed orientation) is refused with a reason that a person can act on.
 """
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -65,16 +67,32 @@ class Volume:
         return (float(k), float(j), float(i))
 
 
-def load(headers: Sequence[Dataset], read: Callable[[Dataset], Dataset] = lambda header: header) -> Volume:
-    """The volume of one series; ``read`` turns a header into the data set with its pixels, one slice at a time.
+def decoders(threads: int | None) -> int:
+    """Slices that are worth decoding at a time: as many as there are threads to use, at most four."""
+    return min(threads or os.cpu_count() or 1, 4)
 
-    Raises UnusableSeries where the images do not make a regular grid.
+
+def load(
+    headers: Sequence[Dataset], read: Callable[[Dataset], Dataset] = lambda header: header, workers: int = 1
+) -> Volume:
+    """The volume of one series; ``read`` turns a header into the data set with its pixels.
+
+    ``workers`` slices are read and decoded at a time, each once; ``read`` must bear that. Raises UnusableSeries where
+    the images do not make a regular grid.
     """
     ordered, affine = _grid(headers)
     first = ordered[0]
     voxels = np.empty((len(ordered), int(first.Rows), int(first.Columns)), dtype=np.int16)
-    for index, header in enumerate(ordered):
-        voxels[index] = _hounsfield(read(header))
+
+    def fill(index: int) -> None:
+        voxels[index] = _hounsfield(read(ordered[index]))
+
+    if workers > 1:
+        with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+            list(pool.map(fill, range(len(ordered))))
+    else:
+        for index in range(len(ordered)):
+            fill(index)
     return Volume(
         voxels=voxels,
         affine=affine,
@@ -180,23 +198,24 @@ def crop(volume: Volume, low: Sequence[int], high: Sequence[int]) -> Volume:
     return replace(volume, voxels=volume.voxels[box], affine=affine, sources=volume.sources[low[0] : high[0]])
 
 
-def resample(volume: Volume, spacing: float) -> Volume:
-    """The volume on a grid of the same axes with one spacing (mm) in all directions.
+def resample(volume: Volume, spacing: float | Sequence[float]) -> Volume:
+    """The volume on a grid of the same axes with one spacing (mm) in all directions, or one for each axis.
 
     Separable triangle filter as wide as the coarser of the two grids: linear interpolation where the grid gets finer,
     an average where it gets coarser, so that noise is not aliased.
     """
-    extent = list(zip(volume.voxels.shape, volume.spacing, strict=True))
-    counts = [max(1, round(count * old / spacing)) for count, old in extent]
+    wanted = [spacing] * 3 if isinstance(spacing, int | float) else list(spacing)
+    extent = list(zip(volume.voxels.shape, volume.spacing, wanted, strict=True))
+    counts = [max(1, round(count * old / new)) for count, old, new in extent]
     along, down, across = (
-        _triangle(count, new_count, spacing / old) for (count, old), new_count in zip(extent, counts, strict=True)
+        _triangle(count, new_count, new / old) for (count, old, new), new_count in zip(extent, counts, strict=True)
     )
     planes = np.empty((volume.voxels.shape[0], counts[1], counts[2]), dtype=np.float32)
     for index, plane in enumerate(volume.voxels):
         planes[index] = down @ plane.astype(np.float32) @ across.T
     block = np.tensordot(along, planes, axes=(1, 0))
     affine = volume.affine.copy()
-    affine[:3, :3] *= spacing / np.asarray(volume.spacing)
+    affine[:3, :3] *= np.asarray(wanted) / np.asarray(volume.spacing)
     voxels = np.clip(np.rint(block), LOWEST_HU, HIGHEST_HU).astype(np.int16)
     return replace(volume, voxels=voxels, affine=affine, sources=())
 

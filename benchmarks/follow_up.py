@@ -39,6 +39,8 @@ from terminology import private_scheme
 _INTERVALS = (90, 180, 365)
 #: A small lesion's centre is not known better than this, mm.
 _LEAST_REACH_MM = 3.0
+#: Of a manifest's repeatability, mm.
+_SIZES = (6, 8, 12, 20, 40)
 _WHEN = datetime(2024, 1, 1, tzinfo=UTC)
 
 
@@ -270,6 +272,9 @@ def judge(pairs: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "processor_seconds_median": _middle([pair["processor_seconds"] for pair in pairs if "seconds" in pair]),
         "doubling_times_stated": len(stated),
         "doubling_time_in_its_interval": _share(stated),
+        "log_volume_error": {
+            f"to {most} mm": _spread(both, least, most) for least, most in zip((0, *_SIZES), _SIZES, strict=False)
+        },
         "intervals_with_an_upper_end": sum(1 for one in both if one.get("doubling") and one["doubling"][2] is not None),
     }
 
@@ -282,6 +287,16 @@ def _covered(lesion: dict[str, Any], days: float) -> bool:
         return upper is None
     true = days / doublings
     return bool(lower <= true and (upper is None or true <= upper))
+
+
+def _spread(lesions: Sequence[dict[str, Any]], least: float, most: float) -> list[float] | None:
+    """How many lesions of a size, and the root mean square of ln(V2 / V1, measured over true)."""
+    errors = [
+        math.log(one["volumes"][1] / one["volumes"][0] / one["ratio"])
+        for one in lesions
+        if one.get("volumes") and one["ratio"] and least < (one["then_diameter"] + one["now_diameter"]) / 2 <= most
+    ]
+    return [len(errors), round(float(np.sqrt(np.mean(np.square(errors)))), 3)] if errors else None
 
 
 def _share(answers: Sequence[bool]) -> float | None:

@@ -37,6 +37,7 @@ from ai_adapters.evaluation.froc import (
     sensitivities,
 )
 from ai_adapters.evaluation.lidc import lesions
+from ai_adapters.lobes import Lungs
 from ai_adapters.registry import Bundle, read_bundle
 from ai_adapters.run import Measured, finding, read_nodules
 from ai_adapters.volume import Volume, load
@@ -172,7 +173,12 @@ def read(bundle: Bundle, case: Case, nodules: Sequence[Measured]) -> Kept:
     true = found_category = None
     if case.report is not None:
         sure = [nodule for nodule in nodules if nodule.confidence >= bundle.manifest.report]
-        reported = [finding(bundle, case.volume, each, 0.0, (f"N{n}", f"2.25.{n}")) for n, each in enumerate(sure, 1)]
+        # The category hangs on no lobe.
+        nowhere = Lungs(middle=0.0, boxes={})
+        names = [(f"N{n}", f"2.25.{n}") for n in range(1, len(sure) + 1)]
+        reported = [
+            finding(bundle, case.volume, *each) for each in zip(sure, [nowhere] * len(sure), names, strict=True)
+        ]
         true = category.category(case.report).code
         found_category = category.category(replace(case.report, person=None, findings=tuple(reported))).code
     return Kept(

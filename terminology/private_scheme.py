@@ -24,9 +24,7 @@ SOLID_PART_VOLUME = Coding(value="solid-component-volume", scheme=DESIGNATOR, me
 
 # By what a description was come to.
 ATTENUATION_RULE = Coding(value="attenuation-rule", scheme=DESIGNATOR, meaning="Rule on attenuation")
-SHAPE_RULE = Coding(value="shape-rule", scheme=DESIGNATOR, meaning="Rule on shape")
 CONTACT_RULE = Coding(value="contact-rule", scheme=DESIGNATOR, meaning="Rule on what touches the lesion")
-POSITION_RULE = Coding(value="position-rule", scheme=DESIGNATOR, meaning="Rule on position within the lung")
 
 # What a lesion became between two studies; the answers are of CID 6002 and CID 240.
 CHANGE = Coding(value="change-since-prior", scheme=DESIGNATOR, meaning="Change since prior study")
@@ -34,6 +32,9 @@ TIME_SINCE_PRIOR = Coding(value="time-since-prior", scheme=DESIGNATOR, meaning="
 VOLUME_CHANGE = Coding(value="volume-change", scheme=DESIGNATOR, meaning="Volume change since prior study")
 DIAMETER_CHANGE = Coding(value="diameter-change", scheme=DESIGNATOR, meaning="Mean diameter change since prior study")
 DOUBLING_TIME = Coding(value="volume-doubling-time", scheme=DESIGNATOR, meaning="Volume doubling time")
+
+#: Measurement Method of what was measured of a detector's box, and not of the lesion in it.
+BOUNDING_BOX = Coding(value="bounding-box", scheme=DESIGNATOR, meaning="Extent of a detector's bounding box")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -48,6 +48,7 @@ def manifest(
         "outputs": {"heat": "heat", "share": "share"},
         "thresholds": {"candidate": 0.05, "report": threshold, "known": 0.25},
         "repeatability": json.loads(Path(__file__).with_name("repeatability.json").read_text(encoding="utf-8")),
+        "accuracy": json.loads(Path(__file__).with_name("accuracy.json").read_text(encoding="utf-8")),
         "codes": {
             "finding": {"value": "27925004", "scheme": "SCT", "meaning": "Nodule"},
             "site": {"value": "39607008", "scheme": "SCT", "meaning": "Lung"},

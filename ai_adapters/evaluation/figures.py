@@ -6,7 +6,8 @@ threshold. A difference is the second system's figure less the first's on the sa
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from ai_adapters.evaluation.froc import (
     samples,
     sensitivities,
 )
+from ai_adapters.evaluation.scans import Case, area, case_of, sensitivity, specificity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,18 @@ class Figures:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Wholes:
+    """How well scans with lesions are told from those without."""
+
+    with_lesions: int
+    without: int
+    area: Estimate
+    #: At the threshold.
+    sensitivity: Estimate
+    specificity: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """One system on one set of scans."""
 
@@ -71,7 +85,13 @@ class Evaluation:
     sizes: tuple[Figures, ...]
     densities: tuple[Figures, ...]
     curve: tuple[CurvePoint, ...]
+    as_wholes: Wholes
     seconds: float
+
+    @property
+    def finds_places(self) -> bool:
+        """Whether the system says where lesions are, and not only that there are some."""
+        return all(scan.verdict is None for scan in self.scans)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,21 +108,45 @@ class Difference:
 
 
 def evaluate(name: str, scans: Sequence[Scan], threshold: float, draws: int = 1000) -> Evaluation:
-    """All figures of a system at its threshold; needs at least one scan."""
-    outcomes = [judge(scan) for scan in scans]
-    densities = sorted({truth.density for scan in scans for truth in scan.truths if truth.certain and truth.density})
+    """All figures of a system at its threshold; needs at least one scan.
+
+    A system that only gives verdicts on scans has no figures of lesions.
+    """
+    wholes = _wholes(scans, threshold, draws)
+    # What the whole says is told above; no lesion is asked for, so none counts as missed.
+    asked = [scan if scan.verdict is None else replace(scan, truths=()) for scan in scans]
+    outcomes = [judge(scan) for scan in asked]
+    densities = sorted({truth.density for scan in asked for truth in scan.truths if truth.certain and truth.density})
     return Evaluation(
         name=name,
         threshold=threshold,
         scans=tuple(scans),
         false_positives=_estimate(outcomes, lambda drawn: _false_rate(drawn, threshold), draws),
-        total=of_stratum(scans, threshold, ALL, draws),
-        sizes=tuple(of_stratum(scans, threshold, size, draws) for size in SIZES),
+        total=of_stratum(asked, threshold, ALL, draws),
+        sizes=tuple(of_stratum(asked, threshold, size, draws) for size in SIZES),
         densities=tuple(
-            of_stratum(scans, threshold, Stratum(name=density, density=density), draws) for density in densities
+            of_stratum(asked, threshold, Stratum(name=density, density=density), draws) for density in densities
         ),
         curve=tuple(curve(outcomes)),
+        as_wholes=wholes,
         seconds=float(np.median([scan.seconds for scan in scans])),
+    )
+
+
+def _wholes(scans: Sequence[Scan], threshold: float, draws: int) -> Wholes:
+    cases = [case_of(scan) for scan in scans]
+
+    def estimate(figure: Callable[[Sequence[Case]], float]) -> Estimate:
+        values = [figure([cases[number] for number in drawn]) for drawn in samples(len(cases), draws)]
+        low, high = percentiles(values)
+        return Estimate(value=figure(cases), low=low, high=high)
+
+    return Wholes(
+        with_lesions=sum(case.positive for case in cases),
+        without=sum(not case.positive for case in cases),
+        area=estimate(area),
+        sensitivity=estimate(lambda drawn: sensitivity(drawn, threshold)),
+        specificity=estimate(lambda drawn: specificity(drawn, threshold)),
     )
 
 
@@ -130,21 +174,29 @@ def of_stratum(scans: Sequence[Scan], threshold: float, asked: Stratum, draws: i
 
 
 def compare(first: Evaluation, second: Evaluation, draws: int = 1000) -> list[Difference]:
-    """Paired differences; both systems must have read the same scans in the same order."""
+    """Paired differences; both systems must have read the same scans in the same order.
+
+    Of lesions where both systems say where they are, of scans as wholes always.
+    """
     if [scan.name for scan in first.scans] != [scan.name for scan in second.scans]:
         raise ValueError("the two systems did not read the same scans")
-    outcomes = [[judge(scan) for scan in one.scans] for one in (first, second)]
-    drawn = samples(len(first.scans), draws)
+    drawn = samples(len(first.scans), draws).tolist()
+    pair = (first, second)
+    cases = [[case_of(scan) for scan in one.scans] for one in pair]
+    told = [_difference("area under the ROC curve of scans", (area, area), cases, drawn)]
+    if not (first.finds_places and second.finds_places):
+        return told
+    outcomes = [[judge(scan) for scan in one.scans] for one in pair]
     return [
-        _difference(name, figures, outcomes, drawn.tolist())
-        for name, figures in (
-            ("CPM", (cpm, cpm)),
-            ("sensitivity", tuple(_at(_share_found, one.threshold) for one in (first, second))),
-            ("false positives a scan", tuple(_at(_false_rate, one.threshold) for one in (first, second))),
-        )
+        _difference("CPM", (cpm, cpm), outcomes, drawn),
+        _difference("sensitivity", [_at(_share_found, one.threshold) for one in pair], outcomes, drawn),
+        _difference("false positives a scan", [_at(_false_rate, one.threshold) for one in pair], outcomes, drawn),
+        *told,
     ]
 
 
+#: What is known of one scan.
+_One = TypeVar("_One")
 _Figure = Callable[[Sequence[Outcome]], float]
 
 
@@ -153,7 +205,10 @@ def _at(figure: Callable[[Sequence[Outcome], float], float], threshold: float) -
 
 
 def _difference(
-    name: str, figures: Sequence[_Figure], outcomes: Sequence[Sequence[Outcome]], drawn: Sequence[Sequence[int]]
+    name: str,
+    figures: Sequence[Callable[[Sequence[_One]], float]],
+    outcomes: Sequence[Sequence[_One]],
+    drawn: Sequence[Sequence[int]],
 ) -> Difference:
     first, second = (figure(each) for figure, each in zip(figures, outcomes, strict=True))
     values = []
@@ -203,10 +258,17 @@ def as_json(evaluation: Evaluation) -> dict[str, object]:
         "name": evaluation.name,
         "threshold": evaluation.threshold,
         "scans": len(evaluation.scans),
-        "false_positives_a_scan": estimate_json(evaluation.false_positives),
+        "false_positives_a_scan": estimate_json(evaluation.false_positives) if evaluation.finds_places else None,
         "all": figures_json(evaluation.total),
         "by_size": {one.stratum.name: figures_json(one) for one in evaluation.sizes},
         "by_density": {one.stratum.name: figures_json(one) for one in evaluation.densities},
+        "scans_as_wholes": {
+            "with_lesions": evaluation.as_wholes.with_lesions,
+            "without": evaluation.as_wholes.without,
+            "roc_area": estimate_json(evaluation.as_wholes.area),
+            "sensitivity": estimate_json(evaluation.as_wholes.sensitivity),
+            "specificity": estimate_json(evaluation.as_wholes.specificity),
+        },
         "seconds_median": round(evaluation.seconds, 2),
     }
 

@@ -58,6 +58,8 @@ class Scan:
     seconds: float
     truths: tuple[Truth, ...]
     found: tuple[Found, ...]
+    #: Chance, 0..1, where the system only says of the scan as a whole whether there is something.
+    verdict: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

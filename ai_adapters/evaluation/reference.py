@@ -24,8 +24,8 @@ from dicom_sr.findings import Finding, Findings, Region
 from dicom_sr.geometry import bounding_rectangle, plane
 from terminology.codings import Coding
 
-#: PS3.16 Annex D.
-_LESION_DENSITY = Coding(value="111035", scheme="DCM", meaning="Lesion Density")
+#: Concepts whose value is a lesion's density: PS3.16 Annex D, "Lesion Density" and "Density".
+_DENSITY = tuple(Coding(value=value, scheme="DCM", meaning="Density") for value in ("111035", "112118"))
 #: A mark without any size, e.g. a point: as LIDC's marks below 3 mm.
 _NO_SIZE_MM = 3.0
 
@@ -57,10 +57,10 @@ def of_reports(
     headers = {str(image.SOPInstanceUID): image for image in images}
     wanted = len(reports) // 2 + 1 if needed is None else needed
     marks = [
-        mark
+        _Mark(reader=reader, truth=place[0], segment=place[1])
         for reader, report in enumerate(reports)
         for finding in report.findings
-        if (mark := _mark(finding, report, reader, volume, headers)) is not None
+        if (place := placed(finding, report, volume, headers)) is not None
     ]
     groups = [_consensus(group, wanted) for group in _groups(marks)]
     return Reference(truths=tuple(truth for truth, _ in groups), segments=tuple(segment for _, segment in groups))
@@ -83,9 +83,10 @@ def of_lidc(xml: Path, volume: Volume, needed: int) -> Reference:
     return Reference(truths=tuple(truths), segments=tuple(segments))
 
 
-def _mark(
-    finding: Finding, report: Findings, reader: int, volume: Volume, headers: Mapping[str, Dataset]
-) -> _Mark | None:
+def placed(
+    finding: Finding, report: Findings, volume: Volume, headers: Mapping[str, Dataset]
+) -> tuple[Truth, Segment | None] | None:
+    """Where a report's finding lies and how large it is, with its segment; None where it has no place."""
     segment = None if finding.mask is None else on_grid(finding.mask, report.sources, volume)
     center = finding.center_mm
     if segment is not None:
@@ -95,11 +96,11 @@ def _mark(
         return None
     spanned = None if segment is None else float(segment.voxels.sum()) * float(np.prod(volume.spacing))
     given = _measured(finding, codes.VOLUME)
-    size = volume_mm3 = spanned if given is None else given
+    size = spanned if given is None else given
     diameter = _diameter(finding) or (sphere_diameter(size) if size else _width(finding.region, headers))
-    density = next((each.value.meaning for each in finding.qualities if each.concept == _LESION_DENSITY), "")
-    truth = Truth(center_mm=center, diameter_mm=diameter or _NO_SIZE_MM, volume_mm3=volume_mm3, density=density)
-    return _Mark(reader=reader, truth=truth, segment=segment)
+    density = next((each.value.meaning for each in finding.qualities if each.concept in _DENSITY), "")
+    truth = Truth(center_mm=center, diameter_mm=diameter or _NO_SIZE_MM, volume_mm3=size, density=density)
+    return truth, segment
 
 
 def _measured(finding: Finding, concept: Coding) -> float | None:

@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from ai_adapters.lung_mask import Mask, grown, lung_mask
 from ai_adapters.volume import UnusableSeries, Volume, resample
+from ai_adapters.watch import Watch
 
 Block = npt.NDArray[np.float32]
 #: (heat, share) of a block of normalised voxels.
@@ -74,12 +75,17 @@ class Reading:
     nodules: tuple[Nodule, ...]
 
 
-def detect(volume: Volume, network: Network, plan: Plan) -> Reading:
+def detect(volume: Volume, network: Network, plan: Plan, watch: Watch | None = None) -> Reading:
     """All candidates of a volume; raises UnusableSeries where no lungs are seen."""
-    grid = resample(volume, plan.spacing_mm)
-    lungs = _lungs(grid, plan.spacing_mm)
-    heat = _first_reading(grid.voxels, lungs, network, plan)
-    nodules = [_second_reading(grid.voxels, peak, network, plan) for peak in _peaks(heat, lungs, plan)]
+    watch = watch or Watch()
+    with watch.stage("resampling"):
+        grid = resample(volume, plan.spacing_mm)
+    with watch.stage("finding the lungs"):
+        lungs = _lungs(grid, plan.spacing_mm)
+    with watch.stage("first reading"):
+        heat = _first_reading(grid.voxels, lungs, network, plan)
+    with watch.stage("second reading"):
+        nodules = [_second_reading(grid.voxels, peak, network, plan) for peak in _peaks(heat, lungs, plan)]
     return Reading(grid=grid, lungs=lungs, nodules=tuple(_distinct(nodules, plan)))
 
 

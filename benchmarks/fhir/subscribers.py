@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -224,8 +224,16 @@ def measure(plan: Plan, port: int, arms: list[str]) -> list[Outcome]:
         with tempfile.TemporaryDirectory() as folder, serving(Path(folder) / "data", port):
             bad = BAD if name == "with" else {}
             found.append(run(name, port, plan, bad, Path(folder) / "arrivals.json"))
-            print(json.dumps(asdict(found[-1])), file=sys.stderr, flush=True)
+            print(_lines({name: found[-1]}), file=sys.stderr, flush=True)
     return found
+
+
+def _lines(outcomes: Mapping[str, Outcome]) -> str:
+    return "\n".join(
+        f"{one.name}: p50 {one.p50} ms, p95 {one.p95} ms, p99 {one.p99} ms, {one.per_second} events/s; "
+        f"{len(one.disordered)} out of order, {len(one.incomplete)} incomplete, {one.redelivered} told again"
+        for one in outcomes.values()
+    )
 
 
 def main() -> int:
@@ -235,10 +243,11 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--rate", type=float, default=50.0, help="events a second")
     parser.add_argument("--arms", nargs="*", default=["without", "with"], choices=["without", "with"])
+    parser.add_argument("--json", action="store_true", dest="as_json")
     given = parser.parse_args()
     plan = Plan(subscribers=given.subscribers, events=given.events, rate=given.rate, most=given.most, batch=given.batch)
     outcomes = {one.name: one for one in measure(plan, given.port, given.arms)}
-    print(json.dumps([asdict(one) for one in outcomes.values()], indent=1))
+    print(json.dumps([asdict(one) for one in outcomes.values()], indent=1) if given.as_json else _lines(outcomes))
     sound = not any(one.disordered or one.incomplete for one in outcomes.values())
     if len(outcomes) < 2:
         return 0 if sound else 1

@@ -26,6 +26,7 @@ from server.workflow import pathway, revise
 from server.workflow.foreign_report import ReportReader
 from server.workflow.forward import Forwarder
 from server.workflow.pathway import Planner
+from server.workflow.periodic import Timekeeper
 from server.workflow.study import StudyKeeper
 
 #: Bytes a second that clearing up reads at most: those who wait for an image come first.
@@ -64,6 +65,7 @@ def run(settings: Settings) -> None:
         forget=lambda: forget(database, days) + promises.commitments.forget(days) + _forget_others(parts),
         keep=keeper(settings, database, rate=_KEEP_RATE).run,
         retain=retainer(settings, database).run,
+        periodic=Timekeeper(repository=repository, pathways=planner.pathways).run,
         index=lambda: extended_tags.index_next(database),
         search_parameters=lambda: declarations.index_next(database, repository.search_engine.declarations),
     )

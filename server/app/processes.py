@@ -12,8 +12,8 @@ _BACKGROUND = 5
 def processes(settings: Settings) -> dict[str, Callable[[Settings], None]]:
     """The processes that ``serve`` runs, by name."""
     entries: dict[str, Callable[[Settings], None]] = {"web": run_web, "dimse": run_dimse, "events": run_events}
-    if settings.worker:
-        entries["analysis"] = run_analysis
+    for number in range(max(1, settings.analysis_workers) if settings.worker else 0):
+        entries[f"analysis {number + 1}" if number else "analysis"] = run_analysis
     return entries
 
 

@@ -1,5 +1,7 @@
 """``hutong adapters``: the AI models at hand."""
 
+import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +11,7 @@ import typer
 
 from ai_adapters import registry as bundles
 from ai_adapters.manifest import BrokenManifest
+from ai_adapters.onnx_session import BrokenModel
 from ai_adapters.registry import Bundle, RefusedBundle, UnknownBundle
 from ai_adapters.run import run as run_bundle
 from ai_adapters.selection import select
@@ -87,6 +90,8 @@ def run(name: str, study: Path, data: Data = None, as_json: AsJson = False) -> N
             )
     except UnusableSeries as error:
         raise Unprocessable(f"The study can't be read: {error.reason}", expression=str(study)) from error
+    except BrokenModel as error:
+        raise Unprocessable(f"The adapter does not run: {error}.", expression="name") from error
     rows = [
         {
             "tracking": one.tracking_id,
@@ -100,6 +105,48 @@ def run(name: str, study: Path, data: Data = None, as_json: AsJson = False) -> N
         print_json(rows)
     else:
         print_table(f"{len(rows)} findings", rows)
+        for comment in findings.comments:
+            out.print(comment, markup=False, highlight=False)
+
+
+@app.command("bench")
+def bench(
+    name: str,
+    study: Annotated[Path | None, typer.Option(help="A folder of DICOM files; else phantoms are made.")] = None,
+    phantoms: Annotated[int, typer.Option(help="How many, where no study is given.")] = 1,
+    workers: Annotated[int, typer.Option(help="Analyses at once, for the studies an hour.")] = 1,
+    threads: Annotated[int, typer.Option(help="Of each inference; 0 shares the cores among the workers.")] = 0,
+    provider: Annotated[list[str] | None, typer.Option(help="ONNX Runtime execution providers, in order.")] = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measures what an analysis costs: studies an hour, seconds by stage, memory, and the bare model's share."""
+    from server.cli import bench as benching
+
+    found = _bundle(name, data)
+    each = threads or max(1, (os.cpu_count() or 1) // workers)
+    try:
+        with err.status("measuring"), benching.studies(study, phantoms) as places:
+            works = [
+                benching.Work(
+                    bundle=found.folder, images=images, threads=each, providers=tuple(provider or ()), bare=True
+                )
+                for images in places
+            ]
+            costs = benching.one_by_one(works)
+            several = [replace(work, bare=False) for work in works] * max(1, -(-2 * workers // len(works)))
+            figures = benching.summary(costs, benching.at_once(several, workers))
+    except UnusableSeries as error:
+        raise Unprocessable(f"The study can't be read: {error.reason}", expression=str(study)) from error
+    except BrokenModel as error:
+        raise Unprocessable(f"The adapter does not run: {error}.", expression="name") from error
+    if as_json:
+        print_json(figures)
+        return
+    seconds = figures.pop("seconds")
+    rows = [{"stage": stage, "seconds": f"{value:.2f}"} for stage, value in dict(seconds).items()]  # type: ignore[call-overload]
+    print_table(f"One analysis by {name}, {each} threads", rows)
+    print_table("All in all", [{"figure": key.replace("_", " "), "": value} for key, value in figures.items()])
 
 
 def _registry(data: Path | None) -> bundles.Registry:

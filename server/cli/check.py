@@ -1,4 +1,4 @@
-"""``hutong check``: derives the search index again and compares it with what is stored."""
+"""``hutong check``: derives the search index and the terminology again, and compares them with what is stored."""
 
 import time
 from dataclasses import asdict
@@ -58,7 +58,7 @@ def _tell(seen: Checked, seconds: float, *, as_json: bool) -> None:
         f"{len(seen.differences)} differences{mended}."
     )
     for one in seen.differences[:_SHOWN]:
-        where = f"{one.resource} {one.parameter}" if one.resource else "rows of no resource"
+        where = f"{one.resource} {one.parameter}".rstrip() if one.resource else "rows of no resource"
         line = f"{where} in {one.table} (tenant {one.tenant}): {one.missing} missing, {one.extra} too many"
         out.print(line, markup=False, highlight=False, soft_wrap=True)
     if len(seen.differences) > _SHOWN:

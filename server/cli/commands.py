@@ -19,6 +19,7 @@ COMMANDS = {
     "retention": "server.cli.retention:retention",
     "lock": "server.cli.lock:app",
     "adapters": "server.cli.adapters:app",
+    "evaluate": "server.cli.evaluate.command:evaluate_",
     "viewer": "server.cli.viewer.command:app",
     "token": "server.cli.token:app",
     "tags": "server.cli.tags:app",

@@ -17,6 +17,7 @@ from server.events import subscriptions, topics
 from server.events.lookup import Lookup, Queries
 from server.events.topics import Filter, Topic
 from server.repository import Repository
+from server.search.find import Search
 from server.store import changes, events
 from server.store.changes import Change
 from server.store.database import Database, UnitOfWork
@@ -56,7 +57,7 @@ class Dispatcher:
         """A filter of a subscription, read once; raises Unprocessable."""
         key = (topic.url, text)
         if key not in self._filters:
-            self._filters[key] = topics.parse_filter(text, topic)
+            self._filters[key] = topics.read_filter(text, topic)
         return self._filters[key]
 
     def run(self) -> int:
@@ -95,6 +96,10 @@ class _Pass:
         self.numbered: list[events.Unnumbered] = []
         self._listening: dict[str, list[events.SubscriptionState]] | None = None
 
+    @cached_property
+    def _engine(self) -> Search:
+        return self._dispatcher.queries.engine(self._uow, self._tenant)
+
     def dispatch(self, change: Change) -> None:
         """Finds what the change is an event of, and for whom."""
         topics_of_all = self._dispatcher.topics
@@ -105,7 +110,7 @@ class _Pass:
         version_of = self._dispatcher.repository.version_of
         after = version_of(self._uow, self._tenant, change.type, change.id, change.version)
         before = version_of(self._uow, self._tenant, change.type, change.id, change.version - 1)
-        lookup = Lookup(self._dispatcher.queries, self._uow, self._tenant)
+        lookup = Lookup(self._dispatcher.queries, self._engine, self._uow, self._tenant)
         for topic in self._matched(change, before, after, lookup):
             self._number(change, topic, after or before or {}, topics.interaction(before, after), lookup)
             for answer in self._dispatcher.answers.get(topic.url, ()):

@@ -30,17 +30,21 @@ class Queries:
     """The queries that topics and subscriptions ask again and again, read once in a while."""
 
     def __init__(self, search: Search) -> None:
-        self.search = search
-        self._known: dict[tuple[int, str, Parameters], tuple[float, Query]] = {}
+        self._search = search
+        self._known: dict[tuple[Search, int, str, Parameters], tuple[float, Query]] = {}
 
-    def read(self, uow: UnitOfWork, tenant: int, resource_type: str, parameters: Parameters) -> Query:
+    def engine(self, uow: UnitOfWork, tenant: int) -> Search:
+        """What a tenant's resources are held against now, the parameters that it declared among it."""
+        return self._search.declarations.matching(uow, tenant)
+
+    def read(self, engine: Search, uow: UnitOfWork, tenant: int, resource_type: str, parameters: Parameters) -> Query:
         """The query; raises BadRequest where it can't be asked (any more)."""
-        key = (tenant, resource_type, tuple(parameters))
+        key = (engine, tenant, resource_type, tuple(parameters))
         since, query = self._known.get(key, (0.0, None))
         now = time.monotonic()
         if query is None or now - since > _FRESH:
-            known = self.search.terminology(uow, tenant, kept=True)
-            query = self.search.read(resource_type, parameters, terminology=known)
+            known = engine.terminology(uow, tenant, kept=True)
+            query = engine.read(resource_type, parameters, terminology=known)
             if len(self._known) >= _MOST_QUERIES:
                 self._known = {}
             self._known[key] = now, query
@@ -50,8 +54,10 @@ class Queries:
 class Lookup:
     """What one pass of the dispatcher asks of resources; each is indexed once, however many ask for it."""
 
-    def __init__(self, queries: Queries, uow: UnitOfWork, tenant: int) -> None:
+    def __init__(self, queries: Queries, engine: Search, uow: UnitOfWork, tenant: int) -> None:
+        """``engine`` is that of ``Queries.engine``."""
         self._queries = queries
+        self._engine = engine
         self._uow = uow
         self._tenant = tenant
         #: By the identity of the resource, which is kept with it.
@@ -60,7 +66,7 @@ class Lookup:
 
     def matches(self, resource: Resource, parameters: Parameters) -> bool:
         """Whether a search of its type with the parameters would find the resource."""
-        query = self._queries.read(self._uow, self._tenant, resource["resourceType"], parameters)
+        query = self._queries.read(self._engine, self._uow, self._tenant, resource["resourceType"], parameters)
         return match.holds(query, self._candidate(resource))
 
     def related(self, resource: Resource, type: str) -> list[Resource]:
@@ -74,8 +80,7 @@ class Lookup:
     def _candidate(self, resource: Resource) -> match.Candidate:
         found = self._candidates.get(id(resource))
         if found is None:
-            indexer = self._queries.search.indexer
-            found = match.Candidate(resource=resource, indexer=indexer, resolve=self._resolve)
+            found = match.Candidate(resource=resource, indexer=self._engine.indexer, resolve=self._resolve)
             self._candidates[id(resource)] = found
         return found
 

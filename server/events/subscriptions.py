@@ -3,7 +3,7 @@
 https://hl7.org/fhir/uv/subscriptions-backport/ (profile backport-subscription)
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,9 +11,11 @@ from typing import Any
 from server.errors import HutongError, Issue, Unprocessable
 from server.events import channel as channels
 from server.events.channel import BACKPORT, EMAIL, Channel, check_endpoint, issue
-from server.events.topics import Filter, Topic, parse_filter
+from server.events.topics import Filter, Topic, parse_filter, read_filter
+from server.fhir.definitions import Definitions
 from server.outbound.guard import Guard
-from server.security.access import Access, system
+from server.repository.written import Check, Writing
+from server.security.access import system
 
 FILTER = f"{BACKPORT}backport-filter-criteria"
 
@@ -34,11 +36,14 @@ class Subscription:
     end: datetime | None
 
 
-def read(resource: Resource, topics: Iterable[Topic]) -> Subscription:
-    """The Subscription in a resource; raises Unprocessable that names each thing that is not supported."""
+def read(resource: Resource, topics: Iterable[Topic], known: Definitions | None = None) -> Subscription:
+    """The Subscription in a resource; raises Unprocessable that names each thing that is not supported.
+
+    With ``known`` its filters have to be search parameters of these definitions.
+    """
     problems: list[Issue] = []
     topic = _topic(resource, topics, problems)
-    filters = _filters(resource, topic, problems)
+    filters = _filters(resource, topic, known, problems)
     channel = channels.read(resource.get("channel", {}), problems)
     if topic is None or problems:
         raise Unprocessable("This subscription is not supported as it stands.", issues=tuple(problems))
@@ -53,20 +58,19 @@ def read(resource: Resource, topics: Iterable[Topic]) -> Subscription:
     )
 
 
-def checking(
-    topics: Iterable[Topic], guard: Guard, *, mail: bool = False
-) -> Callable[[Access, Resource, Resource | None], None]:
+def checking(topics: Iterable[Topic], guard: Guard, *, mail: bool = False) -> Check:
     """The rule on writes that refuses Subscriptions which are unsupported, out of bounds, or active by decree.
 
     ``mail`` says whether there is a server to send mail by.
     """
     known = tuple(topics)
 
-    def check(access: Access, resource: Resource, before: Resource | None) -> None:
+    def check(writing: Writing, resource: Resource, before: Resource | None) -> None:
+        access = writing.access
         if resource["resourceType"] != "Subscription" or access == system(access.tenant):
             return
         access.require("read")
-        subscription = read(resource, known)
+        subscription = read(resource, known, writing.matching.definitions)
         check_endpoint(subscription.channel, guard)
         if subscription.channel.type == EMAIL and not mail:
             raise Unprocessable(
@@ -99,7 +103,9 @@ def _topic(resource: Resource, topics: Iterable[Topic], problems: list[Issue]) -
     return topic
 
 
-def _filters(resource: Resource, topic: Topic | None, problems: list[Issue]) -> list[tuple[str, Filter]]:
+def _filters(
+    resource: Resource, topic: Topic | None, known: Definitions | None, problems: list[Issue]
+) -> list[tuple[str, Filter]]:
     found: list[tuple[str, Filter]] = []
     for extension in resource.get("_criteria", {}).get("extension", ()):
         if extension.get("url") != FILTER:
@@ -109,7 +115,7 @@ def _filters(resource: Resource, topic: Topic | None, problems: list[Issue]) -> 
         elif topic is not None:
             text = str(extension.get("valueString", ""))
             try:
-                found.append((text, parse_filter(text, topic)))
+                found.append((text, parse_filter(text, topic, known) if known else read_filter(text, topic)))
             except HutongError as error:
                 problems.extend(error.issues)
     return found

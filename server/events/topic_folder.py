@@ -62,7 +62,12 @@ def _check(topic: Topic) -> None:
     for trigger in topic.triggers:
         _check_trigger(trigger)
     for item in topic.filters:
-        # What any value of it looks like does not matter here, only that there is such a parameter.
+        if not definitions.load().is_resource(item.resource):
+            raise BadRequest(f"'{item.resource}' is no resource type of FHIR R4.")
+        # What any value of it looks like does not matter here, only that there is such a parameter; one that a
+        # SearchParameter declares may come later, and for each tenant by itself.
+        if item.declared:
+            continue
         parse_filter(f"{item.resource}?{item.name}:missing=true", _free(topic))
     for shape in topic.shapes:
         read_query(definitions.load(), shape.resource, shape.includes)

@@ -5,6 +5,7 @@ same code that search uses; ``fhirPathCriteria`` sees ``%current`` and ``%previo
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -13,6 +14,7 @@ from urllib.parse import parse_qsl
 
 from server.errors import BadRequest, Unprocessable
 from server.fhir import definitions
+from server.fhir.definitions import Definitions
 from server.fhir.fhirpath import compile_expression
 from server.search.codes import Codes
 from server.search.read import read as read_query
@@ -20,6 +22,8 @@ from server.search.read import read as read_query
 Resource = dict[str, Any]
 #: https://hl7.org/fhir/R4/search.html#prefix
 _PREFIXES = frozenset({"eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"})
+#: Canonicals of the standard's search parameters, as its topics and those of the guide write them.
+_STANDARD = re.compile(r"http://hl7\.org/fhir/(?:build/)?SearchParameter/")
 #: (resource, search parameters) -> whether a search with them would find it.
 Matches = Callable[[Resource, Sequence[tuple[str, str]]], bool]
 #: (resource, resource type) -> resources of the type that it refers to.
@@ -52,6 +56,8 @@ class FilterParameter:
     code: str
     #: Modifiers and prefixes that may be used; empty for all that search has.
     modifiers: frozenset[str] = frozenset()
+    #: Whether a SearchParameter resource declares it, which need not be here yet.
+    declared: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,10 +127,21 @@ def interaction(before: Resource | None, after: Resource | None) -> str:
     return "create" if before is None else "update"
 
 
-def parse_filter(text: str, topic: Topic) -> Filter:
+def parse_filter(text: str, topic: Topic, known: Definitions | None = None) -> Filter:
+    """See ``read_filter``; one that can't be asked by ``known`` (without it the standard's parameters) is refused."""
+    found = read_filter(text, topic)
+    try:
+        read_query(known or definitions.load(), found.resource, found.parameters, terminology=_Unasked())
+    except BadRequest as error:
+        raise _refused(error.details) from error
+    return found
+
+
+def read_filter(text: str, topic: Topic) -> Filter:
     """A backport-filter-criteria string; raises Unprocessable naming what the topic can be filtered by.
 
     ``Type?name=value&...``, or as the guide writes it ``Type.name=value``; without a type it is the first trigger's.
+    Whether there are such search parameters, and such values of them, is not looked at.
     """
     resource, query = _type_and_query(text, topic)
     known = {item.name: item for item in topic.filters if item.resource == resource}
@@ -132,19 +149,22 @@ def parse_filter(text: str, topic: Topic) -> Filter:
     for name, value in pairs:
         base, _, modifier = name.partition(":")
         if base not in known or not value:
-            raise _refused(
-                f"The topic {topic.url} has no filter '{resource}?{name}'; it has "
-                f"{', '.join(f'{item.resource}?{item.name}' for item in topic.filters)}."
-            )
+            raise _refused(_no_filter(topic, resource, name))
         _check_modifier(known[base], modifier, value)
     if not pairs:
         raise _refused("A filter is written Type?parameter=value.")
-    parameters = tuple((_code(name, known), value) for name, value in pairs)
-    try:
-        read_query(definitions.load(), resource, parameters, terminology=_Unasked())
-    except BadRequest as error:
-        raise _refused(error.details) from error
-    return Filter(resource=resource, parameters=parameters)
+    return Filter(resource=resource, parameters=tuple((_code(name, known), value) for name, value in pairs))
+
+
+def _no_filter(topic: Topic, resource: str, name: str) -> str:
+    why = ""
+    if name.startswith("_has:") or "." in name:
+        why = (
+            " Chains and _has are no filters: an event is judged by what was written, not by what other resources "
+            "say. Filter by the topic's own, and ask for the rest when the event has come."
+        )
+    listed = ", ".join(f"{item.resource}?{item.name}" for item in topic.filters)
+    return f"The topic {topic.url} has no filter '{resource}?{name}'; it has {listed or 'none'}.{why}"
 
 
 def _type_and_query(text: str, topic: Topic) -> tuple[str, str]:
@@ -222,14 +242,16 @@ def _query(text: str | None) -> tuple[tuple[str, str], ...] | None:
 
 def _filter_parameter(item: dict[str, Any]) -> FilterParameter:
     # Resource-level parameters (_tag, _security, ...) have canonicals that end in their name without the underscore.
-    canonical = item.get("filterDefinition", "").rpartition("/")[2]
-    name = item["filterParameter"]
+    defined, name = item.get("filterDefinition", ""), item["filterParameter"]
+    # Of a parameter that is not the standard's the name is its code.
+    declared = bool(defined) and not _STANDARD.match(defined)
+    canonical = "" if declared else defined.rpartition("/")[2]
     base, _, code = canonical.partition("-")
     resolved = name if not canonical else f"_{code}" if base == "Resource" else code
     modifiers = frozenset((*item.get("modifier", ()), *item.get("comparator", ())))
     # R4B names the type, R5 its definition.
     resource = item["resource"].rpartition("/")[2]
-    return FilterParameter(resource=resource, name=name, code=resolved, modifiers=modifiers)
+    return FilterParameter(resource=resource, name=name, code=resolved, modifiers=modifiers, declared=declared)
 
 
 def _shape(item: dict[str, Any]) -> Shape:

@@ -22,17 +22,21 @@ from server.http.fhir_errors import FhirRoute, failed
 from server.http.fhir_format import MEDIA_TYPES, wanted, written
 from server.http.fhir_openapi import openapi
 from server.http.fhir_request import body_of, fhir_request
-from server.interactions.batch import batch, perform
+from server.interactions.batch import METADATA, batch, perform
 from server.interactions.capabilities import capabilities
 from server.interactions.request import Answer
 from server.interactions.request import Request as FhirRequest
+from server.interactions.terminology_capabilities import terminology_capabilities
 from server.interactions.transaction import transaction
+from server.operations import expand
 from server.operations.bulk import BulkRequests
 from server.operations.operation import Operation
 from server.repository import Repository
 from server.security.access import Access, system
 
 _BULK_DATA = "http://hl7.org/fhir/uv/bulkdata/CapabilityStatement/bulk-data"
+#: https://hl7.org/fhir/R4/http.html#capabilities
+_MODES = ("full", "normative", "terminology")
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 Body = Annotated[bytes, Depends(body_of)]
 
@@ -90,14 +94,14 @@ class _Edge:
         self._described = lru_cache(maxsize=2)(self._openapi)
 
     def metadata(self, request: Request) -> Response:
-        """The CapabilityStatement."""
-        form = wanted(request)
-        statement = self._statement(self.base(request), self._definitions(request))
-        return Response(written(statement, form), media_type=MEDIA_TYPES[form])
+        """The CapabilityStatement, or the TerminologyCapabilities."""
+        form, mode = wanted(request), request.query_params.get("mode", "full")
+        told = self._told(self._caller(request), self.base(request), mode)
+        return Response(written(told, form), media_type=MEDIA_TYPES[form])
 
     def openapi(self, request: Request) -> Response:
         """The same as OpenAPI."""
-        return Response(self._described(self._definitions(request)), media_type="application/json")
+        return Response(self._described(self._definitions(self._caller(request))), media_type="application/json")
 
     def bundle(self, request: Request, body: bytes) -> Response:
         """Carries out a batch or transaction."""
@@ -137,6 +141,9 @@ class _Edge:
         return graphql.answer(self._services.operations, asked, access)
 
     def _operate(self, asked: FhirRequest, access: Access) -> Answer:
+        if asked.path == METADATA:
+            mode = dict(asked.parameters).get("mode", "full")
+            return Answer(status=200, body=self._told(access, asked.base_url, mode))
         return operations.answer(self._services.operations, asked, access)
 
     def _asked(self, request: Request, path: tuple[str, ...], body: bytes) -> tuple[FhirRequest, str]:
@@ -148,14 +155,30 @@ class _Edge:
         """The FHIR base URL as the client sees it."""
         return (self._services.base_url or str(request.base_url)).rstrip("/") + self._prefix
 
-    def _definitions(self, request: Request) -> Definitions:
-        """What is searched by in the caller's tenant; who does not say who calls is told of the first one's."""
+    def _caller(self, request: Request) -> Access:
+        """Of whose tenant is told; who does not say who calls is told of the first one."""
         try:
-            access = self._services.access(request)
+            return self._services.access(request)
         except Unauthenticated:
-            access = system()
+            return system()
+
+    def _definitions(self, access: Access) -> Definitions:
+        """What is searched by in the caller's tenant."""
         with self._services.repository.reading(access) as transaction:
             return transaction.search_engine.definitions
+
+    def _told(self, access: Access, base_url: str, mode: str) -> bytes:
+        """What the server can do; mode is full, normative (which is told as full), or terminology."""
+        if mode not in _MODES:
+            raise BadRequest(f"mode is one of {', '.join(_MODES)}.", expression="mode")
+        if mode != "terminology":
+            return self._statement(base_url, self._definitions(access))
+        with self._services.repository.reading(system(access.tenant)) as transaction:
+            made = terminology_capabilities(
+                transaction.terminology.headers(), base_url=base_url, version=__version__, date=self._started,
+                parameters=expand.served(transaction.definitions),
+            )  # fmt: skip
+        return json_format.write(made)
 
     def _openapi(self, definitions: Definitions) -> bytes:
         # Without a configured address it is relative: the document takes a second to make, and a client chooses Host.

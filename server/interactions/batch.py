@@ -13,14 +13,16 @@ from server.interactions.route import chosen, is_reading
 from server.repository import Repository
 from server.security.access import Access
 
-#: Calls a $operation.
+#: The path of the CapabilityStatement, which the edge makes.
+METADATA = ("metadata",)
+#: Calls a $operation, or tells the capabilities.
 Operate = Callable[[Request, Access], Answer]
 
 
 def batch(repository: Repository, access: Access, request: Request, operate: Operate | None = None) -> Answer:
     """A batch-response; an entry that fails has an OperationOutcome and leaves the others alone.
 
-    ``operate`` calls the $operations.
+    ``operate`` calls the $operations and tells the capabilities.
     """
     found = listed(request.resource or {})
     made = [_entry(repository, access, request, place, one, operate) for place, one in enumerate(found)]
@@ -42,7 +44,7 @@ def _entry(
 ) -> dict[str, Any]:
     try:
         request = read(place, entry, outer).request
-        if operate is not None and request.path and request.path[-1].startswith("$"):
+        if operate is not None and (request.path == METADATA or "".join(request.path[-1:]).startswith("$")):
             return answered(operate(request, access), is_head=request.is_head)
         return answered(perform(repository, access, request), is_head=request.is_head)
     except HutongError as error:

@@ -29,6 +29,9 @@ INTERACTIONS: dict[tuple[str, str], tuple[str, Interaction]] = {
     ("GET", "type"): ("search-type", search),
     ("POST", "type/_search"): ("search-type", search),
     ("GET", "type/id/type"): ("search-type", search_compartment),
+    ("POST", "type/id/type/_search"): ("search-type", search_compartment),
+    ("GET", "type/id/*"): ("search-system", search_compartment),
+    ("POST", "type/id/_search"): ("search-system", search_compartment),
     ("POST", "type"): ("create", create),
     ("PUT", "type/id"): ("update", update),
     ("PUT", "type"): ("update", conditional_update),
@@ -66,6 +69,13 @@ def _shape(path: tuple[str, ...]) -> str:
         return f"type/{path[1]}" if path[1] in ("_search", "_history") else "type/id"
     if len(path) > 2 and path[2] == "_history":
         return "type/id/_history" if len(path) == 3 else "type/id/_history/version" if len(path) == 4 else "other"
-    if len(path) == 3 and path[2][:1].isupper():
-        return "type/id/type"
+    if len(path) > 2:
+        return _in_compartment(path[2:])
     return "type" if len(path) == 1 else "other"
+
+
+def _in_compartment(rest: tuple[str, ...]) -> str:
+    """The shape of Type/id/... within a compartment: of one type, or of all."""
+    if rest[0][:1].isupper() and rest[1:] in ((), ("_search",)):
+        return "/".join(("type/id/type", *rest[1:]))
+    return f"type/id/{rest[0]}" if rest in (("*",), ("_search",)) else "other"

@@ -50,8 +50,11 @@ def _answer(definitions: Definitions, request: Request, result: SearchResult, pa
 
 
 def search_compartment(transaction: Transaction, request: Request) -> Answer:
-    """Type/id/Type: the same within a compartment. https://hl7.org/fhir/R4/http.html#vsearch"""
+    """Type/id/Type, or Type/id/* over all types: within a compartment. https://hl7.org/fhir/R4/http.html#vsearch"""
     kind = request.path[2]
+    if kind in ("*", "_search"):
+        path = f"{request.resource_type}/{request.id}/*"
+        return _searched(transaction, request, "", path, compartment=(request.resource_type, request.id))
     if not transaction.definitions.is_resource(kind):
         raise NotFound(f"There is no resource type '{kind[:64]}' in FHIR R4.")
     path = f"{request.resource_type}/{request.id}/{kind}"

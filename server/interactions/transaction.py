@@ -32,6 +32,11 @@ def transaction(repository: Repository, access: Access, request: Request) -> Ans
         plans = [_at(one, work.planned) for one in wanted]
         work.pending = [plan for plan in plans if plan.request.method in ("POST", "PUT") and plan.done is None]
         _refuse_overlap(plans)
+        opened.coming = {
+            (plan.request.resource_type, str(plan.id)): plan.request.resource
+            for plan in work.pending
+            if plan.request.resource
+        }
         answers = {plan.entry.place: (plan, _at(plan.entry, partial(work.carried_out, plan))) for plan in plans}
     made = [answered(answer, is_head=plan.request.is_head) for _, (plan, answer) in sorted(answers.items())]
     return Answer(status=200, body=bundle("transaction-response", made))

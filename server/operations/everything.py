@@ -17,24 +17,25 @@ from server.repository import Repository, Transaction
 from server.search import date
 from server.store.resources import Stored
 
-_CANONICALS = (
-    "http://hl7.org/fhir/OperationDefinition/Patient-everything",
-    "http://hl7.org/fhir/OperationDefinition/Encounter-everything",
-)
+#: Canonical -> where it may be called.
+_CANONICALS = {
+    "http://hl7.org/fhir/OperationDefinition/Patient-everything": frozenset({"type", "instance"}),
+    "http://hl7.org/fhir/OperationDefinition/Encounter-everything": frozenset({"instance"}),
+}
 #: Resources of the compartment on one page.
 MOST = 1000
 
 
 def operations(repository: Repository) -> tuple[Operation, ...]:
-    """On a Patient and on an Encounter."""
+    """On a Patient, on all of them, and on an Encounter."""
 
     def everything(call: Call) -> dict[str, Any]:
         with repository.reading(call.access) as transaction:
             return _Everything(transaction, call).bundle()
 
-    instance = frozenset({"instance"})
     return tuple(
-        defined(repository, canonical, everything, levels=instance, others="_page".__eq__) for canonical in _CANONICALS
+        defined(repository, canonical, everything, levels=levels, others="_page".__eq__)
+        for canonical, levels in _CANONICALS.items()
     )
 
 
@@ -51,28 +52,29 @@ class _Everything:
         self._count = min(count, MOST)
 
     def bundle(self) -> dict[str, Any]:
-        """A searchset: the resource itself, what is in its compartment, and what those refer to."""
+        """A searchset: the resource or each of the type, what is in its compartment, and what those refer to."""
         call = self._call
-        focus = self._transaction.read_stored(call.resource_type, call.id)
+        focus = [self._transaction.read_stored(call.resource_type, call.id)] if call.id else []
+        own = {(one.type, one.id) for one in focus}
         types = self._types()
         turned = dict(call.others).get("_page", "")
         start, cursor = _place(turned, types)
-        found = [] if turned or not self._wants(call.resource_type) else [focus]
+        found = [] if turned or not self._wants(call.resource_type) else focus.copy()
         following = ""
         for number, kind in enumerate(types[start:], start):
             if len(found) >= self._count:
                 following = _cursor(kind, "")
                 break
             page, more = self._page(kind, cursor if number == start else "", self._count - len(found))
-            found += [one for one in page if (one.type, one.id) != (focus.type, focus.id)]
+            found += [one for one in page if (one.type, one.id) not in own]
             if more:
                 following = _cursor(kind, more)
                 break
-        return self._answer(found, list(self._referred(focus, found)), following)
+        return self._answer(found, list(self._referred(own, found)), following)
 
     def _answer(self, found: list[Stored], referred: list[Stored], following: str) -> dict[str, Any]:
         call = self._call
-        url = f"{call.base_url}/{call.resource_type}/{call.id}/$everything"
+        url = "/".join(filter(None, (call.base_url, call.resource_type, call.id, "$everything")))
         asked = [f"{name}={value}" for name, values in call.arguments.items() for value in values]
         links = [{"relation": "self", "url": "?".join(filter(None, (url, "&".join(asked))))}]
         if following:
@@ -101,7 +103,8 @@ class _Everything:
         unknown = [kind for kind in self._asked_types() if not self._definitions.is_resource(kind)]
         if unknown:
             raise BadRequest(f"There is no resource type '{unknown[0][:64]}' in FHIR R4.", expression="_type")
-        return sorted(filter(self._wants, self._definitions.compartment(self._call.resource_type)))
+        known = set(self._definitions.compartment(self._call.resource_type))
+        return sorted(filter(self._wants, known if self._call.id else known | {self._call.resource_type}))
 
     def _page(self, kind: str, cursor: str, count: int) -> tuple[Sequence[Stored], str]:
         parameters = [("_count", str(count))]
@@ -123,14 +126,14 @@ class _Everything:
         found = self._definitions.search_parameters(kind).get("date")
         return found is not None and found.type == "date"
 
-    def _referred(self, focus: Stored, found: list[Stored]) -> Iterator[Stored]:
+    def _referred(self, own: set[tuple[str, str]], found: list[Stored]) -> Iterator[Stored]:
         """What the resources of this page refer to besides; never another one of the compartment's own type."""
-        known = {(one.type, one.id) for one in [focus, *found]}
+        known = own | {(one.type, one.id) for one in found}
         wanted = set()
         for one in found:
             for text in references(self._definitions, json_format.parse(one.body)):
                 kind, _, id = text.partition("/")
-                if self._definitions.is_resource(kind) and kind != focus.type and self._wants(kind):
+                if self._definitions.is_resource(kind) and kind != self._call.resource_type and self._wants(kind):
                     wanted.add((kind, id))
         yield from self._transaction.read_many(sorted(wanted - known))
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from server.errors import BadRequest, Unprocessable
 from server.fhir import instants
+from server.fhir.definitions import Definitions
 from server.operations.definition import Call, defined
 from server.operations.operation import Operation
 from server.operations.terminology_content import Held, answering, refuse
@@ -22,6 +23,12 @@ _TYPES = {bool: "Boolean", int: "Integer", str: "String"}
 _Place = tuple[str, str, str]
 #: Parameters that an expansion does not repeat.
 _UNTOLD = ("url", "valueSetVersion")
+
+
+def served(definitions: Definitions) -> tuple[str, ...]:
+    """The parameters of the definition that are looked at."""
+    rows = definitions.operations[_CANONICAL]["parameters"]
+    return tuple(one["name"] for one in rows if one["use"] == "in" and one["name"] not in _NOT_SERVED)
 
 
 def operation(repository: Repository) -> Operation:
@@ -75,7 +82,7 @@ def _expand(held: Held, call: Call) -> dict[str, Any]:
         "timestamp": instants.text(held.transaction.moment),
         "total": found.total,
         "offset": offset,
-        "parameter": list(_parameters(call, found)),
+        "parameter": [*_parameters(call, found), *_supplements(held, found)],
         "contains": _arranged(call, found.members),
     }
     left_out = () if call.one("includeDefinition", default=False) else ("compose",)
@@ -169,3 +176,9 @@ def _parameters(call: Call, found: Expansion) -> Iterator[dict[str, Any]]:
         yield {"name": "used-codesystem", "valueUri": f"{system}|{version}" if version else system}
         if version:
             yield {"name": "version", "valueUri": f"{system}|{version}"}
+
+
+def _supplements(held: Held, found: Expansion) -> Iterator[dict[str, Any]]:
+    for system, version in found.used:
+        for canonical in held.supplements(system, version):
+            yield {"name": "used-supplement", "valueUri": canonical}

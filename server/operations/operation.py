@@ -59,4 +59,5 @@ class Operation:
 
     def serves(self, name: str, resource_type: str, level: str) -> bool:
         """Whether this is what a URL calls."""
-        return name == self.name and level in self.levels and self.resource_type in ("", resource_type)
+        of_type = level == "system" or self.resource_type in ("", resource_type)
+        return name == self.name and level in self.levels and of_type

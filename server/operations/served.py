@@ -6,8 +6,10 @@ from server.events.topics import Topic
 from server.events.websocket import Websockets
 from server.operations import (
     apply,
+    closure,
     diff,
     document,
+    evaluate_measure,
     everything,
     expand,
     export,
@@ -61,7 +63,9 @@ def served(
         *validate_code.operations(repository),
         expand.operation(repository),
         translate.operation(repository),
+        closure.operation(repository),
         *apply.operations(repository),
+        evaluate_measure.operation(repository),
         graphql.operation(repository),
         _subscription_status(repository),
         _subscription_events(repository, known),

@@ -16,6 +16,7 @@ from server.search.at_hand import AtHand
 from terminology.code_system import CodeSystem, MemoryCodeSystem
 from terminology.concept_map import Elements
 from terminology.errors import TerminologyError, TooManyCodes, UnknownContent
+from terminology.supplement import Supplemented
 from terminology.value_set import Definition
 
 
@@ -34,6 +35,7 @@ class Held:
 
     def __init__(self, transaction: Transaction) -> None:
         self.transaction = transaction
+        self._systems: dict[tuple[str, str], CodeSystem | None] = {}
 
     @cached_property
     def at_hand(self) -> AtHand:
@@ -41,8 +43,18 @@ class Held:
         return self.transaction.terminology
 
     def code_system(self, url: str, version: str = "") -> CodeSystem | None:
-        """A code system by its canonical."""
-        return self.at_hand.code_system(url, version)
+        """A code system by its canonical, with its supplements."""
+        key = (url, version)
+        if key not in self._systems:
+            found = self.at_hand.code_system(url, version)
+            self._systems[key] = None if found is None else self.at_hand.supplemented(found)
+        return self._systems[key]
+
+    def supplements(self, url: str, version: str) -> Iterator[str]:
+        """The canonicals of what was added to a code system."""
+        found = self.code_system(url, version)
+        for one in found.supplements if isinstance(found, Supplemented) else ():
+            yield f"{one.header.url}|{one.header.version}" if one.header.version else one.header.url
 
     def value_set(self, url: str, version: str = "") -> Definition | None:
         """A value set by its canonical."""
@@ -137,15 +149,16 @@ def coded(call: Call, system: str = "", *, suffix: str = "", version: str = "ver
         return (Coded(code=code, system=where, version=call.one(version, ""), display=call.one("display", "")),)
     concept = call.one("codeableConcept") or {}
     codings = [one for one in (call.one(f"coding{suffix}"), *concept.get("coding", ())) if isinstance(one, Mapping)]
-    found = tuple(_coded(one, system) for one in codings if "code" in one)
+    found = tuple(coded_of(one, system) for one in codings if "code" in one)
     if not found:
         raise BadRequest(f"Say which code is meant: code{suffix} or coding{suffix}.", expression=f"code{suffix}")
     return found
 
 
-def _coded(coding: Mapping[str, Any], system: str) -> Coded:
+def coded_of(coding: Mapping[str, Any], system: str = "") -> Coded:
+    """What a Coding asks about."""
     return Coded(
-        code=str(coding["code"]),
+        code=str(coding.get("code", "")),
         system=str(coding.get("system") or system),
         version=str(coding.get("version", "")),
         display=str(coding.get("display", "")),

@@ -9,7 +9,6 @@ from server.fhir.profile import Asked, conformance
 from server.operations.definition import Call, defined
 from server.operations.operation import Operation
 from server.repository import Repository, Resource, Transaction
-from server.search.reference import LITERAL
 
 CANONICAL = "http://hl7.org/fhir/OperationDefinition/Resource-validate"
 _MODES = ("create", "update", "delete", "profile")
@@ -57,11 +56,9 @@ def _found(
         return [*issues, Issue(code="incomplete", details=details, severity="information")]
 
     def stored(reference: str) -> Resource | None:
-        literal = LITERAL.fullmatch(reference)
-        if literal is None or literal["base"] not in (None, f"{repository.search_engine.base_url}/"):
-            return None
+        place = transaction.local(reference)
         try:
-            return transaction.read(literal["type"], literal["id"])
+            return None if place is None else transaction.read(*place)
         except (NotFound, Gone):
             return None
 
@@ -85,7 +82,7 @@ def _by_mode(
             previous = None
     try:
         for check in repository.checks:
-            check(call.access, resource, previous)
+            check(transaction, resource, previous)
     except HutongError as error:
         return list(error.issues)
     return []

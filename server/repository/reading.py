@@ -1,6 +1,7 @@
 """The reading verbs within one unit of work: read vread history search. https://hl7.org/fhir/R4/http.html"""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from server.search.find import Search, SearchResult
 from server.search.gather import Gather
 from server.search.profiles import StoredProfiles
 from server.search.query import Query
+from server.search.reference import LITERAL
 from server.security.access import Access
 from server.store import history, resources
 from server.store.database import UnitOfWork
@@ -48,6 +50,11 @@ class Reading:
         return self._engine
 
     @property
+    def matching(self) -> Search:
+        """What resources in memory are held against by search parameters, those not indexed yet among them."""
+        return self._repository.search_engine.declarations.matching(self.uow, self.access.tenant)
+
+    @property
     def definitions(self) -> Definitions:
         """What the repository's resources are defined by."""
         return self._repository.definitions
@@ -60,10 +67,13 @@ class Reading:
         return self._repository.search_engine.at_hand(self.uow, self.access.tenant)
 
     def canonical(self, resource_type: str, canonical: str) -> Resource | None:
-        """The resource that a canonical means; None where there is none. https://hl7.org/fhir/R4/references.html#canonical"""
-        self.access.require("read")
+        """The resource that a canonical means, to be changed at will; None where there is none.
+
+        https://hl7.org/fhir/R4/references.html#canonical
+        """
+        url, _, version = canonical.partition("|")
         self.flush()
-        return self._repository.search_engine.canonical(self.uow, self.access.tenant, resource_type, canonical)
+        return deepcopy(self.terminology.resource(resource_type, url, version))
 
     def flush(self) -> None:
         """Sends what was written so far to the database, still uncommitted."""
@@ -87,6 +97,12 @@ class Reading:
         self.flush()
         found = resources.current(self.uow, self.access.tenant, resource_type, id, lock=lock)
         return _present(found, resource_type, id)
+
+    def local(self, reference: str) -> tuple[str, str] | None:
+        """The (type, id) of a literal reference to a resource of this server; None for any other."""
+        literal = LITERAL.fullmatch(reference)
+        here = literal is not None and literal["base"] in (None, f"{self._repository.search_engine.base_url}/")
+        return (literal["type"], literal["id"]) if literal is not None and here else None
 
     def read_many(self, places: Sequence[tuple[str, str]]) -> tuple[Stored, ...]:
         """The current versions of (type, id) pairs, without those that are absent."""

@@ -1,6 +1,7 @@
 """All verbs within one unit of work: create update delete beside those that read. https://hl7.org/fhir/R4/http.html"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from server.errors import BadRequest, Conflict, PreconditionFailed, Unprocessable
 from server.fhir import instants, json_format
@@ -21,6 +22,9 @@ Prepare = Callable[["Transaction", Resource, Resource | None], Resource]
 
 class Transaction(Reading):
     """The repository's verbs within one unit of work; writes are gathered and go out together."""
+
+    #: By (type, id) what is going to be written in it, so that it may be referred to before.
+    coming: Mapping[tuple[str, str], Resource] = MappingProxyType({})
 
     def create(self, resource: Resource, if_none_exist: str | None = None, id: str | None = None) -> Written:
         """See ``Repository.create``; ``id`` is for callers inside the server that chose one already."""
@@ -113,11 +117,21 @@ class Transaction(Reading):
             if any(issue.severity in ("error", "fatal") for issue in issues):
                 raise Unprocessable("The resource breaks rules of FHIR R4.", issues=issues)
             if declares(resource, self.definitions):
-                issues = conformance(resource, self.profiles.known(), Asked())
+                issues = conformance(resource, self.profiles.known(), Asked(stored=self._linked, follow=False))
                 if any(issue.severity == "error" for issue in issues):
                     raise Unprocessable("The resource does not meet the profiles that it declares.", issues=issues)
         for check in self._repository.checks:
-            check(self.access, resource, previous)
+            check(self, resource, previous)
+
+    def _linked(self, reference: str) -> Resource | None:
+        """What a reference leads to as this transaction leaves it, asked for where a profile's invariant follows it."""
+        place = self.local(reference)
+        if place is None:
+            return None
+        if place in self._pending:
+            self.flush()
+        found = resources.current(self.uow, self.access.tenant, *place)
+        return json_format.parse(found.body) if found and not found.deleted else self.coming.get(place)
 
     def _stamped(self, resource: Resource, id: str, version: int) -> Resource:
         """The resource with the id, versionId and lastUpdated that it is stored with, sharing what is below."""

@@ -13,6 +13,7 @@ from server.errors import NotFound, Unprocessable
 from server.fhir import json_format
 from server.fhir.definitions import Definitions
 from server.search import bundled
+from server.search.canonical import newest, of_version
 from server.search.numbers import number
 from server.search.shelf import Shelf
 from server.search.text import cut
@@ -21,10 +22,11 @@ from server.store import concept_maps, resources
 from server.store import terminology as tables
 from server.store.database import UnitOfWork
 from server.store.terminology import Entry, IndexedCodeSystem
-from terminology.code_system import CodeSystem, MemoryCodeSystem
+from terminology.code_system import CodeSystem, Header, MemoryCodeSystem
 from terminology.concept_map import Elements
 from terminology.errors import TerminologyError
 from terminology.implicit import UCUM, all_codes, implicit
+from terminology.supplement import Supplemented
 from terminology.value_set import Definition, holds
 from terminology.versions import fits, order
 
@@ -61,6 +63,23 @@ class AtHand:
             self._systems[key] = UcumSystem(found) if told else found
         return self._systems[key]
 
+    def supplemented(self, system: CodeSystem) -> CodeSystem:
+        """A code system with the supplements to it that are stored, active, and for its version."""
+        own = system.header
+        found = [
+            self.of_entry(entry)
+            for entry in tables.supplements(self.uow, self.tenant, own.url)
+            if entry.header.status == "active" and fits(own.version, entry.header.supplements.partition("|")[2])
+        ]
+        return Supplemented(system, found) if found else system
+
+    def headers(self) -> Iterator[Header]:
+        """Of every code system that is at hand, what is said of it as a whole; what is bundled where no other is."""
+        stored = [one.header for one in tables.every_entry(self.uow, self.tenant)]
+        have = {one.url for one in stored}
+        yield from (one for one in stored if one.url and one.content not in _EMPTY)
+        yield from (one for one in bundled.headers(self.definitions) if one.url not in have)
+
     def of_entry(self, entry: Entry) -> CodeSystem:
         """The code system of an entry."""
         if entry.apart:
@@ -76,7 +95,7 @@ class AtHand:
         return self._sets[key]
 
     def resource(self, kind: str, url: str, version: str = "") -> Resource | None:
-        """A stored resource of any type by its canonical; the newest where no version is named."""
+        """A stored resource of any type by its canonical; the newest where no version is named. Not to be changed."""
         return self._newest(kind, url, version, dict, lambda one: one)
 
     def holds(self, value_set: str, system: str | None, code: str) -> bool | None:
@@ -132,15 +151,14 @@ class AtHand:
                 raise NotFound(f"There is no {kind}/{id} of this version any more.")
             return make(json_format.parse(stored.body)), len(stored.body)
 
-        return self._shelf.get((kind, self.tenant, id, version), made)
+        return self._shelf.get((make, kind, self.tenant, id, version), made)
 
     def _newest(
         self, kind: str, url: str, version: str, make: Callable[[Resource], T], resource: Callable[[T], Any]
     ) -> T | None:
         found = [self.kept(kind, id, stored, make) for id, stored in self._current(kind, url)]
-        named = [(str(resource(one).get("version", "")), one) for one in found]
-        fitting = [(known, one) for known, one in named if fits(known, version)]
-        return max(fitting, key=lambda pair: order(pair[0]), default=(None, None))[1]
+        meant = newest(of_version([resource(one) for one in found], version))
+        return next((one for one in found if resource(one) is meant), None)
 
     def _current(self, kind: str, url: str) -> Iterator[tuple[str, int]]:
         """Id and version of the resources of a canonical, those changed last first."""

@@ -12,7 +12,7 @@ from importlib import resources
 from typing import Any
 
 from server.fhir.definitions import EDITIONS, Definitions
-from terminology.code_system import CodeSystem, Header, MemoryCodeSystem
+from terminology.code_system import CodeSystem, Header, MemoryCodeSystem, header_of
 from terminology.concept import Concept
 from terminology.value_set import Definition
 from terminology.versions import fits
@@ -22,6 +22,15 @@ def code_system(definitions: Definitions, url: str, version: str = "") -> CodeSy
     """A code system by its canonical; of another version than the bundled one there is none."""
     found = _system(definitions, url)
     return found if found is not None and fits(found.header.version, version) else None
+
+
+@lru_cache(maxsize=4)
+def headers(definitions: Definitions) -> tuple[Header, ...]:
+    """What is said of each code system as a whole, without its concepts."""
+    rows = {url: {**row, "url": url} for url, row in _table(definitions, "code_system").items()}
+    listed = {url: Header(url=url, content="fragment") for url in _required(definitions)}
+    whole = {url: header_of(row) for url, row in (rows | dict(_of_the_house())).items()}
+    return tuple((listed | whole).values())
 
 
 @lru_cache(maxsize=4096)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from terminology.versions import order
+from terminology.versions import fits, order
 
 
 def newest(resources: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
@@ -15,8 +15,9 @@ def of_version(resources: Sequence[dict[str, Any]], version: str) -> list[dict[s
     """Those of a business version; where there is none and the version is cut short, those that it begins."""
     if not version:
         return list(resources)
-    exact = [one for one in resources if one.get("version") == version]
-    return exact or [one for one in resources if str(one.get("version", "")).startswith(f"{version}.")]
+    known = [(str(one.get("version", "")), one) for one in resources]
+    exact = [one for own, one in known if own == version]
+    return exact or [one for own, one in known if fits(own, version) or own.startswith(f"{version}.")]
 
 
 def _rank(resource: dict[str, Any]) -> tuple[bool, Any, str]:

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from server.fhir import json_format
 from server.fhir.definitions import Definitions
+from server.search import check_terminology
 from server.search.declared import numbers
 from server.search.find import Search
 from server.search.index import CONTAINED, indexed, numbers_of
@@ -23,11 +24,12 @@ class Difference:
     """Rows of one parameter of a resource that are not as they should be; never what they say."""
 
     tenant: int
-    #: Type/id; empty for rows of no resource.
+    #: Type/id, of a loaded code system its canonical; empty for rows of no resource.
     resource: str
     #: The index table.
     table: str
-    #: Type.code, and behind a colon what one of several indexes of a parameter is for; empty for rows of no resource.
+    #: Type.code, and behind a colon what one of several indexes of a parameter is for; empty for rows of no
+    #: resource, and of the terminology.
     parameter: str
     #: Rows that should be there, and rows that should not.
     missing: int = 0
@@ -62,7 +64,16 @@ def check(
         if types is None:
             with database.unit_of_work() if repair else database.reading() as uow:
                 seen.differences += _orphans(uow, tenant, repair=repair)
+        if types is None or "CodeSystem" in types:
+            seen.differences += _terminology(database, tenant, repair=repair)
     return seen
+
+
+def _terminology(database: Database, tenant: int, *, repair: bool) -> Iterator[Difference]:
+    for one in check_terminology.check(database, tenant, repair=repair):
+        yield Difference(
+            tenant=tenant, resource=one.of, table=one.table, parameter="", missing=one.missing, extra=one.extra
+        )
 
 
 def _batch(

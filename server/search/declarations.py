@@ -52,6 +52,7 @@ class Declarations(Generic[E]):
         self._standard = standard
         self._make = make
         self._known: dict[int, _Known[E]] = {}
+        self._matching: dict[int, _Known[E]] = {}
 
     def engine(self, uow: UnitOfWork, tenant: int, *, writing: bool) -> E:
         """What a tenant searches by now; who writes holds new declarations off until the transaction ends."""
@@ -62,6 +63,17 @@ class Declarations(Generic[E]):
         if known is None or known.stamp != stamp:
             definitions = extended(self._standard.definitions, store.declared(uow, tenant))
             known = self._known[tenant] = _Known(stamp=stamp, engine=self._make(definitions))
+        return known.engine
+
+    def matching(self, uow: UnitOfWork, tenant: int) -> E:
+        """What resources in memory are held against: every declaration counts from its commit, indexed or not."""
+        stamp = store.stamp(uow, tenant, writing=False)
+        if not stamp:
+            return self._standard
+        known = self._matching.get(tenant)
+        if known is None or known.stamp != stamp:
+            definitions = extended(self._standard.definitions, store.declared(uow, tenant), indexed=False)
+            known = self._matching[tenant] = _Known(stamp=stamp, engine=self._make(definitions))
         return known.engine
 
     def change(self, uow: UnitOfWork, tenant: int, id: str, resource: dict[str, Any] | None) -> None:
@@ -80,12 +92,12 @@ class Declarations(Generic[E]):
             store.declare(uow, tenant, id, facts, sorted(numbers(others, old)) if old is not None else [])
 
 
-def extended(definitions: Definitions, declared: list[Declared]) -> Definitions:
-    """The definitions with what is declared, ready or not."""
+def extended(definitions: Definitions, declared: list[Declared], *, indexed: bool = True) -> Definitions:
+    """The definitions with what is declared, ready or not; without ``indexed`` all of it is taken for ready."""
     added: dict[str, dict[str, SearchParameter]] = {}
     for one in declared:
         if one.facts is not None:
-            for base, parameter in parameters_of(one.facts, _pending(one)).items():
+            for base, parameter in parameters_of(one.facts, _pending(one) if indexed else "").items():
                 added.setdefault(base, {})[parameter.code] = parameter
     return definitions.with_parameters(added) if added else definitions
 

@@ -13,18 +13,16 @@ from server.fhir import json_format
 from server.fhir.definitions import Definitions
 from server.search import cursor, include, lookup, match, plan
 from server.search.at_hand import AtHand
-from server.search.canonical import newest, of_version
 from server.search.codes import StoredTerminology, Terminology
-from server.search.compartment import within
+from server.search.compartment import types_of, within
 from server.search.declarations import Declarations
 from server.search.explain import Explanation, explain
 from server.search.index import Indexer
-from server.search.query import AnyOf, Query, Values
+from server.search.query import AnyOf, Query
 from server.search.read import read
 from server.search.reference import LITERAL
 from server.search.shelf import Shelf
 from server.search.sight import Moment, Sight
-from server.search.uri import Operand as Uri
 from server.store.database import UnitOfWork
 from server.store.resources import Stored
 
@@ -39,8 +37,6 @@ _UNBOUNDED = (
 )
 #: What PostgreSQL ends a statement with that takes too long, or more room for its temporary files than it may.
 _TOO_COSTLY = (QueryCanceled, ConfigurationLimitExceeded, StatementTooComplex)
-#: Versions of one canonical that are looked through.
-_MOST_VERSIONS = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,7 +95,10 @@ class Search:
         )  # fmt: skip
         if compartment is None:
             return query
-        inside = within(self.definitions, *compartment, resource_type)
+        types = (resource_type,) if resource_type else query.resource_types or self.definitions.resource_types
+        inside = within(self.definitions, *compartment, types)
+        if not resource_type:
+            query = replace(query, resource_types=types_of(inside))
         return replace(query, criteria=(inside, *query.criteria))
 
     def matches(
@@ -205,17 +204,6 @@ class Search:
             return literal["id"] if literal and here else None
 
         return StoredTerminology(self.at_hand(uow, tenant), local, kept=kept)
-
-    def canonical(self, uow: UnitOfWork, tenant: int, kind: str, canonical: str) -> dict[str, Any] | None:
-        """The resource that a canonical means: of its version, else of the newest that is stored.
-
-        https://hl7.org/fhir/R4/references.html#canonical
-        """
-        url, _, version = canonical.partition("|")
-        criterion = Values(resource_types=(kind,), code="url", operands=(Uri(how="equal", uri=url),))
-        query = Query(resource_types=(kind,), criteria=(criterion,), count=_MOST_VERSIONS)
-        found = [json_format.parse(one.body) for one in self._find(uow, tenant, query).matches]
-        return newest(of_version(found, version))
 
 
 def _explanation(uow: UnitOfWork, sight: Sight, query: Query, place: cursor.Position | None, how: str) -> Explanation:

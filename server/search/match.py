@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from server.errors import BadRequest
-from server.search import date, number, position, prefix, quantity, reference, string, token, uri, words
+from server.search import compartment, date, number, position, prefix, quantity, reference, string, token, uri, words
 from server.search.index import Indexer, contained_in
 from server.search.numbers import number as parameter_number
 from server.search.query import (
@@ -26,6 +26,7 @@ from server.search.query import (
     Operand,
     Query,
     Values,
+    Within,
 )
 
 Match = Callable[[Any, tuple[Any, ...]], bool]
@@ -129,7 +130,7 @@ def meets(criterion: Contains, kind: str, contained: Candidate) -> bool:
     return kind == criterion.resource_type and all(satisfied(each, contained) for each in criterion.criteria)
 
 
-def _indexed(criterion: Values | Composite | Missing | Chain | Has | Hierarchy, candidate: Candidate) -> bool:
+def _indexed(criterion: Values | Composite | Missing | Chain | Has | Hierarchy | Within, candidate: Candidate) -> bool:
     """A criterion that the index rows answer."""
     if isinstance(criterion, Values):
         return _any_value(criterion, candidate) != criterion.negated
@@ -142,6 +143,8 @@ def _indexed(criterion: Values | Composite | Missing | Chain | Has | Hierarchy, 
         return _chained(criterion, candidate)
     if isinstance(criterion, Hierarchy):
         return _in_hierarchy(criterion, candidate)
+    if isinstance(criterion, Within):
+        return compartment.matches(criterion, candidate.resource, candidate.rows)
     return _referred(criterion, candidate)
 
 

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from server.errors import BadRequest
-from server.search import date, number, position, prefix, quantity, reference, string, token, uri, words
+from server.search import compartment, date, number, position, prefix, quantity, reference, string, token, uri, words
 from server.search.index import CONTAINED, PLACE, suffix_within
 from server.search.numbers import number as parameter_number
 from server.search.query import (
@@ -47,6 +47,7 @@ from server.search.query import (
     Query,
     Sort,
     Values,
+    Within,
 )
 from server.search.sight import Sight
 from server.store.tables.resources import INDEX_TABLES, TEXT_C
@@ -200,7 +201,7 @@ def condition(sight: Sight, criterion: Criterion, row: Columns) -> ColumnElement
 
 
 def _indexed(
-    sight: Sight, criterion: Values | Composite | Missing | Chain | Has | Hierarchy, row: Columns
+    sight: Sight, criterion: Values | Composite | Missing | Chain | Has | Hierarchy | Within, row: Columns
 ) -> ColumnElement[bool]:
     """A criterion that the index tables answer."""
     tenant = sight.tenant
@@ -215,6 +216,8 @@ def _indexed(
         return _chain(sight, criterion, row)
     if isinstance(criterion, Hierarchy):
         return _hierarchy(sight, criterion, row)
+    if isinstance(criterion, Within):
+        return compartment.clause(sight, criterion, row)
     return _has(sight, criterion, row)
 
 

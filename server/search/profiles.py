@@ -41,7 +41,8 @@ class StoredProfiles:
 
     def _fetch(self, canonical: str) -> Mapping[str, Any] | None:
         self._flush()
-        return self._engine.canonical(self._uow, self._tenant, "StructureDefinition", canonical)
+        url, _, version = canonical.partition("|")
+        return self._engine.at_hand(self._uow, self._tenant).resource("StructureDefinition", url, version)
 
     def note(self, resource_type: str, url: str = "") -> None:
         """A resource is written; without URL it may be any. What was made of its like is found anew."""

@@ -132,6 +132,21 @@ class Hierarchy:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Within:
+    """In the compartment of one resource: it refers to it by one of several parameters, or is it.
+
+    https://hl7.org/fhir/R4/compartmentdefinition.html
+    """
+
+    #: Type and code of each.
+    parameters: tuple[tuple[str, str], ...]
+    #: (type, id) of what the compartment is of; without id any of the type.
+    of: tuple[str, str]
+    #: Whether that itself is in it.
+    itself: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Contains:
     """A resource contained in this one, of a type, meets all of several criteria.
 
@@ -143,7 +158,20 @@ class Contains:
 
 
 Criterion = (
-    Values | Composite | Missing | Ids | LastUpdated | Chain | Has | AnyOf | AllOf | Not | OfType | Hierarchy | Contains
+    Values
+    | Composite
+    | Missing
+    | Ids
+    | LastUpdated
+    | Chain
+    | Has
+    | AnyOf
+    | AllOf
+    | Not
+    | OfType
+    | Hierarchy
+    | Within
+    | Contains
 )
 
 

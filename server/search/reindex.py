@@ -1,7 +1,7 @@
 """Index rows built anew from the stored resources.
 
 A run walks over the current versions in the order of their keys, a batch in a transaction, beside a running server; one
-that is broken off goes on where it was.
+that is broken off goes on where it was. At the end stored code systems are taken apart anew.
 """
 
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from server.errors import BadRequest
 from server.fhir import json_format
 from server.fhir.definitions import Definitions
+from server.search import check_terminology
 from server.search.find import Search
 from server.search.index import indexed, numbers_of
 from server.store import index_rows
@@ -39,6 +40,11 @@ class Scope:
         """The types to walk over; None for all."""
         named = {*self.types, *(name.partition(".")[0] for name in self.parameters)}
         return tuple(sorted(named)) or None
+
+    @property
+    def takes_apart(self) -> bool:
+        """Whether the tables of code systems are built anew too."""
+        return not self.parameters and (not self.types or "CodeSystem" in self.types)
 
     def check(self, definitions: Definitions) -> None:
         """Raises BadRequest for a name that is not known."""
@@ -92,6 +98,8 @@ def reindex(database: Database, search: Search, scope: Scope, *, anew: bool = Fa
                 break
             done += count
             tell(done, max(done, total))
+        if scope.takes_apart:
+            check_terminology.rebuild(database, tenant)
     # Only now: a run over several tenants that is broken off must not begin with the first one again.
     with database.unit_of_work() as uow:
         for tenant in tenants:

@@ -20,6 +20,11 @@ def take_apart(uow: UnitOfWork, tenant: int, resource: dict[str, Any]) -> None:
     if resource["resourceType"] != _APART:
         return
     forget(uow, tenant, _APART, resource["id"])
+    entered(uow, tenant, resource)
+
+
+def entered(uow: UnitOfWork, tenant: int, resource: dict[str, Any]) -> int:
+    """Enters a version of a CodeSystem beside what is there; the number that it has in the tables."""
     found = {one.code: one for one in concepts_of(resource)}
     apart = len(found) > MOST_IN_MEMORY
     system = terminology_write.enter(
@@ -29,6 +34,7 @@ def take_apart(uow: UnitOfWork, tenant: int, resource: dict[str, Any]) -> None:
     if apart:
         concepts = list(found.values())
         terminology_write.copy(uow, tenant, system, enumerate(concepts), Hierarchy(places(concepts)))
+    return system
 
 
 def forget(uow: UnitOfWork, tenant: int, resource_type: str, id: str) -> None:

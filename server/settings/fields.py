@@ -96,8 +96,10 @@ class Settings:
     package_registry: str = "https://packages.fhir.org"
     #: ONNX Runtime execution providers to try, in order; empty for CUDA, then CPU.
     providers: tuple[str, ...] = ()
-    #: Threads of one inference; 0 for all cores.
+    #: Threads of one inference; 0 shares the cores among the analysis processes.
     inference_threads: int = 0
+    #: Analysis processes of ``serve``: as many studies are analysed at once.
+    analysis_workers: int = 1
     #: Named point at which the process kills itself; for crash tests only.
     kill_at: str = ""
     log_level: str = "info"

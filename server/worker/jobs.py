@@ -16,6 +16,7 @@ from server.worker.loops import (
     INDEX_INTERVAL,
     KEEP_INTERVAL,
     MEASURE_INTERVAL,
+    PERIODIC_INTERVAL,
     RETAIN_INTERVAL,
     SWEEP_INTERVAL,
     Loop,
@@ -71,6 +72,8 @@ class EventJobs:
     #: Clears up behind deletions, and lets go what the rules of retention let go.
     keep: Callable[[], object]
     retain: Callable[[], object]
+    #: Carries out what plans do by the clock.
+    periodic: Callable[[], object]
     #: Indexes a batch of stored instances by declared attributes; gives how many, 0 when all are.
     index: Callable[[], int]
     #: One step of indexing by declared search parameters; 0 when nothing is left.
@@ -107,6 +110,7 @@ class EventJobs:
             every("forget", FORGET_INTERVAL, self.forget),
             every("keep", KEEP_INTERVAL, self.keep),
             every("retain", RETAIN_INTERVAL, self.retain),
+            every("periodic", PERIODIC_INTERVAL, self.periodic),
             until_empty("index", INDEX_INTERVAL, self.index),
             until_empty("search-parameters", INDEX_INTERVAL, self.search_parameters),
             until_empty("forward", SWEEP_INTERVAL, self.forwarder.arrived),

@@ -12,6 +12,7 @@ INDEX_INTERVAL = 1.0
 FORGET_INTERVAL = 3600.0
 KEEP_INTERVAL = 900.0
 RETAIN_INTERVAL = 3600.0
+PERIODIC_INTERVAL = 10.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,7 +18,7 @@ from ai_adapters.manifest import BrokenManifest
 from ai_adapters.onnx_session import BrokenModel
 from ai_adapters.registry import Bundle, Registry, UnknownBundle
 from ai_adapters.selection import ADAPTER_VERSION, analysis_key, select
-from ai_adapters.volume import UnusableSeries, Volume, load
+from ai_adapters.volume import UnusableSeries, Volume, decoders, load
 from dicom_sr.findings import Findings
 from dicom_sr.identity import sr_uid
 from dicom_sr.serialise import serialise
@@ -154,7 +154,7 @@ class Analyst:
             )  # fmt: skip
 
     def _volume(self, wanted: Input) -> Volume:
-        return load(wanted.selected, wanted.images.pixels)
+        return load(wanted.selected, wanted.images.pixels, decoders(self.threads))
 
     def _do(self, tenant: int, id: str) -> None:
         task = self._begin(tenant, id)

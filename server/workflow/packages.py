@@ -141,7 +141,7 @@ class _Installation:
         """The id to store under, and whether nothing ever had it: its own, with the version, or a new one."""
         kind, version = str(resource["resourceType"]), str(resource.get("version", ""))
         uow, tenant = self._transaction.uow, self._transaction.access.tenant
-        before = self._engine.canonical(uow, tenant, kind, f"{url}|{version}" if version else url)
+        before = self._engine.at_hand(uow, tenant).resource(kind, url, version)
         if before is not None and str(before.get("version", "")) == version:
             return str(before["id"]), False
         own = _NOT_IN_ID.sub("-", str(resource.get("id", "")))[:64]

@@ -1,7 +1,7 @@
 """Pathways: folders of FHIR artifacts under ``fhir_profiles``, applied to topic events through the repository."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
@@ -11,6 +11,7 @@ from server.errors import Gone, NotFound
 from server.fhir import json_format
 from server.repository import Repository, Transaction
 from server.search import url
+from server.search.find import SearchResult
 from server.security.access import system
 from server.workflow.plan import Pathway, TopicEvent, apply
 
@@ -30,13 +31,13 @@ def load() -> tuple[Pathway, ...]:
 
 def read(folder: str) -> Pathway:
     """The pathway in one folder."""
-    found: dict[str, dict[str, Resource]] = {"PlanDefinition": {}, "ActivityDefinition": {}}
+    found: dict[str, dict[str, Resource]] = {"PlanDefinition": {}, "ActivityDefinition": {}, "Measure": {}}
     for file in resources.files("fhir_profiles").joinpath(folder).iterdir():
         kind = file.name.partition("-")[0]
         if kind in found:
             definition = json.loads(file.read_text(encoding="utf-8"))
             found[kind][definition["url"]] = definition
-    return Pathway(plans=found["PlanDefinition"], activities=found["ActivityDefinition"])
+    return Pathway(plans=found["PlanDefinition"], activities=found["ActivityDefinition"], measures=found["Measure"])
 
 
 @dataclass(kw_only=True)
@@ -58,9 +59,20 @@ class RepositorySources:
 
     def search(self, query: str) -> Sequence[Resource]:
         """The first thousand resources that ``Type?parameter=value`` finds."""
+        return [json_format.parse(stored.body) for stored in self._page(query, "").matches]
+
+    def each(self, query: str) -> Iterator[Resource]:
+        """Every resource that ``Type?parameter=value`` finds."""
+        page = self._page(query, "")
+        yield from (json_format.parse(stored.body) for stored in page.matches)
+        while page.next:
+            page = self._page(query, page.next)
+            yield from (json_format.parse(stored.body) for stored in page.matches)
+
+    def _page(self, query: str, cursor: str) -> SearchResult:
         kind, _, parameters = query.partition("?")
-        found = self.transaction.search(kind, [*url.parameters(parameters), ("_count", "1000")])
-        return [json_format.parse(stored.body) for stored in found.matches]
+        turned = [("_page", cursor)] if cursor else []
+        return self.transaction.search(kind, [*url.parameters(parameters), ("_count", "1000"), *turned])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +85,8 @@ class Planner:
     def topics(self) -> frozenset[str]:
         """The topics that some plan answers."""
         actions = [action for pathway in self.pathways for plan in pathway.plans.values() for action in plan["action"]]
-        return frozenset(trigger["name"] for action in actions for trigger in action.get("trigger", ()))
+        triggers = [trigger for action in actions for trigger in action.get("trigger", ())]
+        return frozenset(trigger["name"] for trigger in triggers if trigger["type"] == "named-event")
 
     def run(self, tenant: int, topic: str, type: str, id: str, version: int, recorded: str) -> None:
         """Applies every plan that answers the topic, in one transaction. Done again, it changes nothing."""
@@ -90,20 +103,25 @@ class Planner:
                 for resource in apply(plan, event, pathway, sources)
             ]
             for resource in made:
-                _write(transaction, resource)
+                write(transaction, resource)
 
 
-def _write(transaction: Transaction, resource: Resource) -> None:
-    """Writes what a plan made, unless this very event or a later one made it before: it may have gone on since then."""
+def write(transaction: Transaction, resource: Resource) -> bool:
+    """Writes what a plan made, unless this very event or a later one made it before: it may have gone on since then.
+
+    Whether it was written.
+    """
     try:
         before = transaction.read(resource["resourceType"], resource["id"])
     except Gone:
         # Somebody deleted what this plan made; that decision stands.
-        return
+        return False
     except NotFound:
         before = None
-    if before is None or not _is_later(before["meta"].get("source", ""), resource["meta"]["source"]):
-        transaction.update(resource)
+    if before is not None and _is_later(before["meta"].get("source", ""), resource["meta"]["source"]):
+        return False
+    transaction.update(resource)
+    return True
 
 
 def _is_later(source: str, than: str) -> bool:

@@ -6,7 +6,7 @@ same event gives the same resources.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from server.errors import Unprocessable
@@ -33,6 +33,7 @@ class Pathway:
 
     plans: Mapping[str, Resource]
     activities: Mapping[str, Resource]
+    measures: Mapping[str, Resource] = field(default_factory=dict)
 
     def plan(self, canonical: str) -> Resource | None:
         """Its PlanDefinition of that canonical."""
@@ -41,6 +42,10 @@ class Pathway:
     def activity(self, canonical: str) -> Resource | None:
         """Its ActivityDefinition of that canonical."""
         return _of_version(self.activities, canonical)
+
+    def measure(self, canonical: str) -> Resource | None:
+        """Its Measure of that canonical."""
+        return _of_version(self.measures, canonical)
 
     def answering(self, topic: str) -> Iterator[Resource]:
         """The PlanDefinitions that answer a topic."""
@@ -83,11 +88,18 @@ def apply(plan: Resource, event: TopicEvent, pathway: Pathway, sources: Sources)
     it makes) and ``%made`` (what the actions before have made). Ids follow from the plan's variable ``identity``,
     where it states one, else from the focus.
     """
-    application = Application(artifacts=pathway, sources=sources, focus=event.focus, recorded=event.recorded)
     triggered = [action for action in plan.get("action", ()) if _triggered(action, event.topic)]
+    return carry_out(plan, triggered, event, pathway, sources)
+
+
+def carry_out(
+    plan: Resource, actions: Iterable[Resource], event: TopicEvent, pathway: Pathway, sources: Sources
+) -> list[Resource]:
+    """As ``apply``, of chosen actions of the plan, whatever wakes them."""
+    application = Application(artifacts=pathway, sources=sources, focus=event.focus, recorded=event.recorded)
     said: dict[str, Any] = {name: [] for name in SITUATION}
     variables = {"event": {"topic": event.topic, "recorded": event.recorded}, **said}
-    applied = realise(plan, triggered, application, variables, choose=True)
+    applied = realise(plan, actions, application, variables, choose=True)
     return list({f"{one['resourceType']}/{one['id']}": one for made in applied for one in made.resources()}.values())
 
 

@@ -26,7 +26,7 @@ IDENTITY = "identity"
 #: What a caller may say of the situation; expressions see each, empty where it is not said.
 SITUATION = ("userType", "userLanguage", "userTaskContext", "setting", "settingContext")
 _FHIRPATH = "text/fhirpath"
-_QUERY = "application/x-fhir-query"
+QUERY = "application/x-fhir-query"
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:hutong:plan")
 _DEEPEST = 16
 #: Of one application.
@@ -115,8 +115,8 @@ class Scope:
         text, language = stated.get("expression", ""), stated.get("language", "")
         if not text:
             raise Unprocessable("An expression by reference is not evaluated here; write it out.")
-        if language == _QUERY:
-            return list(self.application.search(self._filled(text)))
+        if language == QUERY:
+            return list(self.application.search(self.filled(text)))
         if language != _FHIRPATH:
             raise Unprocessable(f"Expressions are evaluated in {_FHIRPATH}, not in {language[:64]}.")
         return compile_expression(text).evaluate(
@@ -176,7 +176,7 @@ class Scope:
             parts.append(str(focus["meta"]["versionId"]))
         return str(uuid.uuid5(_NAMESPACE, "\x1f".join([*parts, *self.items])))
 
-    def _filled(self, query: str) -> str:
+    def filled(self, query: str) -> str:
         """A FHIR query with its ``{{FHIRPath}}`` parts evaluated."""
         first, *rest = query.split("{{")
         parts = [first]

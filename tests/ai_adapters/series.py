@@ -37,3 +37,12 @@ def series(
         image.PixelData = (plane + 1024).astype("<i2").tobytes()
         images.append(image)
     return images
+
+
+def patient(images: list[Dataset]) -> list[Dataset]:
+    """The series with what a report's header wants of a patient and a study."""
+    for image in images:
+        image.PatientID, image.PatientName, image.PatientBirthDate, image.PatientSex = "P", "P", "19600101", "O"
+        image.StudyDate, image.StudyTime, image.StudyID, image.AccessionNumber = "20260102", "081500", "1", ""
+        image.ReferringPhysicianName = ""
+    return images

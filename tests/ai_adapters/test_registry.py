@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import onnxruntime
 import pytest
 
@@ -96,3 +97,14 @@ def test_a_session_says_what_it_runs_on() -> None:
     assert session.providers[0] == wanted[0]
     with pytest.raises(BrokenModel, match="does not load"):
         open_session(b"")
+
+
+def test_io_binding_gives_what_a_plain_run_gives() -> None:
+    session = open_session(registry().get("nodule_detection").models["detector"], threads=1)
+    block = np.random.default_rng(1).uniform(-1, 1, (1, 1, 16, 32, 32)).astype(np.float32)
+    plain, bound = (
+        session.run(["heat", "share"], {"image": block}),
+        session.run_bound(["heat", "share"], {"image": block}),
+    )
+    for one, other in zip(plain, bound, strict=True):
+        assert np.array_equal(one, other)

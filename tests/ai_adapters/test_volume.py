@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydicom import Dataset
 
 from ai_adapters.volume import UnusableSeries, Volume, crop, load, resample
 from tests.ai_adapters.series import series
@@ -121,3 +122,27 @@ def test_crop_stays_in_place() -> None:
     assert part.to_patient((0, 0, 0)) == volume.to_patient((2, 1, 1))
     assert part.sources == volume.sources[2:5]
     assert isinstance(part, Volume)
+
+
+def test_slices_that_are_decoded_at_a_time_end_where_they_belong() -> None:
+    hounsfield = np.random.default_rng(0).integers(-1000, 1000, (40, 6, 5)).astype(np.int16)
+    asked: list[str] = []
+
+    def read(header: Dataset) -> Dataset:
+        asked.append(str(header.SOPInstanceUID))
+        return header
+
+    images = series(hounsfield)
+    assert np.array_equal(load(images, read, workers=4).voxels, hounsfield)
+    # Each slice once.
+    assert sorted(asked) == sorted(str(image.SOPInstanceUID) for image in images)
+    images[7].PhotometricInterpretation = "MONOCHROME1"
+    with pytest.raises(UnusableSeries, match="MONOCHROME2"):
+        load(images, read, workers=4)
+
+
+def test_a_spacing_for_each_axis() -> None:
+    volume = load(series(np.full((10, 12, 16), 7, dtype=np.int16), spacing=(2.0, 1.0, 0.5)))
+    grid = resample(volume, (4.0, 1.0, 1.0))
+    assert grid.voxels.shape == (5, 12, 8) and grid.spacing == pytest.approx((4.0, 1.0, 1.0))
+    assert (grid.voxels == 7).all()

@@ -1,6 +1,7 @@
 """Filters mean what search means by them, with every modifier that the topic allows."""
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from server.errors import Unprocessable
 from server.events import topics
 from server.events.dispatch import Dispatcher
 from server.events.notify import Notifier
+from server.events.subscriptions import checking
 from server.events.topics import parse_filter
+from server.outbound.guard import Guard
 from server.repository import Repository
 from server.store import events
 from server.store.database import Database
@@ -123,3 +126,59 @@ def test_any_text_is_a_filter_or_refused(text: str) -> None:
         found = parse_filter(text, TOPIC)
         assert found.parameters
         assert found.resource == "ImagingStudy"
+
+
+def declared(**more: Any) -> dict[str, Any]:
+    """A search parameter of somebody's own: the number of series."""
+    return {
+        "resourceType": "SearchParameter",
+        "id": "series",
+        "url": "http://example.org/SearchParameter/series",
+        "name": "series",
+        "description": "How many series",
+        "status": "active",
+        "code": "series-count",
+        "base": ["ImagingStudy"],
+        "type": "number",
+        "expression": "ImagingStudy.numberOfSeries",
+        **more,
+    }
+
+
+def test_a_topic_may_be_filtered_by_a_declared_search_parameter(
+    database: Database, repository: Repository, dispatcher: Dispatcher, notifier: Notifier, listener: Listener
+) -> None:
+    source = next(one for one in topics.sources() if one["url"] == AVAILABLE)
+    own = {
+        "resource": "ImagingStudy", "filterParameter": "series-count", "filterDefinition": declared()["url"],
+        "comparator": ["ge"],
+    }  # fmt: skip
+    known = (topics.read({**source, "canFilterBy": [*source["canFilterBy"], own]}),)
+    repository.checks = (checking(known, Guard(loopback=True)),)
+    dispatcher = replace(dispatcher, topics=known)
+    notifier = replace(notifier, topics=known)
+    with pytest.raises(Unprocessable) as caught:
+        listen(repository, dispatcher, notifier, listener.url, "series-count=ge3")
+    assert "'series-count' is no search parameter of ImagingStudy" in caught.value.issues[0].details
+    repository.update(ACCESS, declared())
+    # Nothing has indexed by it yet: a filter is asked of what is written, not of what is stored.
+    id = listen(repository, dispatcher, notifier, listener.url, "series-count=ge3")
+    with pytest.raises(Unprocessable, match="takes ge, not le"):
+        parse_filter("series-count=le3", known[0])
+    for name, count in (("few", 2), ("many", 3), ("more", 4)):
+        repository.update(ACCESS, {**study(name), "numberOfSeries": count})
+    dispatcher.run()
+    assert [event.id for event in events_of(database, id)] == ["many", "more"]
+    repository.update(ACCESS, declared(status="retired"))
+    repository.update(ACCESS, {**study("late"), "numberOfSeries": 5})
+    dispatcher.run()
+    assert [event.id for event in events_of(database, id)] == ["many", "more"]
+    with database.reading() as uow:
+        state = events.state(uow, 1, id)
+    assert state is not None and "filter" in state.last_error
+
+
+@pytest.mark.parametrize("text", ["patient.name=x", "ImagingStudy?patient.name=x", "_has:Task:focus:status=ready"])
+def test_chains_are_refused_with_what_to_do_instead(text: str) -> None:
+    with pytest.raises(Unprocessable, match=r"Chains and _has are no filters.*Filter by the topic's own"):
+        parse_filter(text, TOPIC)

@@ -97,6 +97,7 @@ def test_it_fires_and_filters(
         (topic(resourceTrigger=[{"resource": "Encounter", "fhirPathCriteria": "%current."}]), "topic.json"),
         (topic(canFilterBy=[{"resource": "Encounter", "filterParameter": "colour"}]), "colour"),
         (topic(canFilterBy=[{"filterParameter": "subject"}]), "resource"),
+        (topic(canFilterBy=[{"resource": "Enkounter", "filterParameter": "x", "filterDefinition": "urn:x"}]), "Enk"),
         (topic(notificationShape=[{"resource": "Encounter", "include": ["Encounter:colour"]}]), "colour"),
         (topic(title=""), "title"),
         (topic(url=topics.load()[0].url), "already"),
@@ -107,6 +108,12 @@ def test_what_can_t_be_asked_is_named(tmp_path: Path, resource: Any, said: str) 
     with pytest.raises(BadRequest, match=said) as caught:
         every(written(tmp_path, resource))
     assert caught.value.issues[0].expression == "topics"
+
+
+def test_a_filter_may_be_declared_later(tmp_path: Path) -> None:
+    own = {"resource": "Encounter", "filterParameter": "ward", "filterDefinition": "http://example.org/SP/ward"}
+    (item,) = topics.read(every(written(tmp_path, topic(canFilterBy=[own])))[-1]).filters
+    assert (item.code, item.declared) == ("ward", True)
 
 
 def test_no_folder_and_other_files(tmp_path: Path) -> None:

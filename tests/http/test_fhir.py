@@ -415,6 +415,19 @@ def test_compartments(fhir: Client) -> None:
     assert fhir.get("/Patient/1/CodeSystem").status_code == 404
     assert fhir.get("/Organization/1/Observation").status_code == 404
     assert fhir.get("/Patient/1?nonsense=1").status_code == 400
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    posted = fhir.post("/Patient/1/Observation/_search", content="status=amended", headers=form).json()
+    assert [entry["resource"]["id"] for entry in posted["entry"]] == [performed]
+    made(fhir, {"resourceType": "Organization", "name": "no part of it"})
+    for answer in (fhir.get("/Patient/1/*"), fhir.post("/Patient/1/_search", headers=form)):
+        kinds = sorted(entry["resource"]["resourceType"] for entry in answer.json()["entry"])
+        assert kinds == ["Observation", "Observation", "Patient"]
+    assert fhir.get("/Patient/1/*?_type=Patient,Organization").json()["total"] == 1
+    pages = fhir.get("/Patient/1/*?_count=2").json()
+    further = fhir.get(next(one["url"] for one in pages["link"] if one["relation"] == "next")).json()
+    assert (len(pages["entry"]), len(further["entry"])) == (2, 1)
+    assert fhir.get("/Patient/1/*?_type=Organization").status_code == 404
+    assert fhir.get("/Organization/1/*").status_code == 404
 
 
 def test_64_conditional_creates_at_once_make_one(fhir: Client) -> None:

@@ -213,3 +213,27 @@ def test_formats(fhir: Client, statement: dict[str, Any]) -> None:
     for name in statement["patchFormat"]:
         answer = fhir.patch("/Basic/x", content=patches[name], headers={"content-type": name})
         assert parse(answer.content)["code"]["text"] in name, (name, answer.text)
+
+
+def test_the_terminology_at_hand_is_told(fhir: Client) -> None:
+    system = {"resourceType": "CodeSystem", "url": "http://example.org/cs", "status": "active", "content": "complete",
+              "property": [{"code": "size", "type": "decimal"}]}  # fmt: skip
+    for version in ("1.9", "1.10"):
+        assert fhir.post("/CodeSystem", json={**system, "version": version}).status_code == 201
+    told = fhir.get("/metadata?mode=terminology")
+    assert list(validate(load(), parse(told.content))) == []
+    known = {one["uri"]: one for one in told.json()["codeSystem"]}
+    versions = known["http://example.org/cs"]["version"]
+    assert {one["code"]: one["isDefault"] for one in versions} == {"1.9": False, "1.10": True}
+    assert versions[0]["property"] == ["size"]
+    for url in known:
+        if "|" not in url:
+            assert fhir.get("/CodeSystem/$validate-code", params={"url": url, "code": "x"}).status_code == 200, url
+    named = {one["name"] for one in told.json()["expansion"]["parameter"]}
+    assert "displayLanguage" in named and "context" not in named
+    assert fhir.get("/metadata?mode=full").json() == fhir.get("/metadata").json()
+    assert fhir.get("/metadata?mode=half").status_code == 400
+    entries = [{"request": {"method": "GET", "url": url}} for url in ("metadata", "metadata?mode=terminology")]
+    answer = fhir.post("", json={"resourceType": "Bundle", "type": "batch", "entry": entries}).json()
+    kinds = [one["resource"]["resourceType"] for one in answer["entry"]]
+    assert kinds == ["CapabilityStatement", "TerminologyCapabilities"]

@@ -129,6 +129,24 @@ def test_everything(fhir: Client) -> None:
         assert fhir.get(f"/Patient/p/$everything?{wrong}").status_code == 400, wrong
     assert fhir.get("/Patient/none/$everything").status_code == 404
     assert fhir.get("/Organization/org/$everything").status_code == 404
+    assert fhir.get("/Encounter/$everything").status_code == 404
+
+
+@pytest.mark.usefixtures("chart")
+def test_everything_of_every_patient(fhir: Client) -> None:
+    put(fhir, {"resourceType": "Observation", "id": "o4", "status": "final", "code": {"text": "of nobody"}})
+    whole = fhir.get("/Patient/$everything").json()
+    assert sorted(ids(whole)) == ["e", "o1", "o2", "o3", "org", "other", "p"]
+    assert [one["search"]["mode"] for one in whole["entry"]] == ["match"] * 6 + ["include"]
+    assert sorted(ids(fhir.get("/Patient/$everything?_type=Patient").json())) == ["other", "p"]
+    assert sorted(ids(fhir.get("/Patient/$everything?_type=Observation&start=2024-02-01").json())) == ["o2", "o3"]
+    seen, url = [], "/Patient/$everything?_count=2&_type=Patient,Observation"
+    while url:
+        page = fhir.get(url).json()
+        seen += ids(page)
+        assert len(page["entry"]) <= 2
+        url = next((link["url"] for link in page["link"] if link["relation"] == "next"), "")
+    assert sorted(seen) == ["o1", "o2", "o3", "other", "p"]
 
 
 @pytest.mark.usefixtures("chart")

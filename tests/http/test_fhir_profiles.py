@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from httpx import Client
@@ -215,6 +216,37 @@ def test_validate_follows_references_to_stored_resources(fhir: Client) -> None:
         sent = {**observation, "subject": {"reference": f"Patient/{id}"}}
         answer = fhir.post("/Observation/$validate", params={"profile": BASE + "of"}, json=sent)
         assert issues(answer)[0][0] == expected, id
+
+
+def test_invariants_of_writes_follow_references_and_ask_the_terminology(fhir: Client) -> None:
+    stated = [
+        {"key": "x-1", "severity": "error", "human": "hers", "expression": "subject.resolve().gender = 'female'"},
+        {"key": "x-2", "severity": "error", "human": "known", "expression": f"code.memberOf('{BASE}codes')"},
+    ]
+    put(fhir, {**profile("hers", "Observation", element("Observation", constraint=stated)), "id": "hers"})
+    codes = [{"system": "http://example.org/s", "concept": [{"code": "a"}]}]
+    put(fhir, {"resourceType": "ValueSet", "id": "codes", "url": BASE + "codes", "status": "active",
+               "compose": {"include": codes}})  # fmt: skip
+    for id, gender in (("eve", "female"), ("adam", "male")):
+        put(fhir, {"resourceType": "Patient", "id": id, "gender": gender})
+
+    def observation(subject: str, code: str = "a") -> dict[str, Any]:
+        coded = {"coding": [{"system": "http://example.org/s", "code": code}]}
+        whole = {"resourceType": "Observation", "status": "final", "code": coded, "subject": {"reference": subject}}
+        return declaring(whole, BASE + "hers")
+
+    assert [status(fhir, observation(f"Patient/{id}")) for id in ("eve", "adam", "nobody")] == [201, 422, 201]
+    assert status(fhir, observation("Patient/eve", "b")) == 422
+    for gender, expected in (("female", 200), ("male", 422)):
+        patient = {"resourceType": "Patient", "gender": gender}
+        entries = [
+            {"fullUrl": f"urn:uuid:{uuid4()}", "resource": one, "request": {"method": "POST", "url": kind}}
+            for kind, one in (("Observation", {}), ("Patient", patient))
+        ]
+        # The patient is written after what refers to it.
+        entries[0]["resource"] = observation(str(entries[1]["fullUrl"]))
+        bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+        assert fhir.post("", json=bundle).status_code == expected, gender
 
 
 def test_definitions_that_make_no_sense_harm_nobody(fhir: Client) -> None:

@@ -216,3 +216,80 @@ def test_they_are_told_where_they_are_served_only(fhir: Client) -> None:
     assert named["ValueSet"] >= {"expand", "validate-code"} and "lookup" not in named["ValueSet"]
     assert "translate" in named["ConceptMap"] and "translate" not in named["Patient"]
     assert fhir.get("/Patient/$lookup?code=x").status_code == 404
+
+
+def test_supplements_add_to_what_is_known(fhir: Client) -> None:
+    concept = {
+        "code": "dog", "display": "Chien", "designation": [{"language": "it", "value": "Cane"}],
+        "property": [{"code": "legs", "valueInteger": 4}, {"code": "inactive", "valueBoolean": True}],
+    }  # fmt: skip
+    supplement = {
+        "resourceType": "CodeSystem", "id": "more", "url": "urn:more", "version": "3", "status": "active",
+        "content": "supplement", "supplements": "urn:animals|1", "language": "fr",
+        "concept": [concept, {"code": "cat", "display": "Chat"}],
+    }  # fmt: skip
+
+    def looked_up(language: str) -> tuple[str, set[str], set[str]]:
+        found = fhir.get("/CodeSystem/$lookup", params={"system": "urn:animals", "code": "dog",
+                                                        "displayLanguage": language}).json()["parameter"]  # fmt: skip
+        part = [(one["name"], {each["name"]: each for each in one.get("part", ())}) for one in found]
+        named = {str(each["value"]["valueString"]) for name, each in part if name == "designation"}
+        held = {str(each["code"]["valueCode"]) for name, each in part if name == "property"}
+        return next(one["valueString"] for one in found if one["name"] == "display"), named, held
+
+    def expansion(**more: str) -> dict[str, Any]:
+        asked = {"url": "urn:pets", "displayLanguage": "it", **more}
+        found: dict[str, Any] = fhir.get("/ValueSet/$expand", params=asked).json()["expansion"]
+        return found
+
+    assert looked_up("fr") == ("Dog", {"Hund"}, {"parent"})
+    assert fhir.put("/CodeSystem/more", json=supplement).status_code == 201
+    assert looked_up("fr") == ("Chien", {"Hund", "Chien", "Cane"}, {"parent", "legs"})
+    assert fhir.get("/CodeSystem/$lookup?system=urn:animals&code=cat").status_code == 404
+    told = expansion()
+    assert {one["code"]: one["display"] for one in told["contains"]}["dog"] == "Cane"
+    assert "inactive" not in next(one for one in told["contains"] if one["code"] == "dog")
+    assert {"name": "used-supplement", "valueUri": "urn:more|3"} in told["parameter"]
+    told = fhir.get("/CodeSystem/$validate-code?url=urn:animals&code=dog&display=cane").json()["parameter"]
+    assert told[0] == {"name": "result", "valueBoolean": True}
+    for other in ({"status": "retired"}, {"supplements": "urn:animals|2"}):
+        assert fhir.put("/CodeSystem/more", json={**supplement, **other}).status_code == 200
+        assert looked_up("fr")[0] == "Dog", other
+
+
+def test_closure_keeps_a_client_in_step(fhir: Client) -> None:
+    def called(*added: str, system: str = "urn:animals", **more: str) -> Response:
+        parameters = [{"name": "name", "valueString": more.pop("name", "mine")}]
+        parameters += [{"name": "version", "valueString": version} for version in more.values()]
+        codings = [{"name": "concept", "valueCoding": {"system": system, "code": code}} for code in added]
+        return fhir.post("/$closure", json={"resourceType": "Parameters", "parameter": [*parameters, *codings]})
+
+    def pairs(answer: Response) -> tuple[str, set[tuple[str, str]]]:
+        assert answer.status_code == 200, answer.text
+        assert list(validate(load(), parse(answer.content))) == []
+        elements = [one for group in answer.json().get("group", ()) for one in group["element"]]
+        found = [(one["code"], target["code"]) for one in elements for target in one["target"]]
+        assert len(found) == len(set(found))
+        return answer.json()["version"], set(found)
+
+    assert called("dog").status_code == 404
+    assert pairs(called()) == ("0", set())
+    assert pairs(called("dog", "duck")) == ("1", set())
+    assert pairs(called("animal", "dog")) == ("2", {("dog", "animal"), ("duck", "animal")})
+    assert pairs(called("animal")) == ("2", set())
+    assert pairs(called("dodo", version="1"))[1] == {(one, "animal") for one in ("dog", "duck", "dodo")}
+    assert pairs(called(version="0")) == ("3", {(one, "animal") for one in ("dog", "duck", "dodo")})
+    assert pairs(called(version="2")) == ("3", {("dodo", "animal")})
+    # Another table is another's.
+    assert pairs(called(name="other")) == ("0", set())
+    alone = {"name": ("valueString", "mine")}
+    for answer, status in (
+        (called("cat"), 404), (called("x", system="urn:none"), 404), (called("x", system=""), 422),
+        (called(version="9"), 400), (called(version="x"), 400), (called(name="x" * 300), 400),
+        (fhir.post("/$closure", json=sent(**alone, concept=("valueCoding", {"code": "dog"}))), 400),
+        (fhir.get("/$closure?name=mine"), 400), (fhir.post("/ConceptMap/$closure"), 404),
+        (fhir.post("/$closure", headers={"who": "me", "scopes": "read"}, json=sent(**alone)), 403),
+    ):  # fmt: skip
+        assert answer.status_code == status, answer.text
+    assert pairs(called(version="0"))[0] == "3"
+    assert pairs(called()) == ("0", set())

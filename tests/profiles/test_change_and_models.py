@@ -173,6 +173,18 @@ def _reported(name: str, started: str) -> list[Resource]:
     ]
 
 
+def _told(request: str, status: str = "requested") -> Resource:
+    coding = {"system": "https://hutong.example/fhir/CodeSystem/task-code", "code": "followup-overdue"}
+    return {
+        "resourceType": "Task",
+        "id": f"told-{request}",
+        "status": status,
+        "intent": "proposal",
+        "code": {"coding": [coding]},
+        "focus": {"reference": f"ServiceRequest/{request}"},
+    }
+
+
 def test_a_new_study_completes_the_follow_ups_that_it_answers() -> None:
     period = {"occurrencePeriod": {"start": "2026-01-15", "end": "2026-07-15"}}
     future = {"occurrencePeriod": {"start": "2026-02-15", "end": "2026-08-15"}}
@@ -187,9 +199,31 @@ def test_a_new_study_completes_the_follow_ups_that_it_answers() -> None:
         _request("done", "report-old", status="revoked"),
         _request("other", "report-old", "something-else"),
         {**_request("foreign", "report-old"), "subject": {"reference": "Patient/q"}},
+        *(_told(id) for id in ("due", "later", "done")),
+        _told("active", status="rejected"),
     ]
-    found = of(made({"lesions": [{"diameter": 4.0}], "resources": others}), "ServiceRequest")
+    answers = made({"lesions": [{"diameter": 4.0}], "resources": others})
+    assert {one["id"]: one["status"] for one in of(answers, "Task")} == {"told-due": "completed"}
+    found = of(answers, "ServiceRequest")
     completed = {one["id"]: one for one in found if one["status"] == "completed"}
     assert set(completed) == {"due", "active", "later-begun"}
     assert completed["active"]["code"]["coding"][0]["code"] == "diagnostic-work-up"
     assert len(found) == len(completed) + 1
+
+
+def test_nothing_is_asked_for_because_of_a_prior_that_was_fetched() -> None:
+    case = {"lesions": [{"density": "solid", "diameter": 16.0}], "context": "lung-rads-2022"}
+    asked = {"ServiceRequest", "CarePlan", "Flag", "Communication"}
+    assert asked <= {one["resourceType"] for one in made(case)}
+    prior = {
+        "resourceType": "ImagingStudy",
+        "id": "study-now",
+        "status": "available",
+        "started": "2026-01-31T10:00:00Z",
+    }
+    prior |= {"meta": {"tag": [{"system": "urn:hutong:study", "code": "prior"}]}}
+    prior |= {"subject": {"reference": "Patient/p"}, "series": [{"uid": "1.2.1", "modality": {"code": "CT"}}]}
+    found = made({**case, "resources": [prior]})
+    assert asked & {one["resourceType"] for one in found} == set()
+    # What it shows is known: the next study's table rows go by it.
+    assert [code_of(one) for one in of(found, "Observation")] == ["nodule-category"]

@@ -3,9 +3,11 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pytest
 from pydicom import Dataset
 
+from ai_adapters.lobes import LEFT, Lungs
 from ai_adapters.registry import registry
 from ai_adapters.run import finding, measured
 from dicom_sr.findings import Algorithm, Findings
@@ -19,13 +21,15 @@ from tests.dicom_sr.refresh import instance
 from tests.profiles.sources import Given
 from tests.profiles.test_tables import document, of, row_of, value
 
+#: The piece of lung lies low in front of a left lung.
+LUNGS = Lungs(middle=-40.0, boxes={LEFT: (np.array([-40.0, -10.0, -100.0]), np.array([80.0, 160.0, 200.0]))})
 SEEN = "2026-01-31T10:00:00Z"
 
 
 def findings(*layers: tuple[float, float]) -> tuple[Findings, list[Dataset]]:
     volume, region, center = scan(*layers)
     one = finding(
-        registry().get("nodule_detection"), volume, measured(region, volume, center, 0.9), 0.0, ("n", "2.25.9")
+        registry().get("nodule_detection"), volume, measured(region, volume, center, 0.9), LUNGS, ("n", "2.25.9")
     )
     found = Findings(
         key="5e" * 32,

@@ -10,7 +10,7 @@ from tests.profiles.test_tables import applied, code_of, document, of
 
 FOUND = document("lung-rads-2022")
 Resource = dict[str, Any]
-TARGET = "112074"
+TARGET, NON_TARGET = "112074", "112075"
 COMPLETE, PARTIAL, PROGRESSIVE, STABLE = "112041", "112042", "112043", "112044"
 
 
@@ -87,6 +87,63 @@ def test_what_is_gone_and_what_is_new() -> None:
     assert response(followed([target(20.0)], [target(20.0), new])[1]) == PROGRESSIVE
     # What was no target at baseline is none later, whatever it is marked as.
     assert total(followed([target(20.0)], [target(20.0), target(50.0)])[1]) == 20.0
+
+
+def overall(made: list[Resource]) -> tuple[str | None, str | None]:
+    """Of the non-target lesions, and as a whole."""
+    found = {code_of(one): one for one in of(made, "Observation")}
+    both = (found.get("non-target-response"), found.get("overall-response"))
+    first, second = (one and one["valueCodeableConcept"]["coding"][0]["code"] for one in both)
+    return first, second
+
+
+GONE = {"long": 3.0, "short": 3.0, "words": ["resolved"]}
+OTHER = {"long": 8.0, "short": 8.0, "words": [NON_TARGET]}
+THERE = {"long": 8.0, "short": 8.0}
+WORSE = {"long": 20.0, "short": 20.0, "words": ["112047"]}
+SMALLER, LARGER = {"long": 14.0, "short": 5.0}, {"long": 25.0, "short": 5.0}
+
+
+@pytest.mark.parametrize(
+    ("now", "others", "whole"),
+    [
+        ([GONE, GONE], "112045", "complete-response"),
+        ([GONE, THERE], "112046", "partial-response"),
+        ([GONE, WORSE], "112047", "progressive-disease"),
+        ([SMALLER, GONE], "112045", "partial-response"),
+        ([SMALLER, THERE], "112046", "partial-response"),
+        ([SMALLER, WORSE], "112047", "progressive-disease"),
+        ([target(20.0), THERE], "112046", "stable-disease"),
+        ([target(20.0), GONE], "112045", "stable-disease"),
+        ([target(20.0), WORSE], "112047", "progressive-disease"),
+        ([LARGER, GONE], "112045", "progressive-disease"),
+        # Not all of them were looked at.
+        ([SMALLER], None, "partial-response"),
+        ([target(20.0)], None, "stable-disease"),
+        ([LARGER], None, "progressive-disease"),
+        ([GONE], None, None),
+        # New lesions, whatever the others do.
+        ([GONE, GONE, {"long": 4.0, "short": 4.0, "words": ["new"]}], "112045", "progressive-disease"),
+        ([SMALLER, THERE, {"long": 4.0, "short": 4.0, "words": ["new"]}], "112046", "progressive-disease"),
+    ],
+)
+def test_targets_and_the_other_lesions_together(now: list[Resource], others: str | None, whole: str | None) -> None:
+    first, later = followed([target(20.0), OTHER], now)
+    assert overall(first) == (None, None)
+    assert overall(later) == (others, whole)
+    missed = ["a non-target lesion was not looked at in this study"] if whole is None else []
+    assert problems(later) == missed
+
+
+def test_without_other_lesions_the_targets_decide() -> None:
+    for now, whole in ((GONE, "complete-response"), (SMALLER, "partial-response"), (LARGER, "progressive-disease")):
+        assert overall(followed([target(20.0)], [now])[1]) == (None, whole)
+
+
+@pytest.mark.parametrize(("short", "expected"), [(9.9, COMPLETE), (10.0, PARTIAL)])
+def test_a_node_below_10_mm_is_a_normal_one(short: float, expected: str) -> None:
+    node = target(30.0, short=20.0, words=["lymph-node"])
+    assert response(followed([node], [{**node, "short": short}])[1]) == expected
 
 
 def test_nodes_are_measured_by_their_short_axis() -> None:

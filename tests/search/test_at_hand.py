@@ -67,3 +67,26 @@ def test_a_kept_resource_is_of_its_version(database: Database) -> None:
             assert other.terminology.holds("urn:own", V3, "D") is False
     with second.reading(system()) as transaction:
         assert transaction.terminology.holds("urn:own", V3, "D") is True
+
+
+def test_a_canonical_means_the_newest_of_any_type(database: Database) -> None:
+    definitions = load()
+    repository = Repository(database, definitions, Search(definitions))
+    for number, (version, status) in enumerate([("1.10", "active"), ("1.9", "active"), ("2.0", "retired")]):
+        repository.update(system(), {**OWN, "id": f"own{number}", "version": version, "status": status})
+    with repository.transaction(system()) as transaction:
+        for asked, version in (("", "1.10"), ("|1.9", "1.9"), ("|1", "1.10"), ("|1.x", "1.10"), ("|2", "2.0")):
+            held = transaction.terminology
+            found = held.value_set("urn:own", asked[1:])
+            assert found is not None and found.resource["version"] == version, asked
+            whole = transaction.canonical("ValueSet", f"urn:own{asked}")
+            assert whole is not None and whole["version"] == version, asked
+            # It is the caller's own.
+            whole.clear()
+            assert held.resource("ValueSet", "urn:own", asked[1:])
+        assert transaction.canonical("ValueSet", "urn:own|3") is None
+        assert transaction.canonical("StructureDefinition", "urn:own") is None
+        # What is written in the same transaction counts.
+        transaction.update({**OWN, "id": "own9", "version": "3.1"})
+        newest = transaction.canonical("ValueSet", "urn:own")
+        assert newest is not None and newest["version"] == "3.1"

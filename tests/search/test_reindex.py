@@ -19,7 +19,9 @@ from server.search.check import Checked, check
 from server.search.find import Search
 from server.search.reindex import Scope, reindex
 from server.security.access import system
+from server.store import terminology_write
 from server.store.database import Database
+from terminology.code_system import Header
 
 Json = dict[str, Any]
 XHTML = "http://www.w3.org/1999/xhtml"
@@ -186,3 +188,69 @@ def test_by_the_command_line(repository: Repository, hutong: Callable[..., tuple
     assert hutong("check")[0] == 1, "phonetic is not indexed anew"
     assert hutong("check", "--repair")[0] == 0
     assert hutong("check")[0] == 0
+
+
+def system_of(count: int, id: str = "big") -> Json:
+    concept = [
+        {"code": f"c{n}", "display": f"Concept {n}", "designation": [{"language": "de", "value": f"Begriff {n}"}],
+         "property": [{"code": "parent", "valueCode": f"c{n // 2}"}] if n else []}
+        for n in range(count)
+    ]  # fmt: skip
+    return {"resourceType": "CodeSystem", "id": id, "url": f"http://example.org/{id}", "status": "active",
+            "content": "complete", "concept": concept}  # fmt: skip
+
+
+def of_terminology(repository: Repository) -> Any:
+    """The tables of code systems, as they are whichever number each has."""
+    with repository.database.reading() as uow:
+        ids = dict(uow.driver.execute("select system, id from code_system").fetchall())
+        tables = {}
+        for name in ("code_concept", "code_designation", "code_property"):
+            columns = "ancestors[1] - (system << 32), below, words" if name == "code_concept" else "place"
+            found = uow.driver.execute(f"select system, number, {columns} from {name}".encode())
+            tables[name] = sorted((str(ids.get(system)), *map(str, rest)) for system, *rest in found)
+        return tables
+
+
+def test_the_terminology_is_compared_and_mended(database: Database) -> None:
+    definitions = load()
+    repository = Repository(database, definitions, Search(definitions))
+    repository.update(system(), system_of(600))
+    repository.update(system(), system_of(20, "small"))
+    before = of_terminology(repository)
+    assert len(before["code_concept"]) == 600
+    assert checked(repository).differences == []
+    with repository.database.unit_of_work() as uow:
+        terminology_write.complete(uow, 1, terminology_write.enter(uow, 1, Header(url="http://example.org/loaded")))
+    spoil(
+        repository,
+        "delete from code_designation where number = 3",
+        "update code_concept set below = below + 1, words = '' where number in (4, 5)",
+        "insert into code_property values (1, 4711, 0, 0, 'parent', 'x', 'valueCode', null)",
+        "update code_system set header = '{}' where id = 'small'",
+        "update code_system set concepts = 7 where id = ''",
+    )
+    for repair, mended in ((False, False), (True, True)):
+        seen = checked(repository, repair=repair)
+        told = {(one.resource, one.table, one.missing, one.extra) for one in seen.differences}
+        assert told == {
+            ("CodeSystem/big", "code_designation", 1, 0), ("CodeSystem/big", "code_concept", 2, 2),
+            ("CodeSystem/small", "code_system", 1, 1), ("", "code_property", 0, 1),
+            ("http://example.org/loaded", "code_concept", 7, 0),
+        }  # fmt: skip
+        assert (of_terminology(repository) == before) == mended
+    # A release is loaded anew; nobody knows here what was in it.
+    assert [one.resource for one in checked(repository).differences] == ["http://example.org/loaded"]
+
+
+def test_reindex_takes_code_systems_apart_anew(database: Database) -> None:
+    definitions = load()
+    repository = Repository(database, definitions, Search(definitions))
+    repository.update(system(), system_of(501))
+    before = of_terminology(repository)
+    spoil(repository, "delete from code_concept", "insert into code_designation values (1, 4711, 0, 0, '{}')")
+    for scope, whole in ((Scope(types=("Patient",)), False), (Scope(types=("CodeSystem",)), True)):
+        reindex(database, repository.search_engine, scope, tell=quiet)
+        assert (of_terminology(repository) == before) == whole
+    repository.delete(system(), "CodeSystem", "big")
+    assert checked(repository).differences == []

@@ -1,7 +1,9 @@
 """Two studies of one patient: lesions keep their names, whichever study comes first, and growth is told."""
 
+import math
 from collections import Counter
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,11 +11,20 @@ import pydicom
 import pytest
 from pydicom import Dataset
 
+from dicom_sr import codes
+from dicom_sr.findings import Finding, Findings, ImageReference, Measurement
+from dicom_sr.write_sr import write_sr
+from server.fhir import instants
+from server.outbound.dimse.entity import Entity
+from server.settings import Peer, Priors
 from server.store import analyses
+from server.workflow.fetch import FIND_PRIORS, Fetcher
+from server.workflow.peer_archive import PeerArchive
 from terminology.private_scheme import CHANGE
 from tests.ai_adapters.chest import SPACING, chest
 from tests.ai_adapters.series import series
-from tests.workflow.conftest import ACCESS, House
+from tests.orthanc import free_port, running
+from tests.workflow.conftest import ACCESS, House, part10
 
 #: Of the sphere's volume: 10 -> 12.6 mm is twice.
 STAYS, GROWS, GOES, COMES = (
@@ -158,3 +169,77 @@ def test_what_was_superseded_meanwhile_is_left_alone(house: House) -> None:
         analyses.published(uow, 1, "signed", sr_instance="2.25.1", seg_instance="", report="x")
     assert house.settle() == ["compare"]
     assert len(reports(house, "2.25.72.10")) == 1
+
+
+def read_by_a_person(images: list[Dataset]) -> Dataset:
+    """A reader's own report on the prior, from elsewhere: two of its nodules, by the reader's own names."""
+    origin = (-120.0, -110.0, -50.0)
+    found = []
+    for number, ((z, y, x), diameter) in enumerate((STAYS, GROWS), 1):
+        sizes = [
+            Measurement(concept=codes.DIAMETER, value=diameter, unit=codes.MILLIMETER),
+            Measurement(concept=codes.VOLUME, value=math.pi / 6 * diameter**3, unit=codes.CUBIC_MILLIMETER),
+        ]
+        found.append(
+            Finding(
+                tracking_id=f"Reader {number}", tracking_uid=f"2.25.900{number}", finding=codes.NODULE,
+                center_mm=(x + origin[0], y + origin[1], z + origin[2]), measurements=tuple(sizes),
+            )
+        )  # fmt: skip
+    images = sorted(images, key=lambda image: float(image.ImagePositionPatient[2]))
+    findings = Findings(
+        key="their report", study_instance_uid=images[0].StudyInstanceUID,
+        frame_of_reference_uid=images[0].FrameOfReferenceUID,
+        sources=tuple(
+            ImageReference(
+                sop_class_uid=image.SOPClassUID, sop_instance_uid=image.SOPInstanceUID,
+                series_instance_uid=image.SeriesInstanceUID,
+            )
+            for image in images
+        ),
+        findings=tuple(found), timestamp=instants.now(), person="Reader^Test", verified=True,
+    )  # fmt: skip
+    return write_sr(findings, images, uid_root="1.2.3.4", organization="Elsewhere")
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_readers_report_is_compared_with_like_an_adapters(house: House, alone: bool) -> None:
+    house.receive(prior())
+    house.receive([read_by_a_person(prior())])
+    # Alone: nothing but the reader's report is known of the prior when the next study comes.
+    house.settle(without=["run-task"] if alone else [])
+    if alone:
+        with house.database.unit_of_work() as uow:
+            uow.driver.execute("delete from procrastinate_jobs where task_name = 'run-task'")
+    house.receive(current())
+    house.settle()
+    now = lesions(house, "2.25.72.10")
+    assert (now.pop("urn:oid:2.25.9001"), now.pop("urn:oid:2.25.9002")) == ("stable", "grown")
+    assert Counter(now.values()) == ({"new": 1} if alone else {"new": 1, "gone": 1})
+
+
+@pytest.mark.peer
+def test_a_prior_that_a_peer_has_is_fetched_read_and_compared_with(house: House, tmp_path: Path) -> None:
+    rule = Priors(name="chest", match={"Modality": "CT"}, modalities=("CT",))
+    house.receive(current())
+    house.settle()
+    assert set(lesions(house, "2.25.72.10").values()) == {""}
+    asked = {one["id"] for one in house.search("ServiceRequest")}
+    with running(tmp_path, free_port(), free_port(), {}, {}) as orthanc:
+        for image in prior():
+            assert orthanc.client.post("/instances", content=part10(image)).is_success
+        peer = Peer(
+            name="archive", ae_title="ORTHANC", port=orthanc.dimse_port, url=orthanc.url, query=True, timeout=30
+        )
+        archive = PeerArchive(entity=Entity(title="HUTONG"), ingest=house.ingest)
+        fetcher = Fetcher(database=house.database, archive=archive, peers=(peer,), rules=(rule,))
+        fetcher.quiet(1, "2.25.72.10")
+        house.tasks[FIND_PRIORS] = fetcher.find_priors
+        house.settle()
+        while fetcher.step(peer):
+            pass
+    house.settle()
+    now = lesions(house, "2.25.72.10")
+    assert Counter(now.values()) == {"stable": 1, "grown": 1, "new": 1, "gone": 1}
+    # Nothing is asked for because of what the prior shows.
+    assert {one["id"] for one in house.search("ServiceRequest")} == asked

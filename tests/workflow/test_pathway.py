@@ -14,6 +14,7 @@ from server.search.find import Search
 from server.store.database import Database
 from server.workflow import pathway
 from server.workflow.pathway import Planner
+from server.workflow.periodic import periodic
 from tests.workflow.conftest import ACCESS
 
 TOPIC = "https://hutong.example/fhir/SubscriptionTopic/ai-result-available"
@@ -91,4 +92,7 @@ def test_every_topic_that_a_plan_answers_exists() -> None:
     for found in pathway.load():
         for plan in found.plans.values():
             for action in plan["action"]:
-                assert {trigger["name"] for trigger in action.get("trigger", ())} <= known
+                triggers = [one for one in action.get("trigger", ()) if one["type"] != "periodic"]
+                assert {trigger["name"] for trigger in triggers} <= known
+    # What the clock wakes names a period and a measure that are there.
+    assert [one.seconds for one in periodic(pathway.load())] == [86_400.0]

@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from fhir_profiles.lung_nodule.generator import activities, response
+from fhir_profiles.lung_nodule.generator import activities, overdue, response
 from fhir_profiles.lung_nodule.generator.artifact import (
     BASE,
     SYSTEM,
@@ -236,7 +236,12 @@ def assess() -> Resource:
         ],
     )
     decide = [
-        action(f"decide-{name}", "The study", when=f"%guideline = '{name}'", plan=f"{name}-management")
+        action(
+            f"decide-{name}",
+            "The study",
+            when=f"%guideline = '{name}' and %fetched.not()",
+            plan=f"{name}-management",
+        )
         for name in TABLES
     ]
     treated = action(
@@ -252,6 +257,12 @@ def assess() -> Resource:
         "status != 'amended' and %study.series.where(modality.code = 'CT').exists() and (%lesions.exists()"
         " or meta.tag.where(system = 'urn:hutong:adapter' and code = 'nodule_detection').exists())"
     )
+    told = action(
+        "answered-overdue",
+        "What was told to be overdue is completed with it",
+        extension=[for_each("overdueTask", "%overdue"), *variables({"identity": "%overdueTask.id"})],
+        activity="answered-overdue",
+    )
     open_requests = {
         "open": (
             "ServiceRequest?subject={{iif(subject.reference.exists(), subject.reference.first(), 'Patient/none')}}"
@@ -262,6 +273,7 @@ def assess() -> Resource:
             ".imagingStudy.resolve().started < %seen"
             " and (code.coding.where(code = 'later-chest-ct').exists().not() or occurrence.start <= %seen))"
         ),
+        "overdue": overdue.OPEN,
     }
     trigger = [{"type": "named-event", "name": _AVAILABLE}]
     whole = action(
@@ -270,7 +282,7 @@ def assess() -> Resource:
         when=when,
         extension=variables(open_requests),
         trigger=trigger,
-        action=[each, *decide, treated, close],
+        action=[each, *decide, treated, close, told],
     )
     return plan(
         "assess-lung-nodules",
@@ -304,6 +316,7 @@ def artifacts() -> Iterator[Resource]:
     yield models(table("malignancy-models"))
     yield from activities.plans()
     yield from activities.activities()
+    yield from overdue.artifacts()
     yield from response.plans()
     yield from response.activities(activities.OBSERVED, activities.IMAGING)
     for name, one in found.items():

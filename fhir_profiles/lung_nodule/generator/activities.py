@@ -11,6 +11,8 @@ REQUESTS = {
     "later-chest-ct": "Later CT of the chest",
     "diagnostic-work-up": "Diagnostic work-up of a lung nodule",
 }
+#: Codes of a study's category.
+STUDY_CODES = ("lung-rads-category", "c-lung-rads-category", "fleischner-recommendation")
 #: Every other code of the pathway.
 CODES = {
     **REQUESTS,

@@ -82,13 +82,47 @@ def _head(kind: str, id: str, title: str, description: str, extension: list[Reso
     }
 
 
+def _about(kind: str) -> Resource:
+    return {"subjectCodeableConcept": {"coding": [{"system": "http://hl7.org/fhir/resource-types", "code": kind}]}}
+
+
 def plan(
-    id: str, title: str, description: str, actions: list[Resource], *, stated: dict[str, str] | None = None, **more: Any
+    id: str,
+    title: str,
+    description: str,
+    actions: list[Resource],
+    *,
+    stated: dict[str, str] | None = None,
+    subject: str = "DiagnosticReport",
+    **more: Any,
 ) -> Resource:
-    """A PlanDefinition about a report."""
+    """A PlanDefinition, about a report unless another subject is named."""
     head = _head("PlanDefinition", id, title, description, variables(stated or {}))
-    about = {"coding": [{"system": "http://hl7.org/fhir/resource-types", "code": "DiagnosticReport"}]}
-    return {**head, "subjectCodeableConcept": about, **more, "action": actions}
+    return {**head, **_about(subject), **more, "action": actions}
+
+
+def measure(
+    id: str, title: str, description: str, criteria: dict[str, str], *, stated: dict[str, str], subject: str
+) -> Resource:
+    """A proportion Measure of one group, less of which is better; population -> FHIR query or FHIRPath."""
+    head = _head("Measure", id, title, description, variables(stated))
+    codes = "http://terminology.hl7.org/CodeSystem/"
+    return {
+        **head,
+        **_about(subject),
+        "scoring": {"coding": [{"system": f"{codes}measure-scoring", "code": "proportion"}]},
+        "improvementNotation": {"coding": [{"system": f"{codes}measure-improvement-notation", "code": "decrease"}]},
+        "group": [{"population": [_population(code, text) for code, text in criteria.items()]}],
+    }
+
+
+def _population(code: str, text: str) -> Resource:
+    system = "http://terminology.hl7.org/CodeSystem/measure-population"
+    language = _QUERY if code == "initial-population" else _FHIRPATH
+    return {
+        "code": {"coding": [{"system": system, "code": code}]},
+        "criteria": {"language": language, "expression": text},
+    }
 
 
 def activity(
@@ -100,6 +134,7 @@ def activity(
     kind: str = "",
     template: Resource | None = None,
     changed: str = "",
+    subject: str = "DiagnosticReport",
 ) -> Resource:
     """An ActivityDefinition: a request of a kind, a filled template, or a change of what an expression gives."""
     extension: list[Resource] = []
@@ -113,8 +148,7 @@ def activity(
         {"path": path, "expression": {"language": _FHIRPATH, "expression": text}} for path, text in values.items()
     ]
     head = _head("ActivityDefinition", id, title, description, extension)
-    about = {"coding": [{"system": "http://hl7.org/fhir/resource-types", "code": "DiagnosticReport"}]}
-    return {**head, "subjectCodeableConcept": about, **more, "dynamicValue": dynamic}
+    return {**head, **_about(subject), **more, "dynamicValue": dynamic}
 
 
 def code_system(id: str, title: str, description: str, codes: dict[str, str]) -> Resource:

@@ -78,6 +78,8 @@ REPORT = {
     "identity": "imagingStudy.reference.first() & ' ' & meta.tag.where(system = 'urn:hutong:adapter').code.first()",
     "study": "imagingStudy.resolve().first()",
     "seen": "iif(%study.started.exists(), %study.started, iif(effective.exists(), effective, issued))",
+    # Fetched for a comparison: what it shows is known, and nothing is asked for because of it.
+    "fetched": "%study.meta.tag.where(system = 'urn:hutong:study' and code = 'prior').exists()",
     "patient": "subject.resolve().first()",
     "age": (
         "iif(%patient.birthDate.exists() and %seen.exists(), %seen.toString().substring(0, 4).toInteger()"

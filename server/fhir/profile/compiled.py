@@ -238,7 +238,7 @@ class Compiler:
             context = {"resource": situation.resource, "rootResource": situation.root}
             try:
                 found = expression.evaluate(
-                    node, context=context, model=definitions, resolve=situation.resolve,
+                    node, context=context, model=definitions, resolve=situation.resolved,
                     member_of=lambda value, url: is_member(profiles, value, url),
                 )  # fmt: skip
             except (Unprocessable, BadRequest) as error:

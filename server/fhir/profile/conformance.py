@@ -24,6 +24,8 @@ class Asked:
     extensions: bool = False
     #: Finds what a reference leads to among the stored resources; None to leave that alone.
     stored: Resolve | None = None
+    #: Whether it is held against profiles too; without it only the resolve() of invariants leads to what is stored.
+    follow: bool = True
 
 
 def conformance(resource: dict[str, Any], known: KnownProfiles, asked: Asked) -> tuple[Issue, ...]:
@@ -33,7 +35,7 @@ def conformance(resource: dict[str, Any], known: KnownProfiles, asked: Asked) ->
     too. A profile that is asked for and not known is an error, a declared one an information.
     """
     kind = str(resource.get("resourceType", ""))
-    whole = Situation(known, resource, stored=asked.stored)
+    whole = Situation(known, resource, stored=asked.stored, follow=asked.follow)
     problems: list[Problem] = []
     try:
         for canonical in asked.profiles:

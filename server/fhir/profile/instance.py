@@ -109,7 +109,7 @@ class Profiles(Protocol):
 class Situation:
     """One resource that is looked at, and what is around it."""
 
-    __slots__ = ("bundle", "done", "followed", "profiles", "resource", "root", "stored")
+    __slots__ = ("bundle", "done", "follow", "followed", "profiles", "resource", "root", "stored")
 
     def __init__(
         self,
@@ -118,6 +118,8 @@ class Situation:
         resource: dict[str, Any] | None = None,
         bundle: Mapping[str, Any] | None = None,
         stored: Resolve | None = None,
+        *,
+        follow: bool = True,
     ) -> None:
         self.profiles = profiles
         #: %rootResource: the container.
@@ -128,6 +130,8 @@ class Situation:
         self.bundle = bundle
         #: Finds resources that the server holds; None where they are not looked at.
         self.stored = stored
+        #: Whether what stored references lead to is looked at beyond the resolve() of invariants.
+        self.follow = follow
         #: (resource, profile) -> what came of it; True while it is being found out, as references go in circles.
         self.done: dict[tuple[int, str], bool] = {}
         #: What stored references led to.
@@ -137,7 +141,7 @@ class Situation:
         """The same for a resource within; what is contained shares its container."""
         bundle = self.bundle if self.root.get("resourceType") != "Bundle" else self.root
         root = self.root if contained else resource
-        twin = Situation(self.profiles, root, resource, bundle, self.stored)
+        twin = Situation(self.profiles, root, resource, bundle, self.stored, follow=self.follow)
         twin.done, twin.followed = self.done, self.followed
         return twin
 
@@ -150,6 +154,13 @@ class Situation:
 
     def resolve(self, reference: str) -> dict[str, Any] | None:
         """What a literal reference leads to: something contained, in the same Bundle, or stored."""
+        return self._at_hand(reference) or (self._stored(reference) if self.follow else None)
+
+    def resolved(self, reference: str) -> dict[str, Any] | None:
+        """The same for the resolve() of an invariant, which looks at what is stored in any case."""
+        return self._at_hand(reference) or self._stored(reference)
+
+    def _at_hand(self, reference: str) -> dict[str, Any] | None:
         if reference.startswith("#"):
             return self._contained(reference[1:])
         bundle = self.root if self.root.get("resourceType") == "Bundle" else self.bundle
@@ -157,7 +168,7 @@ class Situation:
             resource = entry.get("resource") if isinstance(entry, dict) else None
             if isinstance(resource, dict) and _is_at(reference, entry, resource):
                 return resource
-        return self._stored(reference) if reference else None
+        return None
 
     def _stored(self, reference: str) -> dict[str, Any] | None:
         """Each is read once, so that it is the same again, and no more of them than anybody needs."""

@@ -5,6 +5,8 @@ load``). A small one is not taken apart: its resource is read once by each proce
 system's number and its place therein in one, so that an array of keys, which a GIN index finds, needs no second column.
 """
 
+from typing import Any
+
 from sqlalchemy import BigInteger, Boolean, Column, DateTime, Identity, Index, Integer, Table, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
 
@@ -14,25 +16,57 @@ _C = Text(collation="C")
 #: Values are indexed by their beginning: btree rows hold 2,704 bytes.
 INDEXED_CHARACTERS = 200
 
+
+def _key(*parts: str) -> tuple[Column[int], ...]:
+    """The primary key: the tenant, the whole that a row is of, and places therein."""
+    whole, *places = parts
+    rest = (Column(name, Integer, primary_key=True, autoincrement=False) for name in places)
+    return (
+        Column("tenant", Integer, primary_key=True),
+        Column(whole, BigInteger, primary_key=True, autoincrement=False),
+        *rest,
+    )
+
+
+def _whole(number: str) -> tuple[Column[Any], ...]:
+    """The key of what has parts, and its canonical."""
+    return (
+        Column("tenant", Integer, primary_key=True),
+        Column(number, BigInteger, Identity(), primary_key=True),
+        Column("url", _C, nullable=False),
+        Column("version", _C, nullable=False),
+    )
+
+
+def _source() -> tuple[Column[Any], ...]:
+    return (
+        # The resource and its version that this was made from; empty and 0 for a release.
+        Column("id", _C, nullable=False, server_default=text("''")),
+        Column("resource_version", BigInteger, nullable=False, server_default=text("0")),
+        # The digest of the release's file.
+        Column("digest", _C, nullable=False, server_default=text("''")),
+    )
+
+
+def _standing() -> tuple[Column[Any], ...]:
+    return (
+        # Whether all of it is in the tables, so that it is at hand, and since when.
+        Column("complete", Boolean, nullable=False, server_default=text("false")),
+        Column("changed", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
+    )
+
+
 code_system = Table(
     "code_system",
     metadata,
-    Column("tenant", Integer, primary_key=True),
-    Column("system", BigInteger, Identity(), primary_key=True),
-    Column("url", _C, nullable=False),
-    Column("version", _C, nullable=False),
+    *_whole("system"),
     # What CodeSystem says of the whole, as terminology.code_system.Header has it.
     Column("header", JSONB, nullable=False),
-    # The resource and its version that this was made from; empty and 0 for a release.
-    Column("id", _C, nullable=False, server_default=text("''")),
-    Column("resource_version", BigInteger, nullable=False, server_default=text("0")),
-    # The digest of the release's file.
-    Column("digest", _C, nullable=False, server_default=text("''")),
-    # Whether its concepts are in the tables below, how many are there, and whether that is all of them.
+    *_source(),
+    # Whether its concepts are in the tables below, and how many are there.
     Column("apart", Boolean, nullable=False, server_default=text("false")),
     Column("concepts", Integer, nullable=False, server_default=text("0")),
-    Column("complete", Boolean, nullable=False, server_default=text("false")),
-    Column("changed", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
+    *_standing(),
     Index("ix_code_system_url", "tenant", "url", "version"),
     Index("ix_code_system_resource", "tenant", "id"),
 )
@@ -40,8 +74,7 @@ code_system = Table(
 code_concept = Table(
     "code_concept",
     metadata,
-    Column("tenant", Integer, primary_key=True),
-    Column("system", BigInteger, primary_key=True, autoincrement=False),
+    *_key("system"),
     Column("code", _C, primary_key=True),
     # Its place in the system.
     Column("number", Integer, nullable=False),
@@ -67,10 +100,7 @@ code_concept = Table(
 code_designation = Table(
     "code_designation",
     metadata,
-    Column("tenant", Integer, primary_key=True),
-    Column("system", BigInteger, primary_key=True, autoincrement=False),
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("place", Integer, primary_key=True, autoincrement=False),
+    *_key("system", "number", "place"),
     # As CodeSystem.concept.designation has it.
     Column("body", JSONB, nullable=False),
 )
@@ -78,10 +108,7 @@ code_designation = Table(
 code_property = Table(
     "code_property",
     metadata,
-    Column("tenant", Integer, primary_key=True),
-    Column("system", BigInteger, primary_key=True, autoincrement=False),
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("place", Integer, primary_key=True, autoincrement=False),
+    *_key("system", "number", "place"),
     Column("property", _C, nullable=False),
     # As text; of a Coding the code.
     Column("value", _C, nullable=False),
@@ -97,17 +124,11 @@ code_property = Table(
 concept_map = Table(
     "concept_map",
     metadata,
-    Column("tenant", Integer, primary_key=True),
-    Column("map", BigInteger, Identity(), primary_key=True),
-    Column("url", _C, nullable=False),
-    Column("version", _C, nullable=False),
+    *_whole("map"),
     # The ConceptMap without its elements: groups with source, target and unmapped.
     Column("body", JSONB, nullable=False),
-    Column("id", _C, nullable=False, server_default=text("''")),
-    Column("resource_version", BigInteger, nullable=False, server_default=text("0")),
-    Column("digest", _C, nullable=False, server_default=text("''")),
-    Column("complete", Boolean, nullable=False, server_default=text("false")),
-    Column("changed", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
+    *_source(),
+    *_standing(),
     Index("ix_concept_map_url", "tenant", "url", "version"),
     Index("ix_concept_map_resource", "tenant", "id"),
 )
@@ -115,9 +136,7 @@ concept_map = Table(
 concept_map_element = Table(
     "concept_map_element",
     metadata,
-    Column("tenant", Integer, primary_key=True),
-    Column("map", BigInteger, primary_key=True, autoincrement=False),
-    Column("number", Integer, primary_key=True, autoincrement=False),
+    *_key("map", "number"),
     # The group's place in the map.
     Column("group", Integer, nullable=False),
     Column("code", _C, nullable=False),

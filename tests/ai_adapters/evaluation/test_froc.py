@@ -108,3 +108,20 @@ def test_two_systems_are_compared_scan_by_scan() -> None:
     assert not by_name["false positives a scan"].clear
     with pytest.raises(ValueError, match="same scans"):
         compare(first, evaluate("other", scans[:3], 0.5, draws=5))
+
+
+def test_scans_as_wholes_by_verdict_or_by_the_surest_finding() -> None:
+    ill = [
+        Scan(name=f"ill {n}", seconds=1, truths=(truth(0, 10),), found=(), verdict=v) for n, v in enumerate((0.9, 0.4))
+    ]
+    well = [Scan(name=f"well {n}", seconds=1, truths=(), found=(), verdict=v) for n, v in enumerate((0.4, 0.1))]
+    told = evaluate("verdicts", [*ill, *well], 0.5, draws=50)
+    # Of four pairs three are right and one is even.
+    assert told.as_wholes.area.value == pytest.approx(3.5 / 4)
+    assert (told.as_wholes.sensitivity.value, told.as_wholes.specificity.value) == (0.5, 1.0)
+    # Nothing is said of lesions, so none is missed.
+    assert not told.finds_places and told.total.lesions == 0 and told.total.cpm is None
+    places = [Scan(name=scan.name, seconds=1, truths=scan.truths, found=(found(0, 0.8),)) for scan in [*ill, *well]]
+    other = evaluate("places", places, 0.5, draws=50)
+    assert other.as_wholes.area.value == 0.5 and other.as_wholes.specificity.value == 0.0
+    assert [one.figure for one in compare(told, other, draws=50)] == ["area under the ROC curve of scans"]

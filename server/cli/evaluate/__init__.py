@@ -1,0 +1,1 @@
+"""``hutong evaluate``: bundles beside reference reports, on data that stays where it is."""
