@@ -183,7 +183,9 @@ def compare(first: Evaluation, second: Evaluation, draws: int = 1000) -> list[Di
     drawn = samples(len(first.scans), draws).tolist()
     pair = (first, second)
     cases = [[case_of(scan) for scan in one.scans] for one in pair]
+    # Where all scans are of one kind there is no curve.
     told = [_difference("area under the ROC curve of scans", (area, area), cases, drawn)]
+    told = [one for one in told if not math.isnan(one.difference.value)]
     if not (first.finds_places and second.finds_places):
         return told
     outcomes = [[judge(scan) for scan in one.scans] for one in pair]

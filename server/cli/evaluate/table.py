@@ -73,4 +73,4 @@ def _difference(difference: Difference) -> dict[str, Any]:
 def _with_interval(estimate: Estimate | None) -> str | None:
     if estimate is None or math.isnan(estimate.value):
         return None
-    return f"{estimate.value:.3f} ({estimate.low:.3f}-{estimate.high:.3f})"
+    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
