@@ -73,9 +73,12 @@ def openapi(definitions: Definitions, *, base_url: str, version: str, operations
 
 def _places(definitions: Definitions, shape: str) -> Iterator[tuple[str, str, str]]:
     """Paths of one shape, with the type that is asked for and the compartment that it is asked in."""
-    if shape == "type/id/type":
+    inside, _, rest = shape.removeprefix("type/id/").partition("/")
+    if shape.startswith("type/id/") and inside in ("type", "*", "_search"):
         for name in definitions.tables["compartment"]:
-            yield from ((f"/{name}/{{id}}/{kind}", kind, name) for kind in definitions.compartment(name))
+            kinds = definitions.compartment(name) if inside == "type" else ("",)
+            end = f"/{rest}" if rest else ""
+            yield from ((f"/{name}/{{id}}/{kind or inside}{end}", kind, name) for kind in kinds)
     elif not shape.startswith("type"):
         yield f"/{shape}", "", ""
     else:
