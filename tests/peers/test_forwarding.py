@@ -175,7 +175,8 @@ def test_a_peer_that_is_away_gets_everything_once_by_urgency(house: House, make_
     with house.delivering(peer):
         time.sleep(2.5)
         assert len(house.waiting()) == 3
-        with storescp(tmp_path / "scp", port, "-xcr", f"echo '#f' >> {tmp_path}/order"):
+        # In the foreground: commands that run at once may write in another order than files arrived.
+        with storescp(tmp_path / "scp", port, "--exec-sync", "-xcr", f"echo '#f' >> {tmp_path}/order"):
             house.drain()
     arrived = list((tmp_path / "scp").iterdir())
     order = (tmp_path / "order").read_text().split()
