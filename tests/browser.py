@@ -74,9 +74,10 @@ class Browser:
         raise AssertionError(f"{expression} did not become true.\nconsole: {self.console[-15:]}\npage: {shown[:2000]}")
 
     def click(self, selector: str) -> None:
-        """Clicks into the middle of the first element that the selector finds."""
+        """Scrolls to the first element that the selector finds, once the page is whole, and clicks into its middle."""
         box = self.wait(
             f"(() => {{ const e = document.querySelector({json.dumps(selector)}); if (!e) return null;"
+            "if (document.readyState !== 'complete') return null; e.scrollIntoView({ block: 'center' });"
             "const b = e.getBoundingClientRect(); return b.width ? [b.x + b.width / 2, b.y + b.height / 2] : null })()"
         )
         self.click_at(*box)

@@ -53,8 +53,10 @@ def test_edited_in_the_browser(house: House, installed: str, browser: Browser, t
 
     browser.open(f"{house.url}/?study={study}&lang=en")
     browser.click("a.review")
+    # The page before has as many findings; only the review is signed.
     browser.wait(
-        f"document.readyState === 'complete' && document.querySelectorAll('article.finding').length === {findings}"
+        "document.readyState === 'complete' && !!document.querySelector('.sign button') && "
+        f"document.querySelectorAll('article.finding').length === {findings}"
     )
     # All but the first go; the first is half as large as 3 mm.
     browser.evaluate("[...document.querySelectorAll('[value=reject]')].slice(1).forEach(e => e.click())")
