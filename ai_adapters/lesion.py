@@ -155,12 +155,22 @@ def _lung(raw: Block, quiet: Block, out: npt.NDArray[np.float64]) -> float:
 def _flat_share(quiet: Block, body: Mask, lung: float, spacing: tuple[float, float, float]) -> float:
     """How much of what is denser than lung, here and just around, is as dense as ground glass and no slope.
 
-    The slope from soft tissue to lung passes through the same attenuations, but steeply.
+    The slope from soft tissue to lung passes through the same attenuations, but steeply; and a thick slice between
+    them shows the mean of both, flat within the slice.
     """
     dense = (quiet > lung + _DENSER_THAN_LUNG) & (distance(~body, spacing) <= REACH_MM)
     steep = np.sqrt(sum(slope**2 for slope in np.gradient(quiet, *spacing)))
     flat = dense & (quiet > _GLASS_HU[0]) & (quiet < _FLAT_BELOW_HU) & (steep < _FLAT_HU_MM)
+    flat &= ~_between_slices(quiet, lung)
     return float(flat.sum() / max(1, dense.sum()))
+
+
+def _between_slices(quiet: Block, lung: float) -> Mask:
+    """Where one neighbouring slice shows soft tissue and the other lung, so that this one shows some of each."""
+    padded = np.pad(quiet, ((1, 1), (0, 0), (0, 0)), mode="edge")
+    before, after = padded[:-2], padded[2:]
+    mean: Mask = (np.maximum(before, after) > SOLID_FROM) & (np.minimum(before, after) < lung + _DENSER_THAN_LUNG)
+    return mean
 
 
 def _soft_tissue(quiet: Block, mask: Mask, spacing: tuple[float, float, float]) -> float:

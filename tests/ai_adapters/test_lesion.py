@@ -51,6 +51,21 @@ def test_ground_glass(spacing) -> None:
     assert kind.confidence > 0.9
 
 
+def test_slices_that_hold_some_of_a_solid_nodule_are_no_ground_glass() -> None:
+    # A disc: one whole slice, half of the one below, 0.45 of the one above.
+    volume, region, _ = scan((12.0, -20.0), spacing=(2.5, 0.8, 0.8))
+    middle = len(volume.voxels) // 2
+    image, share = volume.voxels[middle].copy(), region.share[middle].copy()
+    for number in range(len(volume.voxels)):
+        part = {middle - 1: 0.5, middle: 1.0, middle + 1: 0.45}.get(number, 0.0)
+        noise = np.random.default_rng(number).normal(0, 15, image.shape)
+        volume.voxels[number] = -860 + part * (image + 860.0) + noise
+        region.share[number] = part * share
+    found = examine(region, volume)
+    assert density(found).kind.value == "solid"
+    assert found.volume_mm3 == pytest.approx(np.pi * 36 * 1.95 * 2.5, rel=0.15)
+
+
 @pytest.mark.parametrize("spacing", SPACINGS)
 def test_a_solid_part_is_measured_by_itself(spacing) -> None:
     volume, region, _ = scan((16.0, -620.0), (8.0, 20.0), spacing=spacing)
