@@ -72,7 +72,8 @@ def examine(region: Region, volume: Volume) -> Lesion:
     spacing = volume.spacing
     raw = volume.voxels[tuple(slice(a, a + n) for a, n in zip(box, share.shape, strict=True))].astype(np.float32)
     quiet = ndimage.gaussian_filter(raw, [_QUIET_MM / step for step in spacing], mode="nearest")
-    body = share >= min(0.5, float(share.max()))
+    # Of a faint nodule the network fills no voxel, and a body of its fullest one alone would leave the rest to others.
+    body = share >= 0.5 * float(share.max())
     lung = _lung(raw, quiet, distance(~body, spacing))
     flat = _flat_share(quiet, body, lung, spacing)
     subsolid = flat > _FLAT_SHARE

@@ -67,6 +67,15 @@ def test_slices_that_hold_some_of_a_solid_nodule_are_no_ground_glass() -> None:
 
 
 @pytest.mark.parametrize("spacing", SPACINGS)
+def test_a_faint_nodule_is_measured_whole_though_the_network_fills_no_voxel_by_half(spacing) -> None:
+    volume, region, _ = scan((7.0, -600.0), spacing=spacing)
+    places = np.argwhere(region.share > 0)
+    away = np.linalg.norm((places - places.mean(axis=0)) * spacing, axis=1)
+    region.share[tuple(places.T)] *= 0.45 - 0.04 * away
+    assert examine(region, volume).volume_mm3 == pytest.approx(ball(7.0), rel=0.25)
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
 def test_a_solid_part_is_measured_by_itself(spacing) -> None:
     volume, region, _ = scan((16.0, -620.0), (8.0, 20.0), spacing=spacing)
     found = examine(region, volume)
