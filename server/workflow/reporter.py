@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dicom_sr.findings import Findings
 from server.errors import NotFound
 from server.imaging.pixels import PixelData
 from server.imaging.rendering import Rendering, Viewport
@@ -50,6 +51,8 @@ class Document:
     consequences: tuple[Resource, ...]
     #: SOPInstanceUID of the SR.
     sr_instance: str
+    #: What it says.
+    found: Findings | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +87,7 @@ class Reporter:
             comments=found.comments if found else (),
             consequences=detail.consequences,
             sr_instance=newest.sr_instance,
+            found=found,
         )
 
     def history(self, access: Access, lesion: str) -> tuple[Resource, tuple[Point, ...]]:

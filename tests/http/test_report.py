@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pypdfium2
 import pytest
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 
 from dicom_sr import codes
 from dicom_sr.findings import Findings
@@ -24,8 +24,9 @@ from server.imaging.pixel_pool import PixelPool
 from server.imaging.pixels import PixelData
 from server.imaging.retrieve import Retrieve
 from server.security.access import system
-from server.settings import Settings
+from server.settings import Peer, Settings
 from server.store.packs import Packs
+from server.workflow.images import KEY_OBJECT_SELECTION
 from server.workflow.publish import Publisher
 from server.workflow.report_document import DocumentWriter
 from server.workflow.reporter import Reporter
@@ -50,6 +51,7 @@ _LIT = """(() => {
     return lit;
 })()"""
 PICTURES = ROOT / "build/screenshots"
+PEER = Peer(name="pacs", ae_title="PACS", send_results=True)
 
 
 @pytest.fixture
@@ -156,8 +158,9 @@ def test_the_same_content_is_the_same_paper(reporter: Reporter, report_id: str) 
 
 def _writer(way: Way, reporter: Reporter) -> DocumentWriter:
     return DocumentWriter(
-        database=way.database, repository=way.repository, reporter=reporter, ingest=way.ingest,
-        draw=report_pdf.draw, crop=crop, uid_root="2.25", wado_url="http://hutong.test/dicomweb",
+        database=way.database, repository=way.repository, reporter=reporter,
+        publisher=Publisher(repository=way.repository, ingest=way.ingest, uid_root="2.25", peers=(PEER,)),
+        draw=report_pdf.draw, crop=crop, wado_url="http://hutong.test/dicomweb",
     )  # fmt: skip
 
 
@@ -189,9 +192,30 @@ def test_paper_of_a_verified_report_is_an_instance_of_the_study(
         assert [line for line in (checked.stdout + checked.stderr).splitlines() if line.startswith("Error")] == []
         pdf = dcmread(path).EncapsulatedDocument[: form["size"]]
         assert numbers_in(text_of(bytes(pdf))) == quantities(way, report_id)
+    selection = _key_objects(reporter)
+    path.write_bytes(selection)
+    checked = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True)
+    assert [line for line in (checked.stdout + checked.stderr).splitlines() if line.startswith("Error")] == []
+    shown = [item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for item in _images(dcmread(path))]
+    regions = [one.region for one in example.findings().findings]
+    assert shown == [one.image.sop_instance_uid for one in regions if one is not None]
+    with way.database.reading() as uow:
+        sent = uow.driver.execute("select count(*) from sending where peer = 'pacs' and rule = 'results'").fetchone()
+    assert sent == (3,), "both documents and the key images"
     # Done again, there is nothing new.
     writer.run(1, report_id)
+    assert _key_objects(reporter) == selection
     assert way.repository.read(system(), "DiagnosticReport", report_id)["meta"] == head["meta"]
+
+
+def _key_objects(reporter: Reporter) -> bytes:
+    """The one selection of key images that is stored."""
+    (place,) = [one for one in reporter.retrieve.locate(system()) if one.sop_class == KEY_OBJECT_SELECTION]
+    return reporter.retrieve.file(system(), place)
+
+
+def _images(selection: Dataset) -> list[Dataset]:
+    return [item for item in selection.ContentSequence if item.ValueType == "IMAGE"]
 
 
 def test_a_lesion_over_two_studies(way: Way, address: str, reporter: Reporter) -> None:
