@@ -195,12 +195,17 @@ def conclusion(findings: Findings) -> str:
     trust = "Verified." if findings.verified else "Not verified by a person."
     lines = [f"{found}{author}. {trust}"]
     lines += [f"{number}. {_sentence(finding)}" for number, finding in enumerate(findings.findings, 1)]
+    lines += [f"No longer there: {_named(one)}." for one in findings.gone]
     lines += findings.comments
     return "\n".join(lines)
 
 
+def _named(finding: Finding | Gone) -> str:
+    return ", ".join(part for part in (finding.finding.meaning, place_of(finding)) if part)
+
+
 def _sentence(finding: Finding) -> str:
-    what = ", ".join(part for part in (finding.finding.meaning, place_of(finding)) if part)
+    what = _named(finding)
     details = [quality.value.meaning for quality in finding.qualities]
     details += [
         f"{measurement.concept.meaning} {rounded(measurement.value, measurement.unit.value)} {measurement.unit.value}"

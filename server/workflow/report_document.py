@@ -99,13 +99,15 @@ class DocumentWriter:
         images = [one for one in key_images(found) if one.sop_instance_uid in there] if found is not None else []
         if found is None or not images:
             return []
+        description = conclusion(found)
+        said = hashlib.sha256("\n".join([description, *(one.sop_instance_uid for one in images)]).encode()).hexdigest()
         made = write_key_objects(
             images,
             next(one for one in headers if str(one.SOPInstanceUID) == images[0].sop_instance_uid),
             person=document.reviewer,
-            description=conclusion(found),
+            description=description,
             moment=datetime.fromisoformat(document.issued),
-            sop_instance_uid=uid(self.publisher.uid_root, "key-objects", document.sr_instance),
+            sop_instance_uid=uid(self.publisher.uid_root, "key-objects", document.sr_instance, said),
             series_instance_uid=uid(self.publisher.uid_root, "key-objects-series", document.report),
         )
         self._receive(tenant, made)
