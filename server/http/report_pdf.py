@@ -22,10 +22,11 @@ FONTS = (
 #: Adobe's Chinese font of PDF readers, where none can be embedded.
 _UNEMBEDDED = "STSong-Light"
 _LATIN = "Helvetica"
-_WIDTH, _PICTURE = 480, 150
+_WIDTH, _PICTURE = 470, 150
 _COLOURS = {"outline": "#0b7285", "long": "#b36b00", "short": "#b36b00"}
 _STYLES: Mapping[str, tuple[int, str]] = {
-    "title": (17, "#0b3c49"), "heading": (12, "#0b3c49"), "text": (10, "#111111"), "small": (8, "#555555")
+    "title": (17, "#0b3c49"), "heading": (12, "#0b3c49"), "finding": (11, "#0b3c49"), "text": (10, "#111111"),
+    "small": (8, "#555555"),
 }  # fmt: skip
 
 Pictures = Mapping[str, bytes]
@@ -93,26 +94,52 @@ def _numbered(canvas: Any, _: Any) -> None:
 
 
 def _story(document: Document, pictures: Pictures, words: Wording) -> Iterator[Any]:
-    from reportlab.platypus import Spacer
+    from reportlab.lib.colors import HexColor
+    from reportlab.platypus import HRFlowable, Spacer
 
     for text, style in _head(document, words):
         yield _paragraph(text, style)
+    yield HRFlowable(width="100%", thickness=0.8, color=HexColor(_COLOURS["outline"]), spaceBefore=6, spaceAfter=2)
+    # What is to be done stands where it is read first.
+    if document.consequences:
+        yield _paragraph(words.word("consequences"), "heading")
+        yield Spacer(1, 4)
+        yield _boxed([_consequence(resource, words) for resource in document.consequences])
     yield _paragraph(words.word("findings"), "heading")
+    yield Spacer(1, 4)
     if not document.lines:
         yield _paragraph(words.word("count_none"))
     for ordinal, line in enumerate(document.lines, 1):
         yield _finding(ordinal, line, pictures.get(line.observation), words)
     for comment in document.comments:
         yield _paragraph(comment, "small")
-    if document.consequences:
-        yield _paragraph(words.word("consequences"), "heading")
-    for resource in document.consequences:
-        for fact in wording.facts(resource):
-            label = words.word("due") if fact.label == "due" else fact.label
-            yield _paragraph(f"{label}  {fact.text}".strip())
     yield Spacer(1, 12)
     yield _paragraph(f"{words.word('safety')} DiagnosticReport/{document.report}", "small")
     yield _paragraph(f"SR {document.sr_instance}", "small")
+
+
+def _consequence(resource: Mapping[str, Any], words: Wording) -> list[Any]:
+    """What one resource says: its label above or before each line."""
+    said = []
+    for fact in wording.facts(resource, words):
+        label = f"{fact.label}: " if fact.label and fact.text else fact.label
+        said.append(_paragraph(f"{label}{fact.text}"))
+    return said
+
+
+def _boxed(rows: list[list[Any]]) -> Any:
+    """Paragraphs on a tinted ground, a thin line between the rows; a row may go on over the page."""
+    from reportlab.lib.colors import HexColor
+    from reportlab.platypus import Table
+
+    style = [
+        ("BACKGROUND", (0, 0), (-1, -1), HexColor("#eef5f6")),
+        ("LINEBEFORE", (0, 0), (0, -1), 2.5, HexColor(_COLOURS["outline"])),
+        ("LINEBELOW", (0, 0), (-1, -2), 0.4, HexColor("#c9dadd")),
+        ("TOPPADDING", (0, 0), (-1, -1), 4),
+        ("BOTTOMPADDING", (0, 0), (-1, -1), 5),
+    ]
+    return Table([[row] for row in rows], colWidths=[_WIDTH], style=style, hAlign="LEFT", splitInRow=1)
 
 
 def _head(document: Document, words: Wording) -> Iterator[tuple[str, str]]:
@@ -134,7 +161,7 @@ def _head(document: Document, words: Wording) -> Iterator[tuple[str, str]]:
 def said(line: Line, words: Wording) -> Iterator[str]:
     """What a report says of a finding, fact by fact."""
     for one in line.numbers:
-        yield f"{words.code(one.concept)} {one.value} {wording.unit(one.unit)}".strip()
+        yield f"{words.code(one.concept)} {one.value} {words.unit(one.unit)}".strip()
     for concept, value in line.qualities:
         yield f"{words.code(concept)}: {words.code(value)}"
     if line.by_person:
@@ -146,16 +173,31 @@ def _finding(ordinal: int, line: Line, picture: bytes | None, words: Wording) ->
 
     places = ", ".join(words.code(place) for place in line.places)
     title = f"{ordinal}. {words.code(line.finding)}" + (f" ({places})" if places else "")
-    text = [_paragraph(title), *(_paragraph(fact, "text") for fact in said(line, words))]
-    drawn = _slice(line, picture) if picture is not None and line.key_slice else ""
+    picture_there = picture is not None and line.key_slice is not None
+    width = _WIDTH - (_PICTURE + 16 if picture_there else 0)
+    text = [_paragraph(title, "finding"), *_two_columns(list(said(line, words)), width - 12)]
     if line.key_slice:
         text.append(
             _paragraph(words.word("slice", number=line.key_slice.number, slices=line.key_slice.slices), "small")
         )
+    cells = [_slice(line, picture), text] if picture is not None and picture_there else [text]
     table = Table(
-        [[drawn, text]], colWidths=[_PICTURE + 16, _WIDTH - _PICTURE - 16], style=[("VALIGN", (0, 0), (-1, -1), "TOP")]
-    )
+        [cells], colWidths=[_PICTURE + 16, width] if picture_there else [width], hAlign="LEFT",
+        style=[("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (0, -1), 0)],
+    )  # fmt: skip
     return KeepTogether([table])
+
+
+def _two_columns(facts: list[str], width: float) -> list[Any]:
+    """Facts side by side, read row by row."""
+    from reportlab.platypus import Table
+
+    cells = [_paragraph(fact) for fact in facts]
+    rows = [[*cells[at : at + 2], ""][:2] for at in range(0, len(cells), 2)]
+    padding = [(f"{side}PADDING", (0, 0), (-1, -1), 0) for side in ("LEFT", "TOP", "BOTTOM")]
+    return (
+        [Table(rows, colWidths=[width / 2] * 2, style=[*padding, ("VALIGN", (0, 0), (-1, -1), "TOP")])] if rows else []
+    )
 
 
 def _slice(line: Line, picture: bytes) -> Any:

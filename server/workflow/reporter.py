@@ -1,6 +1,6 @@
 """A report with everything that goes on paper: who, which study, findings with their images, what follows, by whom."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dicom_sr.findings import Findings
@@ -91,9 +91,21 @@ class Reporter:
         )
 
     def history(self, access: Access, lesion: str) -> tuple[Resource, tuple[Point, ...]]:
-        """The BodyStructure of a lesion, and the lesion at each time."""
+        """The BodyStructure of a lesion, and the lesion at each time, with its key slice where the report is here."""
         resource = self.repository.read(access, "BodyStructure", lesion)
-        return resource, report_view.history(self.repository, access, lesion)
+        points = report_view.history(self.repository, access, lesion)
+        return resource, tuple(self._drawn(access, point) for point in points)
+
+    def _drawn(self, access: Access, point: Point) -> Point:
+        try:
+            document = self.document(access, point.report) if point.report else None
+        except NotFound:
+            # A report without a structured report behind it has no image to show.
+            document = None
+        found = document.lines if document is not None else ()
+        line = next((one for one in found if one.observation == point.line.observation), point.line)
+        study = document.patient.study if document is not None else ""
+        return replace(point, line=replace(line, numbers=point.numbers), study=study)
 
     def shapes(self, access: Access, report: str) -> "list[Shape]":
         """Lungs and findings as surfaces."""

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import httpx
@@ -14,7 +15,7 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from dicom_sr import codes
-from dicom_sr.findings import Findings
+from dicom_sr.findings import Findings, Gone
 from server.http import dicomweb, page, report, report_pdf, server
 from server.http.access import AccessOfRequest
 from server.http.dicomweb_services import DicomWeb
@@ -26,12 +27,14 @@ from server.imaging.retrieve import Retrieve
 from server.security.access import system
 from server.settings import Peer, Settings
 from server.store.packs import Packs
+from server.workflow import report_view
 from server.workflow.images import KEY_OBJECT_SELECTION
 from server.workflow.publish import Publisher
 from server.workflow.report_document import DocumentWriter
 from server.workflow.reporter import Reporter
 from server.workflow.results import Results
 from server.workflow.review import Decisions, Reviewer
+from terminology.private_scheme import CHANGE
 from tests.browser import chromium
 from tests.dicom_sr import examples
 from tests.http import page_example as example
@@ -231,8 +234,52 @@ def test_a_lesion_over_two_studies(way: Way, address: str, reporter: Reporter) -
     assert sorted(said) == [[368.0], [736.0]]
     text = httpx.get(f"{address}/lesion/{found.id}?lang=en").text
     curve = text.partition("Volume")[2].partition("</section>")[0]
-    assert re.findall(r'class="value">([^<]*)<', curve) == [str(int(value[0])) for value in said]
-    assert curve.count("<circle") == 2
+    assert re.findall(r'class="value"[^>]*>([^<]*)<', curve) == [str(int(value[0])) for value in said]
+    heights = [float(y) for y in re.findall(r'<circle cx="[^"]*" cy="([^"]*)"', curve)]
+    assert len(heights) == 2 and heights[0] - heights[1] != 0
+    # The report that is here shows its image, and what it says besides; both are linked.
+    assert text.count('<article class="finding">') == 2 and text.count("<image href=") == 1
+    assert [point.report != "" for point in points] == [False, True]
+
+
+def test_a_curve_has_round_levels_and_stays_inside() -> None:
+    def number(value: str) -> report_view.Number:
+        return report_view.Number(concept=codes.VOLUME, value=Decimal(value), unit="mm3")
+
+    def point(when: str, value: str) -> report_view.Point:
+        line = report_view.Line(
+            observation="", lesion="", finding=codes.NODULE, places=(), numbers=(), qualities=(), by_person=False,
+            key_slice=None,
+        )  # fmt: skip
+        return report_view.Point(when=when, report="", line=line, numbers=(number(value),))
+
+    (curve,) = report.curves((point("2025-01-01", "96"), point("2025-07-01", "204")))
+    assert [label for label, _ in curve.levels] == ["0", "100", "200", "300"]
+    low, high = curve.levels[0][1], curve.levels[-1][1]
+    assert all(high < y < low for _, _, _, y in curve.points)
+    assert curve.points[0][2] < curve.points[1][2]
+    (alone,) = report.curves((point("2025-01-01", "0.4"),))
+    assert len(alone.points) == 1 and alone.levels[-1][0] == "0.5"
+
+
+def test_a_lesion_that_is_gone_is_named_as_what_it_was(way: Way, reporter: Reporter) -> None:
+    found = example.findings()
+    before = found.findings[0]
+    gone = Gone(
+        tracking_id=before.tracking_id, tracking_uid="2.25.777", finding=before.finding, site=before.site,
+        laterality=before.laterality,
+    )  # fmt: skip
+    way.receive()
+    way.complete()
+    way.find(replace(found, gone=(gone,)))
+    report_id = way.repository.search(system(), "DiagnosticReport", []).matches[0].id
+    line = reporter.document(system(), report_id).lines[-1]
+    assert (line.finding, line.qualities) == (before.finding, ((CHANGE, codes.ABSENT),))
+    assert set(line.places) == {place for place in (before.site, before.laterality) if place}
+    (point,) = reporter.history(system(), line.lesion)[1]
+    assert point.line.qualities == line.qualities
+    head = way.repository.read(system(), "DiagnosticReport", report_id)
+    assert "No longer there: " in head["conclusion"]
 
 
 def _say_at(way: Way, found: Findings, when: str) -> None:
