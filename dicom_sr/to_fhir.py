@@ -26,6 +26,7 @@ from dicom_sr.fhir_elements import (
 from dicom_sr.findings import Algorithm, Finding, Findings, Gone
 from dicom_sr.identity import resource_id
 from dicom_sr.observations import Context, gone, nothing_found, observations, resource
+from dicom_sr.person_name import in_words
 from dicom_sr.slots import Slots
 
 #: https://hl7.org/fhir/R4/codesystem-provenance-agent-type.html
@@ -189,7 +190,7 @@ def conclusion(findings: Findings) -> str:
     """The report in words: by whom, how far to trust it, and each finding on a line."""
     algorithm, count = findings.algorithm, len(findings.findings)
     parts = [f"{algorithm.name} {algorithm.version}".strip()] if algorithm else []
-    parts += [findings.person] if findings.person else []
+    parts += [in_words(findings.person)] if findings.person else []
     author = f" by {' and '.join(parts)}" if parts else ""
     found = "No finding" if not count else "1 finding" if count == 1 else f"{count} findings"
     trust = "Verified." if findings.verified else "Not verified by a person."

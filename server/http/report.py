@@ -1,7 +1,7 @@
 """The report page, a page for each lesion over all studies, and what they draw: surfaces, and the report as a PDF."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,7 +21,9 @@ from terminology.codings import Coding, from_fhir
 from terminology.private_scheme import SOLID_PART_DIAMETER, SOLID_PART_VOLUME
 
 #: The curve's drawing area with its margins, in its own units.
-_WIDTH, _HEIGHT, _LEFT, _ACROSS = 640.0, 210.0, 64.0, 26.0
+_WIDTH, _HEIGHT, _LEFT, _ACROSS, _BESIDE = 640.0, 210.0, 64.0, 26.0, 46.0
+#: What a date takes of it.
+_DATE = 86.0
 #: What a lesion's curves are of: its sizes, the largest first.
 _SIZES = (codes.VOLUME, codes.DIAMETER, codes.LONG_AXIS, codes.SHORT_AXIS, SOLID_PART_VOLUME, SOLID_PART_DIAMETER)
 
@@ -48,6 +50,8 @@ class Curve:
     points: tuple[tuple[str, Number, float, float], ...]
     #: (what it says, y) of the lines across.
     levels: tuple[tuple[str, float], ...]
+    #: x of the points whose date and value are written out, so that none lies over another; the newest is.
+    labelled: tuple[float, ...]
 
 
 class _Report:
@@ -114,14 +118,23 @@ def _curve(concept: Coding, unit: str, found: list[tuple[str, Number]]) -> Curve
     def height(value: float) -> float:
         return round(_ACROSS + (_HEIGHT - 2 * _ACROSS) * (1 - value / top), 1)
 
-    wide = _WIDTH - _LEFT - 2 * _ACROSS
+    wide = _WIDTH - _LEFT - 2 * _BESIDE
     middle = 0.5 if max(days) == first else 0.0
     placed = tuple(
-        (when, one, round(_LEFT + _ACROSS + wide * ((day - first) / span + middle), 1), height(float(one.value)))
+        (when, one, round(_LEFT + _BESIDE + wide * ((day - first) / span + middle), 1), height(float(one.value)))
         for (when, one), day in zip(found, days, strict=True)
     )
     levels = tuple((f"{step * n:g}", height(step * n)) for n in range(round(top / step) + 1))
-    return Curve(concept=concept, unit=unit, points=placed, levels=levels)
+    return Curve(concept=concept, unit=unit, points=placed, levels=levels, labelled=_apart(x for _, _, x, _ in placed))
+
+
+def _apart(places: Iterable[float]) -> tuple[float, ...]:
+    """As many as stand clear of each other, the rightmost first."""
+    kept: list[float] = []
+    for x in sorted(places, reverse=True):
+        if not kept or kept[-1] - x >= _DATE:
+            kept.append(x)
+    return tuple(kept)
 
 
 def _step(largest: float) -> float:

@@ -42,7 +42,8 @@ def draw(document: Document, pictures: Pictures, language: str) -> bytes:
         out, leftMargin=56, rightMargin=56, topMargin=50, bottomMargin=50, invariant=1,
         title=words.word("report_title"), author=document.reviewer or document.author, lang=language,
     )  # fmt: skip
-    made.build(list(_story(document, pictures, words)), onLaterPages=_numbered, onFirstPage=_numbered)
+    foot = _foot(document, words)
+    made.build(list(_story(document, pictures, words)), onLaterPages=foot, onFirstPage=foot)
     return out.getvalue()
 
 
@@ -88,9 +89,19 @@ def _paragraph(text: str, style: str = "text") -> Any:
     return Paragraph(_marked_up(text), looks)
 
 
-def _numbered(canvas: Any, _: Any) -> None:
-    canvas.setFont(_LATIN, 8)
-    canvas.drawRightString(540, 30, str(canvas.getPageNumber()))
+def _foot(document: Document, words: Wording) -> Callable[[Any, Any], None]:
+    """What stands under each page: whose it is, of which study, and the page's number."""
+    patient = document.patient
+    whose = (words.person(patient.name), patient.patient_id, patient.description, wording.date(patient.study_date))
+
+    def drawn(canvas: Any, _: Any) -> None:
+        line = _paragraph(" · ".join(filter(None, whose)), "small")
+        line.wrap(_WIDTH - 30, 12)
+        line.drawOn(canvas, 62, 28)
+        canvas.setFont(_LATIN, 8)
+        canvas.drawRightString(540, 30, str(canvas.getPageNumber()))
+
+    return drawn
 
 
 def _story(document: Document, pictures: Pictures, words: Wording) -> Iterator[Any]:
@@ -152,9 +163,12 @@ def _head(document: Document, words: Wording) -> Iterator[tuple[str, str]]:
         "text",
     )
     yield " · ".join(filter(None, [patient.description, wording.date(patient.study_date), accession])), "text"
+    if document.compared:
+        yield words.word("report_compared", date=wording.date(document.compared)), "text"
     signed = words.word("review_verified", name=words.person(document.reviewer)) if document.reviewer else ""
     unsigned = "" if document.reviewer else words.word("report_unverified")
-    yield " · ".join(filter(None, [words.report_status(document.status), signed, unsigned, document.issued])), "text"
+    issued = wording.instant(document.issued)
+    yield " · ".join(filter(None, [words.report_status(document.status), signed, unsigned, issued])), "text"
     yield words.word("report_author", name=document.author), "small"
 
 
@@ -175,7 +189,11 @@ def _finding(ordinal: int, line: Line, picture: bytes | None, words: Wording) ->
     title = f"{ordinal}. {words.code(line.finding)}" + (f" ({places})" if places else "")
     picture_there = picture is not None and line.key_slice is not None
     width = _WIDTH - (_PICTURE + 16 if picture_there else 0)
-    text = [_paragraph(title, "finding"), *_two_columns(list(said(line, words)), width - 12)]
+    concluded = [
+        _paragraph("; ".join(f"{fact.label} {fact.text}".strip() for fact in wording.facts(resource, words)))
+        for resource in line.consequences
+    ]
+    text = [_paragraph(title, "finding"), *concluded, *_two_columns(list(said(line, words)), width - 12)]
     if line.key_slice:
         text.append(
             _paragraph(words.word("slice", number=line.key_slice.number, slices=line.key_slice.slices), "small")

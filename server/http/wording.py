@@ -87,9 +87,9 @@ class Wording:
         for separator, here in _SEPARATORS:
             first, found, rest = text.partition(separator)
             if found:
-                said = (self.phrase(first), self.phrase(rest))
+                both = (self.phrase(first), self.phrase(rest))
                 # What a person wrote freely, and nobody translated, keeps its own commas.
-                return text if said == (first, rest) else here.join(said)
+                return text if both == (first, rest) else here.join(both)
         if text[-1:] == "." and text[:-1] in known:
             return f"{known[text[:-1]]}。"
         parts = _SIZE.split(text)
@@ -143,6 +143,11 @@ def moment(value: datetime) -> str:
     return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def instant(value: str) -> str:
+    """A FHIR instant or dateTime as ``moment`` has it; a day alone stands as it is."""
+    return moment(datetime.fromisoformat(value)) if "T" in value else value
+
+
 def number(value: float, unit: str) -> str:
     """A measurement: mm to a tenth, mm3 whole, anything else with at most four digits."""
     if unit == "mm":
@@ -165,7 +170,7 @@ def concept(value: Mapping[str, Any]) -> str:
 def facts(resource: Mapping[str, Any], words: Wording) -> Iterator[Fact]:
     """What an Observation, CarePlan, ServiceRequest or the like says of itself, line by line."""
     for label, text in _facts(resource, words):
-        yield Fact(label=label, text=words.phrase(text))
+        yield Fact(label=label, text=words.phrase(text).replace("mm3", "mm³"))
 
 
 def _facts(resource: Mapping[str, Any], words: Wording) -> Iterator[tuple[str, str]]:
@@ -196,11 +201,16 @@ def _value(element: Mapping[str, Any]) -> str:
     return next((str(element[name]) for name in _OBSERVATION_VALUES if name in element), "")
 
 
+def _day_of(when: str) -> str:
+    """A FHIR dateTime to the day: nobody is due at a minute. What is no dateTime stands as it is."""
+    return when[:10] if when[10:11] == "T" else when
+
+
 def _when(element: Mapping[str, Any]) -> str:
     for name in ("occurrenceDateTime", "scheduledString"):
         if name in element:
-            return str(element[name])
+            return _day_of(str(element[name]))
     for name in ("occurrencePeriod", "scheduledPeriod"):
         if name in element:
-            return " – ".join(str(element[name][end])[:10] for end in ("start", "end") if end in element[name])
+            return " – ".join(_day_of(str(element[name][end])) for end in ("start", "end") if end in element[name])
     return ""

@@ -9,6 +9,7 @@ from dicom_sr import codes
 from server.fhir import json_format
 from server.repository import Repository
 from server.security.access import Access
+from server.store.results import Arrival
 from server.workflow.result_view import FindingView, KeySlice
 from terminology.codings import Coding, from_fhir
 from terminology.private_scheme import CHANGE
@@ -43,6 +44,8 @@ class Line:
     #: Whether a person saw or measured it.
     by_person: bool
     key_slice: KeySlice | None
+    #: What plans concluded of this lesion alone.
+    consequences: tuple[Resource, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,8 +59,21 @@ class Point:
     line: Line
     #: Numbers of the report, and what plans came to from it.
     numbers: tuple[Number, ...]
-    #: StudyInstanceUID of the key slice; empty where there is none.
-    study: str = ""
+    #: The study and whose it is; None where the report is not here.
+    patient: Arrival | None = None
+
+
+def shared_out(
+    lines: Sequence[Line], consequences: Iterable[Resource]
+) -> tuple[tuple[Line, ...], tuple[Resource, ...]]:
+    """Each line with what was concluded of its lesion alone; and the rest, what is urgent first."""
+    found: dict[str, list[Resource]] = {line.lesion: [] for line in lines}
+    rest: list[Resource] = []
+    for resource in consequences:
+        about = [_id(one) for one in resource.get("focus", ()) if "reference" in one]
+        found.get(about[0] if len(about) == 1 else "", rest).append(resource)
+    rest.sort(key=lambda resource: resource["resourceType"] != "Flag")
+    return tuple(replace(line, consequences=tuple(found[line.lesion])) for line in lines), tuple(rest)
 
 
 def lines(repository: Repository, access: Access, report: Resource, views: Sequence[FindingView]) -> tuple[Line, ...]:

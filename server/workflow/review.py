@@ -17,6 +17,7 @@ from dicom_sr.errors import ReportError
 from dicom_sr.findings import Finding, Findings, ImageReference
 from dicom_sr.geometry import nearest, plane
 from dicom_sr.identity import uid
+from dicom_sr.person_name import in_words
 from dicom_sr.revise import inherited
 from dicom_sr.segmented import segmented
 from dicom_sr.serialise import serialise
@@ -164,7 +165,7 @@ class Reviewer:
             uid_ = finding.tracking_uid
             if uid_ in decisions.rejected:
                 reason = decisions.rejected[uid_].strip()
-                comments.append(": ".join(filter(None, [f"Rejected by {person}", _called(finding), reason])))
+                comments.append(": ".join(filter(None, [f"Rejected by {in_words(person)}", _called(finding), reason])))
             elif uid_ in decisions.changed:
                 edit = _edit(before, decisions.changed[uid_], headers)
                 found.append(edited(finding, edit, _spot(before, finding, headers)))

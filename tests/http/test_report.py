@@ -14,9 +14,10 @@ import pypdfium2
 import pytest
 from pydicom import Dataset, dcmread
 
+from ai_adapters.tracking import COMPARED_WITH
 from dicom_sr import codes
 from dicom_sr.findings import Findings, Gone
-from server.http import dicomweb, page, report, report_pdf, server
+from server.http import dicomweb, page, report, report_pdf, server, wording
 from server.http.access import AccessOfRequest
 from server.http.dicomweb_services import DicomWeb
 from server.http.drawing import Drawing, crop
@@ -240,6 +241,7 @@ def test_a_lesion_over_two_studies(way: Way, address: str, reporter: Reporter) -
     # The report that is here shows its image, and what it says besides; both are linked.
     assert text.count('<article class="finding">') == 2 and text.count("<image href=") == 1
     assert [point.report != "" for point in points] == [False, True]
+    assert "Wang, XiaoDong" in text and "slice " in text
 
 
 def test_a_curve_has_round_levels_and_stays_inside() -> None:
@@ -258,8 +260,57 @@ def test_a_curve_has_round_levels_and_stays_inside() -> None:
     low, high = curve.levels[0][1], curve.levels[-1][1]
     assert all(high < y < low for _, _, _, y in curve.points)
     assert curve.points[0][2] < curve.points[1][2]
+    assert curve.labelled == (curve.points[1][2], curve.points[0][2])
     (alone,) = report.curves((point("2025-01-01", "0.4"),))
     assert len(alone.points) == 1 and alone.levels[-1][0] == "0.5"
+    (crowded,) = report.curves(tuple(point(when, "96") for when in ("2024-01-01", "2024-12-30", "2025-01-01")))
+    assert crowded.labelled == (crowded.points[2][2], crowded.points[0][2]), "the newest and what stands clear of it"
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_what_was_concluded_of_one_nodule_stands_with_it(
+    way: Way, address: str, report_id: str, reporter: Reporter, language: str
+) -> None:
+    head = way.repository.read(system(), "DiagnosticReport", report_id)
+    second = reporter.document(system(), report_id).lines[1]
+    way.repository.update(
+        system(),
+        {
+            "resourceType": "Observation", "id": "of-one", "status": "preliminary", "subject": head["subject"],
+            "code": {"text": "Category of one nodule"}, "focus": [{"reference": f"BodyStructure/{second.lesion}"}],
+            "derivedFrom": [{"reference": second.observation}],
+            "valueCodeableConcept": {"text": "Category 77"},
+        },
+    )  # fmt: skip
+    document = reporter.document(system(), report_id)
+    assert [len(line.consequences) for line in document.lines] == [0, 1]
+    assert "of-one" not in [one["id"] for one in document.consequences]
+    text = httpx.get(f"{address}/report/{report_id}?lang={language}", timeout=60).text
+    first, second_card = re.findall(r'<article class="finding".*?</article>', text, re.DOTALL)
+    assert "Category 77" in second_card and text.count("Category 77") == 1
+    assert {"en": "Category of one nodule", "zh": "单个结节的分类"}[language] in second_card
+    assert "slice" in first if language == "en" else "层" in first
+    paper = text_of(httpx.get(f"{address}/report/{report_id}/pdf?lang={language}", timeout=60).content)
+    assert "Category 77" in paper.partition("2. ")[2]
+
+
+def test_page_and_paper_name_the_study_compared_with(way: Way, settings: Settings, reporter: Reporter) -> None:
+    found = example.findings()
+    assert found.algorithm is not None
+    compared = replace(found.algorithm, parameters=((COMPARED_WITH, found.study_instance_uid),))
+    way.receive()
+    way.complete()
+    way.find(replace(found, algorithm=compared))
+    report_id = way.repository.search(system(), "DiagnosticReport", []).matches[0].id
+    document = reporter.document(system(), report_id)
+    assert document.compared == document.patient.study_date != ""
+    said = f"Compared with the study of {wording.date(document.compared)}"
+    with served(way, settings, reporter) as url:
+        assert said in httpx.get(f"{url}/report/{report_id}?lang=en", timeout=60).text
+        paper = httpx.get(f"{url}/report/{report_id}/pdf?lang=en", timeout=60).content
+    assert said in text_of(paper)
+    with closing(pypdfium2.PdfDocument(paper)) as pages:
+        assert all("Wang, XiaoDong" in one.get_textpage().get_text_bounded(top=45) for one in pages), "under each page"
 
 
 def test_a_lesion_that_is_gone_is_named_as_what_it_was(way: Way, reporter: Reporter) -> None:

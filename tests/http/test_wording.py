@@ -133,6 +133,16 @@ def test_facts_of_a_resource(resource: dict[str, object], expected: list[tuple[s
     assert [(fact.label, fact.text) for fact in wording.facts(resource, Wording(language="en"))] == expected
 
 
+def test_times_as_people_read_them() -> None:
+    assert wording.instant("2026-04-02T10:11:12.345+08:00") == "2026-04-02 02:11:12 UTC"
+    assert (wording.instant("2026-04-02"), wording.instant("")) == ("2026-04-02", "")
+    words = Wording(language="en")
+    request = {"resourceType": "ServiceRequest", "code": {"text": "CT"}, "occurrenceDateTime": "2026-04-02T10:11:00Z"}
+    assert [fact.text for fact in wording.facts(request, words)] == ["CT", "2026-04-02"]
+    spoken = {"resourceType": "ServiceRequest", "code": {"text": "CT"}, "scheduledString": "in spring, by Tuesday"}
+    assert [fact.text for fact in wording.facts(spoken, words)] == ["CT", "in spring, by Tuesday"]
+
+
 def test_what_a_pathway_says_is_said_in_chinese() -> None:
     resource = {
         "resourceType": "ServiceRequest",
@@ -154,7 +164,7 @@ def test_what_a_pathway_says_is_said_in_chinese() -> None:
 
 
 #: Names that are the same in Chinese, and units.
-_NAMES = re.compile(r"C-Lung-RADS|Lung-RADS|Fleischner|PET|CT|mm3?|\b[A-Z]?\d\w*")
+_NAMES = re.compile(r"ACR|C-Lung-RADS|Lung-RADS|Fleischner|PET|CT|mm3?|\b[A-Z]?\d\w*")
 TABLES = sorted((Path(fhir_profiles.__file__).parent / "lung_nodule" / "tables").glob("*.toml"))
 
 
@@ -163,6 +173,7 @@ def test_every_row_of_a_guideline_has_its_chinese(path: Path) -> None:
     table = tomllib.loads(path.read_text(encoding="utf-8"))
     entries = [*table["category"], *table["row"], *table.get("management", ()), *table.get("statement", ())]
     texts = [entry[name] for entry in entries for name in ("display", "recommendation", "text") if name in entry]
+    texts.append(f"{table['title']} assessment category")
     texts += [entry["afterwards"] for entry in entries if "afterwards" in entry]
     words = Wording(language="zh")
     left = {text: said for text in texts if re.search("[A-Za-z]{2,}", _NAMES.sub("", said := words.phrase(text)))}
