@@ -292,6 +292,11 @@ def test_what_was_concluded_of_one_nodule_stands_with_it(
     assert "slice" in first if language == "en" else "层" in first
     paper = text_of(httpx.get(f"{address}/report/{report_id}/pdf?lang={language}", timeout=60).content)
     assert "Category 77" in paper.partition("2. ")[2]
+    study = httpx.get(f"{address}/?study={document.patient.study}&lang={language}", timeout=60).text
+    (concluded,) = re.findall(r'<article class="observation">(?:(?!</article>).)*Category 77', study, re.DOTALL)
+    (card,) = re.findall(r'<article class="finding"(?:(?!</article>).)*' + second.lesion, study, re.DOTALL)
+    number = r'class="ordinal">(\d)<'
+    assert re.findall(number, concluded) == re.findall(number, card)[:1] != []
 
 
 def test_page_and_paper_name_the_study_compared_with(way: Way, settings: Settings, reporter: Reporter) -> None:
