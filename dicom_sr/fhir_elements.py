@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from dicom_sr.errors import UnwritableFindings
-from dicom_sr.findings import Finding, Measurement
+from dicom_sr.findings import Finding, Gone, Measurement
 from terminology.codings import Coding
 
 Resource = dict[str, Any]
@@ -94,7 +94,7 @@ def quantity(measurement: Measurement) -> dict[str, Any]:
     }
 
 
-def place_of(finding: Finding) -> str:
+def place_of(finding: Finding | Gone) -> str:
     """Where a finding is, for a person."""
     parts = [coding.meaning for coding in (finding.site, finding.laterality) if coding is not None]
     return ", ".join(parts)

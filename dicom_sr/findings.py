@@ -84,6 +84,8 @@ class Mask:
     shape: tuple[int, int, int]
     #: numpy.packbits of the box in C order, then zlib.
     bits: bytes
+    #: How it came of what a person said (Segment Algorithm Name, type SEMIAUTOMATIC); empty for the report's author's.
+    method: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

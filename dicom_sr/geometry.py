@@ -12,6 +12,9 @@ from dicom_sr.findings import Point
 
 Vector = NDArray[np.float64]
 
+#: How far two images of one volume may differ in direction or spacing (mm): headers are decimal strings.
+_TOLERANCE = 1e-3
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plane:
@@ -45,6 +48,12 @@ class Plane:
         along = (column - 0.5) * self.spacing[1] * self.row + (row - 0.5) * self.spacing[0] * self.column
         x, y, z = (float(value) for value in self.position + along)
         return x, y, z
+
+    def is_parallel(self, other: "Plane") -> bool:
+        """Whether both are images of one volume: the same directions, spacing and size."""
+        same_grid = (self.rows, self.columns) == (other.rows, other.columns)
+        pairs = ((self.row, other.row), (self.column, other.column), (self.spacing, other.spacing))
+        return same_grid and all(np.allclose(one, another, atol=_TOLERANCE) for one, another in pairs)
 
     def distance(self, point: Point) -> float:
         """How far a patient point is from the plane, mm."""

@@ -126,6 +126,11 @@ def dicom_datetime(moment: datetime) -> str:
     return f"{moment.strftime('%Y%m%d')}{dicom_time(moment)}{sign}{abs(minutes) // 60:02d}{abs(minutes) % 60:02d}"
 
 
+def own_equipment(target: Dataset) -> None:
+    """General equipment (PS3.3 C.7.5.1) of what no algorithm made."""
+    target.Manufacturer, target.ManufacturerModelName, target.SoftwareVersions = _MANUFACTURER, _MODEL, _VERSION
+
+
 def equipment(target: Dataset, findings: Findings, predecessor: Dataset | None = None) -> None:
     """General equipment (PS3.3 C.7.5.1), and each algorithm as Contributing Equipment (C.12.1.1.5, IHE AIR 6.5.3.1).
 

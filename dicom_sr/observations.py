@@ -78,10 +78,12 @@ def resource(kind: str, context: Context, *names: str) -> Resource:
     return {"resourceType": kind, "id": resource_id(kind, context.identity, *names), **context.meta}
 
 
-def _observation(context: Context, code: Coding, *names: str, by_person: bool = False) -> Resource:
+def _observation(
+    context: Context, code: Coding, *names: str, by_person: bool = False, segmented: bool = False
+) -> Resource:
     observation = resource("Observation", context, *names)
     if by_person:
-        # Neither the program nor its segmentation says this any more.
+        # The program no longer says this.
         observation.pop("meta", None)
     observation["status"] = context.status
     observation["category"] = [_IMAGING]
@@ -92,7 +94,7 @@ def _observation(context: Context, code: Coding, *names: str, by_person: bool = 
     if context.effective:
         observation["effectiveDateTime"] = context.effective
     observation["derivedFrom"] = [context.imaging_study, instance_reference(context.sr, "DICOM SR")]
-    if context.seg is not None and not by_person:
+    if context.seg is not None and segmented:
         observation["derivedFrom"].append(instance_reference(context.seg, "DICOM SEG"))
     if context.device is not None and not by_person:
         observation["device"] = to_reference(context.device)
@@ -108,7 +110,8 @@ def observations(context: Context, finding: Finding, lesion: Resource, again: in
     """
     name = f"{finding.tracking_uid}/{again}" if again else finding.tracking_uid
     members = list(_members(context, finding, lesion, name))
-    group = _observation(context, codes.MEASUREMENT_GROUP, "group", name, by_person=finding.by_person)
+    author = {"by_person": finding.by_person, "segmented": finding.mask is not None}
+    group = _observation(context, codes.MEASUREMENT_GROUP, "group", name, **author)
     _about(group, finding, lesion)
     group["valueCodeableConcept"] = concept(finding.finding)
     if members:
@@ -119,10 +122,11 @@ def observations(context: Context, finding: Finding, lesion: Resource, again: in
 
 
 def _members(context: Context, finding: Finding, lesion: Resource, name: str) -> Iterator[Resource]:
-    by_person, numbers = finding.by_person, measured(finding)
+    numbers = measured(finding)
+    author = {"by_person": finding.by_person, "segmented": finding.mask is not None}
     for index, measurement in zip(context.slots.places(finding, numbers), numbers, strict=True):
         names = ("measurement", name, str(index))
-        observation = _observation(context, measurement.concept, *names, by_person=by_person)
+        observation = _observation(context, measurement.concept, *names, **author)
         _about(observation, finding, lesion)
         observation["valueQuantity"] = quantity(measurement)
         if measurement.method is not None:
@@ -133,7 +137,7 @@ def _members(context: Context, finding: Finding, lesion: Resource, name: str) ->
             observation["code"]["text"] += f" ({measurement.derivation.meaning})"
         yield observation
     for index, quality in zip(context.slots.places(finding, finding.qualities), finding.qualities, strict=True):
-        observation = _observation(context, quality.concept, "quality", name, str(index), by_person=by_person)
+        observation = _observation(context, quality.concept, "quality", name, str(index), **author)
         _about(observation, finding, lesion)
         observation["valueCodeableConcept"] = concept(quality.value)
         if quality.method is not None:

@@ -27,23 +27,24 @@ def read_seg(dataset: Dataset, findings: Findings) -> Findings:
     slices = {(source.sop_instance_uid, source.frame_number or 0): n for n, source in enumerate(findings.sources)}
     masks: dict[str, Mask] = {}
     frames = _Frames.of(dataset)
-    for segment, tracking_uid in segments.items():
+    for segment, (tracking_uid, method) in segments.items():
         if tracking_uid in wanted:
             mask = _mask(dataset, frames, segment, slices)
             if mask is not None:
-                masks[tracking_uid] = mask
+                masks[tracking_uid] = replace(mask, method=method)
     found = tuple(replace(f, mask=masks.get(f.tracking_uid, f.mask)) for f in findings.findings)
     return replace(findings, findings=found)
 
 
-def _segments(dataset: Dataset) -> Mapping[int, str]:
-    """Tracking UID by segment number, of the segments that have one."""
+def _segments(dataset: Dataset) -> Mapping[int, tuple[str, str]]:
+    """Tracking UID and Mask.method by segment number, of the segments that have a Tracking UID."""
     segments = {}
     for index, item in enumerate(items(dataset, "SegmentSequence", "")):
         place = f"SegmentSequence[{index}]."
         segment, tracking_uid = number(item, "SegmentNumber", place), text(item, "TrackingUID", place)
         if segment is not None and tracking_uid:
-            segments[int(segment)] = tracking_uid
+            half = text(item, "SegmentAlgorithmType", place) == "SEMIAUTOMATIC"
+            segments[int(segment)] = tracking_uid, text(item, "SegmentAlgorithmName", place) if half else ""
     return segments
 
 

@@ -56,7 +56,7 @@ def _inherited(finding: Finding, before: Finding | None, *, person: bool) -> Fin
     return replace(
         finding,
         confidence=before.confidence if finding.confidence is None else finding.confidence,
-        mask=before.mask if same else finding.mask,
+        mask=before.mask if finding.mask is None and _extent(finding) == _extent(before) else finding.mask,
         by_person=finding.by_person or before.by_person or (person and not same),
     )
 
@@ -64,6 +64,15 @@ def _inherited(finding: Finding, before: Finding | None, *, person: bool) -> Fin
 def says_the_same(one: Finding, other: Finding) -> bool:
     """Whether two versions of a lesion have the same size, kind and place, whatever draws it."""
     return _said(one) == _said(other)
+
+
+def _extent(finding: Finding) -> tuple[Any, ...]:
+    """Where a lesion lies and how large it is: what its segment shows."""
+    center = finding.center_mm and tuple(round(value, 1) for value in finding.center_mm)
+    lengths = sorted(
+        (m.concept.value, round(m.value, 3)) for m in finding.measurements if m.unit.value in ("mm", "mm3")
+    )
+    return center, lengths
 
 
 def _said(finding: Finding) -> tuple[Any, ...]:

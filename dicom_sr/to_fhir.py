@@ -26,6 +26,7 @@ from dicom_sr.fhir_elements import (
 from dicom_sr.findings import Algorithm, Finding, Findings, Gone
 from dicom_sr.identity import resource_id
 from dicom_sr.observations import Context, gone, nothing_found, observations, resource
+from dicom_sr.person_name import in_words
 from dicom_sr.slots import Slots
 
 #: https://hl7.org/fhir/R4/codesystem-provenance-agent-type.html
@@ -189,18 +190,23 @@ def conclusion(findings: Findings) -> str:
     """The report in words: by whom, how far to trust it, and each finding on a line."""
     algorithm, count = findings.algorithm, len(findings.findings)
     parts = [f"{algorithm.name} {algorithm.version}".strip()] if algorithm else []
-    parts += [findings.person] if findings.person else []
+    parts += [in_words(findings.person)] if findings.person else []
     author = f" by {' and '.join(parts)}" if parts else ""
     found = "No finding" if not count else "1 finding" if count == 1 else f"{count} findings"
     trust = "Verified." if findings.verified else "Not verified by a person."
     lines = [f"{found}{author}. {trust}"]
     lines += [f"{number}. {_sentence(finding)}" for number, finding in enumerate(findings.findings, 1)]
+    lines += [f"No longer there: {_named(one)}." for one in findings.gone]
     lines += findings.comments
     return "\n".join(lines)
 
 
+def _named(finding: Finding | Gone) -> str:
+    return ", ".join(part for part in (finding.finding.meaning, place_of(finding)) if part)
+
+
 def _sentence(finding: Finding) -> str:
-    what = ", ".join(part for part in (finding.finding.meaning, place_of(finding)) if part)
+    what = _named(finding)
     details = [quality.value.meaning for quality in finding.qualities]
     details += [
         f"{measurement.concept.meaning} {rounded(measurement.value, measurement.unit.value)} {measurement.unit.value}"

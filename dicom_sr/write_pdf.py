@@ -8,7 +8,7 @@ from pydicom.uid import EncapsulatedPDFStorage
 
 from dicom_sr.content_item import code_item, sop_reference
 from dicom_sr.findings import ImageReference
-from dicom_sr.headers import new_instance, patient_and_study, series, stamp
+from dicom_sr.headers import new_instance, own_equipment, patient_and_study, series, stamp
 from terminology.codings import Coding
 
 #: LOINC's name for a report on imaging (PS3.16 CID 7021 has it among the documents' titles).
@@ -30,11 +30,7 @@ def write_pdf(
     dataset = new_instance(EncapsulatedPDFStorage, sop_instance_uid)
     patient_and_study(dataset, source)
     stamp(dataset, source, moment)
-    dataset.Manufacturer, dataset.ManufacturerModelName, dataset.SoftwareVersions = (
-        "Hutong",
-        "Hutong report writer",
-        "1",
-    )
+    own_equipment(dataset)
     series(dataset, "DOC", series_instance_uid, series_number)
     dataset.SeriesDescription = title[:64]
     dataset.ConversionType = "WSD"

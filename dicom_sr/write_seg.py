@@ -37,8 +37,6 @@ _DIMENSIONS = (
     (0x0062000B, 0x0062000A, "Referenced Segment Number"),
     (0x00200032, 0x00209113, "Image Position (Patient)"),
 )
-#: How far two images of one volume may differ in direction or spacing (mm): headers are decimal strings.
-_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,11 +55,12 @@ def write_seg(
     sop_instance_uid: str | None = None,
     series_instance_uid: str | None = None,
     series_number: int = 9002,
+    predecessor: Dataset | None = None,
 ) -> Dataset | None:
     """One segment for each finding that has a mask, tied to the SR by Tracking ID and UID; None where none has one.
 
-    ``sources`` are the headers of all images that ``findings.sources`` names. Always the same for the same Findings.
-    Raises UnwritableFindings with the place.
+    ``sources`` are the headers of all images that ``findings.sources`` names, ``predecessor`` the report that a person
+    verified a version of. Always the same for the same Findings. Raises UnwritableFindings with the place.
     """
     if not any(finding.mask is not None for finding in findings.findings):
         return None
@@ -73,11 +72,13 @@ def write_seg(
     first = sources[0]
     patient_and_study(dataset, first)
     stamp(dataset, first, findings.timestamp)
-    equipment(dataset, findings)
-    series(dataset, "SEG", series_instance_uid or uid(uid_root, "seg-series", findings.key), series_number)
+    equipment(dataset, findings, predecessor)
+    author = "Verified" if findings.verified else "AI"
+    series(dataset, "SEG", series_instance_uid or uid(uid_root, "seg-series", findings.key), series_number, author)
     dataset.FrameOfReferenceUID = findings.frame_of_reference_uid
     dataset.PositionReferenceIndicator = None
     _pixels(dataset, frames, planes[0])
+    dataset.ContentCreatorName = findings.person or "" if findings.verified else ""
     dataset.SegmentSequence = [_segment(n, finding, findings.algorithm) for n, finding in enumerate(segmented, 1)]
     _functional_groups(dataset, findings, frames, planes, first)
     _dimensions(dataset, uid(uid_root, "seg-dimensions", findings.key))
@@ -96,20 +97,12 @@ def _planes(findings: Findings, images: dict[str, Dataset]) -> list[Plane]:
         at = plane(image, reference.frame_number) if image is not None else None
         if at is None:
             raise UnwritableFindings("no header that says where the image lies", place=f"sources[{index}]")
-        if planes and not _parallel(planes[0], at):
+        if planes and not planes[0].is_parallel(at):
             raise UnwritableFindings("the images are not of one volume", place=f"sources[{index}]")
         planes.append(at)
     if not planes:
         raise UnwritableFindings("a segmentation needs its images", place="sources")
     return planes
-
-
-def _parallel(one: Plane, other: Plane) -> bool:
-    same_grid = (one.rows, one.columns) == (other.rows, other.columns)
-    return same_grid and all(
-        np.allclose(a, b, atol=_TOLERANCE)
-        for a, b in ((one.row, other.row), (one.column, other.column), (one.spacing, other.spacing))
-    )
 
 
 def _frames(number: int, finding: Finding, planes: Sequence[Plane]) -> list[_Frame]:
@@ -145,7 +138,6 @@ def _pixels(dataset: Dataset, frames: Sequence[_Frame], first: Plane) -> None:
     dataset.SegmentationType = "BINARY"
     dataset.ContentLabel = "FINDINGS"
     dataset.ContentDescription = "Segmentation of the findings"
-    dataset.ContentCreatorName = ""
     packed = np.packbits(np.concatenate([frame.bits.ravel() for frame in frames]), bitorder="little").tobytes()
     dataset.PixelData = packed + b"\0" * (len(packed) % 2)
     dataset["PixelData"].VR = "OB"
@@ -163,8 +155,11 @@ def _segment(number: int, finding: Finding, algorithm: Algorithm | None) -> Data
         if finding.laterality is not None:
             site.AnatomicRegionModifierSequence = [code_item(finding.laterality)]
         item.AnatomicRegionSequence = [site]
-    item.SegmentAlgorithmType = "AUTOMATIC" if algorithm else "MANUAL"
-    if algorithm:
+    method = finding.mask.method if finding.mask is not None else ""
+    item.SegmentAlgorithmType = "SEMIAUTOMATIC" if method else "AUTOMATIC" if algorithm else "MANUAL"
+    if method:
+        item.SegmentAlgorithmName = method[:64]
+    elif algorithm:
         item.SegmentAlgorithmName = algorithm.name[:64]
         item.SegmentationAlgorithmIdentificationSequence = [_algorithm(algorithm)]
     item.TrackingID = tracking_text(finding)

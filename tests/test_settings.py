@@ -31,6 +31,13 @@ def test_peers_from_the_environment(text: str, peer: Peer) -> None:
     assert load(environment={"HUTONG_PEERS": text}).peers == (peer,)
 
 
+def test_tokens_of_a_peer_stay_out_of_sight(tmp_path: Path) -> None:
+    file = tmp_path / "hutong.toml"
+    file.write_text('[[peers]]\nname = "region"\ntoken = "s3cret"\nfhir_token = "s3cret"\n')
+    (peer,) = load(file=file, environment={}).peers
+    assert (peer.token, peer.fhir_token) == ("s3cret", "s3cret") and "s3cret" not in str(peer)
+
+
 @pytest.mark.parametrize(
     ("environment", "place"),
     [

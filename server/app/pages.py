@@ -48,10 +48,9 @@ def documents(parts: Parts) -> DocumentWriter:
         database=parts.database,
         repository=parts.repository,
         reporter=reporter(parts, results_of(parts)),
-        ingest=parts.ingest,
+        publisher=publisher(parts),
         draw=_draw,
         crop=_crop,
-        uid_root=parts.settings.uid_root,
         wado_url=f"{address(parts.settings)}/dicomweb",
     )
 

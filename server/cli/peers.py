@@ -12,6 +12,7 @@ from server.errors import HutongError, NotFound
 from server.outbound import dicomweb
 from server.outbound.dimse.echo import echo as c_echo
 from server.outbound.dimse.entity import Entity
+from server.outbound.fhir import connect_fhir
 from server.settings import Peer, Settings, load
 
 app = typer.Typer(help="DICOM neighbours.", no_args_is_help=True)
@@ -38,7 +39,7 @@ def echo(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Asks peers whether they answer: by C-ECHO, and by a search where they have a URL. Exits 1 unless all do."""
+    """Asks peers whether they answer: by C-ECHO, and by a search at each URL. Exits 1 unless all do."""
     settings = load(file=config)
     peers = [peer for peer in settings.peers if name in ("", peer.name)]
     if name and not peers:
@@ -57,6 +58,7 @@ def _row(peer: Peer) -> dict[str, Any]:
     return {
         "peer": peer.name, "dimse": address, "tls": peer.tls, "dicomweb": peer.url, "results": peer.send_results,
         "commit": peer.commit, "query": peer.query, "fetch_by": "dicomweb" if peer.url else peer.fetch_by,
+        "fhir": peer.fhir_url,
     }  # fmt: skip
 
 
@@ -64,6 +66,7 @@ def _asked(settings: Settings, peer: Peer) -> list[dict[str, Any]]:
     us = entity(settings)
     ways = [("C-ECHO", _by_dimse)] if peer.ae_title else []
     ways += [("DICOMweb", _by_web)] if peer.url else []
+    ways += [("FHIR", _by_fhir)] if peer.fhir_url else []
     rows = []
     for way, ask in ways:
         began, why = time.monotonic(), ""
@@ -83,3 +86,8 @@ def _by_dimse(us: Entity, peer: Peer) -> None:
 def _by_web(us: Entity, peer: Peer) -> None:
     with dicomweb.connect(us, peer) as web:
         web.search("/studies", {"limit": "1"})
+
+
+def _by_fhir(us: Entity, peer: Peer) -> None:
+    with connect_fhir(us, peer) as fhir:
+        next(fhir.resources("ImagingStudy", {"_count": "1"}), None)

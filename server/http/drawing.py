@@ -21,6 +21,8 @@ _POLICY = (
 )
 #: Centre and width in HU by which lungs are read.
 _LUNG_WINDOW = "-600,1500,linear"
+#: Side of the square around the smallest lesion, pixels: it is shown large, with what lies beside it.
+_SMALLEST = 40.0
 
 
 class Drawing:
@@ -60,7 +62,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters.update(date=wording.date, moment=wording.moment, unit=wording.unit)
+    templates.filters.update(date=wording.date, moment=wording.moment, unit=wording.unit, instant=wording.instant)
     templates.globals.update(facts=wording.facts, number=wording.number, crop=crop, window=_LUNG_WINDOW)
     return templates
 
@@ -70,7 +72,7 @@ def crop(key_slice: KeySlice) -> tuple[float, float, float, float]:
     points = [point for graphic in key_slice.graphics for point in graphic.points]
     columns, rows = zip(*points, strict=True)
     extent = max(max(columns) - min(columns), max(rows) - min(rows))
-    side = min(max(6 * extent, 64.0), float(min(key_slice.rows, key_slice.columns)))
+    side = min(max(6 * extent, _SMALLEST), float(min(key_slice.rows, key_slice.columns)))
     x = min(max((min(columns) + max(columns) - side) / 2, 0.0), key_slice.columns - side)
     y = min(max((min(rows) + max(rows) - side) / 2, 0.0), key_slice.rows - side)
     return round(x, 1), round(y, 1), round(side, 1), round(side, 1)

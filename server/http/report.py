@@ -1,6 +1,7 @@
 """The report page, a page for each lesion over all studies, and what they draw: surfaces, and the report as a PDF."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from dicom_sr import codes
 from server.errors import BadRequest
 from server.http import report_pdf
 from server.http.access import AccessOfRequest
@@ -16,9 +18,14 @@ from server.http.wording import LANGUAGES
 from server.workflow.report_view import Number, Point
 from server.workflow.reporter import Reporter
 from terminology.codings import Coding, from_fhir
+from terminology.private_scheme import SOLID_PART_DIAMETER, SOLID_PART_VOLUME
 
-#: The curve's drawing area, in its own units.
-_WIDTH, _HEIGHT = 600.0, 160.0
+#: The curve's drawing area with its margins, in its own units.
+_WIDTH, _HEIGHT, _LEFT, _ACROSS, _BESIDE = 640.0, 210.0, 64.0, 26.0, 46.0
+#: What a date takes of it.
+_DATE = 86.0
+#: What a lesion's curves are of: its sizes, the largest first.
+_SIZES = (codes.VOLUME, codes.DIAMETER, codes.LONG_AXIS, codes.SHORT_AXIS, SOLID_PART_VOLUME, SOLID_PART_DIAMETER)
 
 
 def router(reporter: Reporter, access: AccessOfRequest, drawing: Drawing) -> APIRouter:
@@ -35,12 +42,16 @@ def router(reporter: Reporter, access: AccessOfRequest, drawing: Drawing) -> API
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Curve:
-    """One kind of number over time."""
+    """One size over time."""
 
     concept: Coding
     unit: str
     #: (FHIR dateTime, as it stands in the resource, x, y).
     points: tuple[tuple[str, Number, float, float], ...]
+    #: (what it says, y) of the lines across.
+    levels: tuple[tuple[str, float], ...]
+    #: x of the points whose date and value are written out, so that none lies over another; the newest is.
+    labelled: tuple[float, ...]
 
 
 class _Report:
@@ -78,37 +89,59 @@ class _Report:
         return JSONResponse([shape.plain() for shape in found], headers={"Cache-Control": "no-store"})
 
     def lesion(self, request: Request, lesion: str, lang: str | None = None) -> Response:
-        """Its numbers in every report, as a table and as curves."""
+        """What was measured at each time, with the image, and its sizes as curves."""
         resource, points = self._reporter.history(self._access(request), lesion)
         kind = resource["morphology"]["coding"][0]
         values: dict[str, Any] = {"lesion": resource, "curves": curves(points), "kind": from_fhir(kind)}
-        return self._drawing.page(request, "lesion.html", lang=lang, width=_WIDTH, height=_HEIGHT, **values)
+        return self._drawing.page(
+            request, "lesion.html", lang=lang, width=_WIDTH, height=_HEIGHT, left=_LEFT, points=points,
+            said=report_pdf.said, **values,
+        )  # fmt: skip
 
 
 def curves(points: tuple[Point, ...]) -> tuple[Curve, ...]:
-    """A curve for each kind of number, those of one unit together."""
-    kinds: dict[tuple[Coding, str], list[tuple[str, Number]]] = {}
-    for point in points:
-        for one in point.numbers:
-            kinds.setdefault((one.concept, one.unit), []).append((point.when, one))
-    order = sorted(kinds.items(), key=lambda item: (item[0][1], item[0][0].meaning))
-    return tuple(_curve(name, unit, found) for (name, unit), found in order)
+    """A curve for each size that was measured."""
+    made = []
+    for concept in _SIZES:
+        found = [(point.when, one) for point in points for one in point.numbers if one.concept == concept]
+        for unit in sorted({one.unit for _, one in found}):
+            made.append(_curve(concept, unit, [(when, one) for when, one in found if one.unit == unit]))
+    return tuple(made)
 
 
-def _curve(name: Coding, unit: str, found: list[tuple[str, Number]]) -> Curve:
+def _curve(concept: Coding, unit: str, found: list[tuple[str, Number]]) -> Curve:
     days = [_days(when) for when, _ in found]
     first, span = min(days), (max(days) - min(days)) or 1.0
-    top = max(float(one.value) for _, one in found) * 1.15 or 1.0
+    step = _step(max(float(one.value) for _, one in found))
+    top = step * math.ceil(max(float(one.value) for _, one in found) * 1.05 / step)
+
+    def height(value: float) -> float:
+        return round(_ACROSS + (_HEIGHT - 2 * _ACROSS) * (1 - value / top), 1)
+
+    wide = _WIDTH - _LEFT - 2 * _BESIDE
+    middle = 0.5 if max(days) == first else 0.0
     placed = tuple(
-        (
-            when,
-            one,
-            round((day - first) / span * (_WIDTH - 40) + 20, 1),
-            round(_HEIGHT * (1 - float(one.value) / top), 1),
-        )
+        (when, one, round(_LEFT + _BESIDE + wide * ((day - first) / span + middle), 1), height(float(one.value)))
         for (when, one), day in zip(found, days, strict=True)
     )
-    return Curve(concept=name, unit=unit, points=placed)
+    levels = tuple((f"{step * n:g}", height(step * n)) for n in range(round(top / step) + 1))
+    return Curve(concept=concept, unit=unit, points=placed, levels=levels, labelled=_apart(x for _, _, x, _ in placed))
+
+
+def _apart(places: Iterable[float]) -> tuple[float, ...]:
+    """As many as stand clear of each other, the rightmost first."""
+    kept: list[float] = []
+    for x in sorted(places, reverse=True):
+        if not kept or kept[-1] - x >= _DATE:
+            kept.append(x)
+    return tuple(kept)
+
+
+def _step(largest: float) -> float:
+    """A round number of which two to five reach the largest value: 1, 2 or 5 times a power of ten."""
+    rough = max(largest, 1e-6) / 4
+    power: float = 10.0 ** math.floor(math.log10(rough))
+    return next(power * n for n in (1, 2, 5, 10) if power * n >= rough)
 
 
 def _days(when: str) -> float:

@@ -1,15 +1,22 @@
 """The results page's words: which language, and codes, names, dates and resources as a person reads them."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import fhir_profiles
 from terminology.codings import Coding
 
 LANGUAGES = ("en", "zh")
+#: What stands between the pieces of a phrase, and what stands there in Chinese.
+_SEPARATORS = ((": ", "："), ("; ", "；"), (", ", "，"))
+#: A size or a range of sizes within a phrase.
+_SIZE = re.compile(r"((?:[<>]=? ?)?\d[\d.]*(?: to <? ?\d[\d.]*)? mm3?(?: \([^)]*\))?)")
 _TEXTS: dict[str, dict[str, str]] = json.loads(Path(__file__).with_name("words.json").read_text(encoding="utf-8"))
 _OBSERVATION_VALUES = ("valueString", "valueInteger", "valueBoolean", "valueDateTime")
 
@@ -62,11 +69,39 @@ class Wording:
         """A FHIR DiagnosticReportStatus for people; one that is not known here stands as it is."""
         return _TEXTS[self.language].get(f"report_{status}", status)
 
+    def kind(self, resource_type: str) -> str:
+        """What a resource is to a person; a type that has no word here stands as it is."""
+        return _TEXTS[self.language].get(f"kind_{resource_type}", resource_type)
+
     def code(self, coding: Coding) -> str:
         """A code's meaning; in Chinese where the page has a word for it."""
         if self.language == "zh":
             return _TEXTS["codes"].get(f"{coding.scheme}|{coding.value}", coding.meaning)
         return coding.meaning
+
+    def phrase(self, text: str) -> str:
+        """What a pathway says, by the translations in its folder: whole, else piece by piece, else as it stands."""
+        known = _phrases(self.language)
+        if not known or text in known:
+            return known.get(text, text)
+        for separator, here in _SEPARATORS:
+            first, found, rest = text.partition(separator)
+            if found:
+                both = (self.phrase(first), self.phrase(rest))
+                # What a person wrote freely, and nobody translated, keeps its own commas.
+                return text if both == (first, rest) else here.join(both)
+        if text[-1:] == "." and text[:-1] in known:
+            return f"{known[text[:-1]]}。"
+        parts = _SIZE.split(text)
+        said = [part.replace(" to ", " 至 ") if n % 2 else self._words(part) for n, part in enumerate(parts)]
+        return " ".join(part for part in said if part).replace(" ，", "，")
+
+    def _words(self, text: str) -> str:
+        return _phrases(self.language).get(text.strip(), text.strip())
+
+    def unit(self, code: str) -> str:
+        """A UCUM code for people, in their language where it is a word."""
+        return _TEXTS[self.language].get(f"unit_{code}", unit(code))
 
     def count(self, number: int) -> str:
         """How many findings."""
@@ -88,6 +123,15 @@ class Wording:
         return _TEXTS[self.language].get(code, code)
 
 
+@cache
+def _phrases(language: str) -> Mapping[str, str]:
+    """What the pathways' folders say in another language, by what it is in English."""
+    found: dict[str, str] = {}
+    for path in sorted(Path(fhir_profiles.__file__).parent.glob(f"*/translations/{language}.json")):
+        found.update(json.loads(path.read_text(encoding="utf-8")))
+    return found
+
+
 def date(value: str) -> str:
     """A DICOM DA as an ISO date."""
     digits = value.replace(".", "")
@@ -97,6 +141,11 @@ def date(value: str) -> str:
 def moment(value: datetime) -> str:
     """A time in UTC, to the second."""
     return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def instant(value: str) -> str:
+    """A FHIR instant or dateTime as ``moment`` has it; a day alone stands as it is."""
+    return moment(datetime.fromisoformat(value)) if "T" in value else value
 
 
 def number(value: float, unit: str) -> str:
@@ -118,24 +167,29 @@ def concept(value: Mapping[str, Any]) -> str:
     return str(value.get("text") or first.get("display") or first.get("code") or "")
 
 
-def facts(resource: Mapping[str, Any]) -> Iterator[Fact]:
+def facts(resource: Mapping[str, Any], words: Wording) -> Iterator[Fact]:
     """What an Observation, CarePlan, ServiceRequest or the like says of itself, line by line."""
+    for label, text in _facts(resource, words):
+        yield Fact(label=label, text=words.phrase(text).replace("mm3", "mm³"))
+
+
+def _facts(resource: Mapping[str, Any], words: Wording) -> Iterator[tuple[str, str]]:
     if resource["resourceType"] == "Observation":
-        yield Fact(label=concept(resource.get("code", {})), text=_value(resource))
-        yield from (Fact(label=concept(part["code"]), text=_value(part)) for part in resource.get("component", []))
+        for part in (resource, *resource.get("component", [])):
+            yield words.phrase(concept(part.get("code", {}))), _value(part)
     else:
         title = resource.get("title") or concept(resource.get("code", {})) or resource.get("description", "")
-        yield Fact(label=resource["resourceType"], text=str(title))
+        yield words.kind(resource["resourceType"]), str(title)
         if resource.get("title") and resource.get("description"):
-            yield Fact(label="", text=str(resource["description"]))
+            yield "", str(resource["description"])
     for when in (_when(resource), *(_when(activity.get("detail", {})) for activity in resource.get("activity", []))):
         if when:
-            yield Fact(label="due", text=when)
+            yield words.word("due"), when
     for activity in resource.get("activity", []):
         detail = activity.get("detail", {})
         if text := detail.get("description") or concept(detail.get("code", {})):
-            yield Fact(label="", text=str(text))
-    yield from (Fact(label="", text=str(note["text"])) for note in resource.get("note", []) if note.get("text"))
+            yield "", str(text)
+    yield from (("", str(note["text"])) for note in resource.get("note", []) if note.get("text"))
 
 
 def _value(element: Mapping[str, Any]) -> str:
@@ -147,11 +201,16 @@ def _value(element: Mapping[str, Any]) -> str:
     return next((str(element[name]) for name in _OBSERVATION_VALUES if name in element), "")
 
 
+def _day_of(when: str) -> str:
+    """A FHIR dateTime to the day: nobody is due at a minute. What is no dateTime stands as it is."""
+    return when[:10] if when[10:11] == "T" else when
+
+
 def _when(element: Mapping[str, Any]) -> str:
     for name in ("occurrenceDateTime", "scheduledString"):
         if name in element:
-            return str(element[name])
+            return _day_of(str(element[name]))
     for name in ("occurrencePeriod", "scheduledPeriod"):
         if name in element:
-            return " – ".join(str(element[name][end])[:10] for end in ("start", "end") if end in element[name])
+            return " – ".join(_day_of(str(element[name][end])) for end in ("start", "end") if end in element[name])
     return ""

@@ -140,13 +140,20 @@ class Web:
 
 
 @contextmanager
-def connect(entity: Entity, peer: Peer) -> Iterator[Web]:
-    """Connections to a peer for the block."""
+def client(entity: Entity, peer: Peer) -> Iterator[httpx.Client]:
+    """HTTP as a peer wants it, for the block."""
     headers = {"Authorization": f"Bearer {peer.token}"} if peer.token else {}
     timeout = httpx.Timeout(peer.timeout, connect=min(_CONNECT, peer.timeout))
     verify = entity.web_context() if peer.url.startswith("https:") else False
-    with httpx.Client(verify=verify, trust_env=False, timeout=timeout, headers=headers) as client:
-        yield Web(peer, client)
+    with httpx.Client(verify=verify, trust_env=False, timeout=timeout, headers=headers) as opened:
+        yield opened
+
+
+@contextmanager
+def connect(entity: Entity, peer: Peer) -> Iterator[Web]:
+    """Connections to a peer for the block."""
+    with client(entity, peer) as opened:
+        yield Web(peer, opened)
 
 
 def _stored(body: Any) -> Stored:

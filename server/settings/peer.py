@@ -1,6 +1,6 @@
 """A DICOM neighbour, as the operator describes it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 #: What a peer may ask of us by DIMSE where ``services`` says nothing else.
 SERVICES = ("echo", "store", "find", "move", "get", "worklist", "commitment", "mpps")
@@ -18,7 +18,11 @@ class Peer:
     #: DICOMweb base URL; when set, instances are sent and fetched by DICOMweb instead of DIMSE.
     url: str = ""
     #: Bearer token for ``url``.
-    token: str = ""
+    token: str = field(default="", repr=False)
+    #: FHIR base URL of the server that knows its studies; when set, a patient's studies are asked for there.
+    fhir_url: str = ""
+    #: Bearer token for ``fhir_url``.
+    fhir_token: str = field(default="", repr=False)
     #: Whether we call it by TLS.
     tls: bool = False
     #: SHA-256 fingerprint (hexadecimal) of the certificate that it must show when it calls us by TLS.

@@ -133,8 +133,17 @@ def compare_later(uow: UnitOfWork, tenant: int, study: str, published: Analysis 
 
 def compared_key(findings: Findings) -> str:
     """Digest of the findings that these were compared with; empty for none."""
+    return _parameter(findings, COMPARED_KEY)
+
+
+def compared_study(findings: Findings) -> str:
+    """StudyInstanceUID of the study that these were compared with; empty for none."""
+    return _parameter(findings, tracking.COMPARED_WITH)
+
+
+def _parameter(findings: Findings, wanted: str) -> str:
     parameters = findings.algorithm.parameters if findings.algorithm is not None else ()
-    return next((value for name, value in parameters if name == COMPARED_KEY), "")
+    return next((value for name, value in parameters if name == wanted), "")
 
 
 def _by(findings: Findings, key: str) -> Findings:

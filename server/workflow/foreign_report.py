@@ -1,18 +1,23 @@
 """Somebody else's structured report as FHIR: read, kept as Findings, written by the same code as our own results."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydicom import Dataset
+from pydicom.uid import SegmentationStorage
 
 from dicom_sr.errors import ReportError
-from dicom_sr.findings import Findings
+from dicom_sr.fhir_elements import Instance
+from dicom_sr.findings import Findings, ImageReference
+from dicom_sr.geometry import plane
 from dicom_sr.read import predecessors, read
+from dicom_sr.read_seg import read_seg
 from dicom_sr.revise import inherited
+from dicom_sr.segmented import segmented
 from dicom_sr.serialise import serialise
 from server.errors import PreconditionFailed, Unavailable
 from server.imaging.retrieve import Retrieve
-from server.repository import Repository
+from server.repository import Repository, Transaction
 from server.security.access import system
 from server.store import analyses
 from server.store.database import Database, UnitOfWork
@@ -47,7 +52,7 @@ class ReportReader:
         dataset = images.whole(place)
         try:
             findings = read(dataset, images=images.headers(), uid_root=self.uid_root)
-            body = serialise(findings)
+            serialise(findings)
         except ReportError as error:
             _log.info("the structured report %s is not read: %s", instance, error)
             self._note_unread(tenant, study, instance)
@@ -58,15 +63,15 @@ class ReportReader:
                 if analysis is None or analysis.is_published or analysis.task:
                     return
             on = self._base(uow, tenant, dataset, findings, images)
+            findings, _ = own_segments(images, dataset, findings, alone=on is None)
             if on is not None:
-                findings = inherited(findings, on.versions[-1])
-                body = serialise(findings)
+                findings = segmented(inherited(findings, on.versions[-1]), images.headers())
             _claim(uow, tenant, study, findings, on)
-            analyses.found(uow, tenant, findings.key, body, sr_instance=instance)
+            analyses.found(uow, tenant, findings.key, serialise(findings), sr_instance=instance)
         if on is None:
-            self._publish(tenant, imaging_study, findings.key, dataset)
+            self._publish(tenant, imaging_study, findings.key, dataset, images)
         else:
-            self._revise(tenant, imaging_study, findings.key, dataset)
+            self._revise(tenant, imaging_study, findings.key, dataset, images)
 
     def _base(
         self, uow: UnitOfWork, tenant: int, dataset: Dataset, findings: Findings, images: StudyImages
@@ -82,7 +87,7 @@ class ReportReader:
             return None
         return revise.base(uow, tenant, before)
 
-    def _revise(self, tenant: int, imaging_study: str, key: str, dataset: Dataset) -> None:
+    def _revise(self, tenant: int, imaging_study: str, key: str, dataset: Dataset, images: StudyImages) -> None:
         """Applies a person's version; one that was overtaken stays a document that nothing follows from."""
         sr = instance_of(dataset)
         with self.repository.transaction(system(tenant)) as transaction:
@@ -102,12 +107,32 @@ class ReportReader:
                 analyses.set_aside(transaction.uow, tenant, key)
                 return
             study = transaction.read("ImagingStudy", imaging_study)
-            report = revise.write(transaction, findings, on, study, sr)
+            seg = self._segmentation(transaction, findings, on, dataset, images)
+            report = revise.write(transaction, findings, on, study, sr, seg)
             compare_later(transaction.uow, tenant, findings.study_instance_uid)
             workitem_task.reported(transaction, sr.sop_instance_uid, report)
         revise.measure(self.database)
 
-    def _publish(self, tenant: int, imaging_study: str, key: str, dataset: Dataset) -> None:
+    def _segmentation(
+        self, transaction: Transaction, findings: Findings, on: Base, dataset: Dataset, images: StudyImages
+    ) -> Instance | None:
+        """Where the voxels of a person's version are: in a SEG that came with it, the one so far, or one made here."""
+        _, own = own_segments(images, dataset, findings, alone=False)
+        if own is not None or not on.resegments(findings):
+            return own or on.segmentation(findings)
+        sources = images.of_series(source.sop_instance_uid for source in findings.sources)
+        tenant = transaction.access.tenant
+        try:
+            made = self.publisher.store_segments(tenant, findings, sources, dataset)
+        except ReportError as error:
+            _log.info("no segmentation fits the structured report %s: %s", dataset.SOPInstanceUID, error)
+            return None
+        if made is None:
+            return None
+        self.publisher.send_on(transaction, on.before.study, [str(made.SOPInstanceUID)])
+        return instance_of(made)
+
+    def _publish(self, tenant: int, imaging_study: str, key: str, dataset: Dataset, images: StudyImages) -> None:
         with self.repository.transaction(system(tenant)) as transaction:
             analysis = analyses.find(transaction.uow, tenant, key)
             findings = findings_of(analysis)
@@ -116,10 +141,12 @@ class ReportReader:
             study = transaction.read("ImagingStudy", imaging_study)
             sr = instance_of(dataset)
             name = findings.algorithm.name if findings.algorithm is not None else ""
-            written = self.publisher.resources(transaction, findings, study, sr, None, name=name)
+            _, seg = own_segments(images, dataset, findings, alone=True)
+            written = self.publisher.resources(transaction, findings, study, sr, seg, name=name)
             analyses.published(
-                transaction.uow, tenant, key, sr_instance=sr.sop_instance_uid, seg_instance="", report=written.report
-            )
+                transaction.uow, tenant, key, sr_instance=sr.sop_instance_uid,
+                seg_instance=seg.sop_instance_uid if seg is not None else "", report=written.report,
+            )  # fmt: skip
             compare_later(transaction.uow, tenant, findings.study_instance_uid)
             workitem_task.reported(transaction, sr.sop_instance_uid, written.report)
 
@@ -127,6 +154,52 @@ class ReportReader:
         with self.database.unit_of_work() as uow:
             analyses.claim(uow, tenant, instance, study=study, adapter="", adapter_version="")
             analyses.published(uow, tenant, instance, sr_instance=instance, seg_instance="", report="")
+
+
+def own_segments(
+    images: StudyImages, document: Dataset, findings: Findings, *, alone: bool
+) -> tuple[Findings, Instance | None]:
+    """The findings with the voxels of a SEG of theirs, and where it is.
+
+    The document names it as evidence; where it stands ``alone``, a SEG that tracks the same lesions is theirs too.
+    """
+    named = {
+        str(instance.get("ReferencedSOPInstanceUID", ""))
+        for study in document.get("CurrentRequestedProcedureEvidenceSequence", ())
+        for series in study.get("ReferencedSeriesSequence", ())
+        for instance in series.get("ReferencedSOPSequence", ())
+    }
+    segmentations = [one for one in images.located if one.sop_class == SegmentationStorage]
+    there = [one for one in segmentations if alone or one.instance in named]
+    whole = replace(findings, sources=_whole_series(images, findings)) if there else findings
+    for place in there:
+        dataset = images.whole(place)
+        try:
+            found = read_seg(dataset, whole)
+        except ReportError as error:
+            _log.info("the segmentation %s is not read: %s", place.instance, error)
+            continue
+        if any(one.mask is not None for one in found.findings):
+            return found, instance_of(dataset)
+    return findings, None
+
+
+def _whole_series(images: StudyImages, findings: Findings) -> tuple[ImageReference, ...]:
+    """The images of the series reported on, in the volume's order: a document may name some, in any order."""
+    seen = {source.sop_instance_uid for source in findings.sources}
+    named = [str(one.SeriesInstanceUID) for one in images.headers() if str(one.SOPInstanceUID) in seen]
+    series = max(set(named), key=named.count, default="")
+    planes = [(one, plane(one)) for one in images.headers() if str(one.SeriesInstanceUID) == series]
+    placed = [(float(at.position @ at.normal), one) for one, at in planes if at is not None]
+    if len(placed) < max(len(planes), 1):
+        return findings.sources
+    return tuple(
+        ImageReference(
+            sop_class_uid=str(one.SOPClassUID), sop_instance_uid=str(one.SOPInstanceUID),
+            series_instance_uid=str(one.SeriesInstanceUID),
+        )
+        for _, one in sorted(placed, key=lambda pair: pair[0])
+    )  # fmt: skip
 
 
 def _claim(uow: UnitOfWork, tenant: int, study: str, findings: Findings, on: Base | None) -> None:

@@ -14,6 +14,8 @@ from server.store.studies import Located
 
 #: Storage SOP classes of structured reports start with this (PS3.4 B.5).
 STRUCTURED_REPORT = "1.2.840.10008.5.1.4.1.1.88."
+#: The one of them that selects images and reports nothing.
+KEY_OBJECT_SELECTION = f"{STRUCTURED_REPORT}59"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,7 @@
-"""A peer as an archive that is asked and fetched from: by DICOMweb, or by C-FIND with C-MOVE or C-GET."""
+"""A peer as an archive that is asked and fetched from: by DICOMweb, or by C-FIND with C-MOVE or C-GET.
+
+Which studies a patient has may be asked of a FHIR server instead, which knows what the peer has.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +18,10 @@ from server.outbound.dimse import retrieve
 from server.outbound.dimse.entity import Entity
 from server.outbound.dimse.find import find
 from server.outbound.dimse.retrieve import Arrival, Progress
+from server.outbound.fhir import connect_fhir
 from server.security.access import Access
 from server.settings import Peer
+from server.workflow import prior_studies
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +43,10 @@ class PeerArchive:
 
     def studies(self, peer: Peer, keys: Mapping[str, str], wanted: Sequence[str]) -> list[Attributes]:
         """The studies that match, each with the attributes wanted (keywords); as a query by STUDY level has it."""
+        if peer.fhir_url:
+            with connect_fhir(self.entity, peer) as fhir:
+                found = list(fhir.resources("ImagingStudy", prior_studies.search_of(keys)))
+            return prior_studies.answers(found, keys.get("PatientID", ""))
         if peer.url:
             with dicomweb.connect(self.entity, peer) as web:
                 return web.search("/studies", {**keys, "includefield": ",".join(wanted)})

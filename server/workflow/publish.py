@@ -69,21 +69,33 @@ class Publisher:
         return written
 
     def store_version(
-        self, access: Access, findings: Findings, images: StudyImages, sources: list[Dataset], before: Analysis
-    ) -> Dataset:
-        """A person's version of a report as an SR of its own, by the person's own Access; raises ReportError."""
+        self, access: Access, findings: Findings, images: StudyImages, sources: list[Dataset], before: Analysis,
+        *, resegment: bool,
+    ) -> list[Dataset]:  # fmt: skip
+        """A person's version of a report as an SR of its own, by the person's own Access; raises ReportError.
+
+        With ``resegment`` a SEG of what stands now comes with it, where any finding has voxels.
+        """
         institution = str(sources[0].get("InstitutionName", "") or "") if sources else ""
+        predecessor = _report_of(images, before.sr_instance)
         sr = write_sr(
-            findings,
-            sources,
-            uid_root=self.uid_root,
-            predecessor=_report_of(images, before.sr_instance),
-            organization=institution,
-        )
-        outcome = self.ingest.receive(access, [Received(chunks=[to_bytes(sr)])])
+            findings, sources, uid_root=self.uid_root, predecessor=predecessor, organization=institution
+        )  # fmt: skip
+        seg = write_seg(findings, sources, uid_root=self.uid_root, predecessor=predecessor) if resegment else None
+        written = [sr] if seg is None else [sr, seg]
+        outcome = self.ingest.receive(access, [Received(chunks=[to_bytes(one)]) for one in written])
         if outcome.refused:
             raise Unavailable(f"The version was refused by our own door: {outcome.refused[0].details}")
-        return sr
+        return written
+
+    def store_segments(self, tenant: int, findings: Findings, sources: list[Dataset], sr: Dataset) -> Dataset | None:
+        """A SEG that fits a person's version which came as a document without one; None where nothing has voxels."""
+        seg = write_seg(findings, sources, uid_root=self.uid_root, predecessor=sr)
+        if seg is not None:
+            outcome = self.ingest.receive(system(tenant), [Received(chunks=[to_bytes(seg)])])
+            if outcome.refused:
+                raise Unavailable(f"The segmentation was refused by our own door: {outcome.refused[0].details}")
+        return seg
 
     def resources(
         self, transaction: Transaction, findings: Findings, study: Resource, sr: Instance, seg: Instance | None,

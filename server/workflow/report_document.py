@@ -1,4 +1,5 @@
-"""A verified report as PDF documents of the study, attached to the DiagnosticReport (``presentedForm``).
+"""A verified report as PDF documents of the study, attached to the DiagnosticReport (``presentedForm``), and the images
+that it draws on as key images.
 
 Done by a job when the plans have answered the report, so that what follows from it stands in it. The same content
 gives the same document: done again, nothing changes.
@@ -15,13 +16,16 @@ from pydicom import Dataset
 
 from dicom_sr.findings import ImageReference
 from dicom_sr.identity import uid
+from dicom_sr.to_fhir import conclusion
+from dicom_sr.write_key_objects import key_images, write_key_objects
 from dicom_sr.write_pdf import write_pdf
 from server.errors import Unavailable
-from server.imaging.ingest import Ingest, Received
+from server.imaging.ingest import Received
 from server.repository import Repository
 from server.security.access import system
 from server.store.database import Database
 from server.workflow.images import StudyImages, to_bytes
+from server.workflow.publish import Publisher
 from server.workflow.report_view import Line
 from server.workflow.reporter import Box, Document, Reporter
 from server.workflow.result_view import KeySlice
@@ -44,11 +48,10 @@ class DocumentWriter:
     database: Database
     repository: Repository
     reporter: Reporter
-    ingest: Ingest
+    publisher: Publisher
     draw: Draw
     #: The part of a key slice that is shown.
     crop: Callable[[KeySlice], Box]
-    uid_root: str
     #: Where DICOMweb is served.
     wado_url: str
 
@@ -78,14 +81,42 @@ class DocumentWriter:
             for one in images.located
             if one.instance == document.sr_instance
         ]
-        forms = [
-            self._store(tenant, document, self.draw(document, pictures, language), headers[0], documents, language)
-            for language in LANGUAGES
-        ]
+        forms, written = [], self._key_images(tenant, document, headers)
+        for language in LANGUAGES:
+            pdf = self.draw(document, pictures, language)
+            made = self._store(tenant, document, pdf, headers[0], documents, language)
+            written.append(str(made.SOPInstanceUID))
+            forms.append(self._form(made, pdf, language))
         with self.repository.transaction(access) as transaction:
             current = transaction.read("DiagnosticReport", report, lock=True)
             if current.get("identifier") == resource.get("identifier"):
                 transaction.update({**current, "presentedForm": forms})
+                self.publisher.send_on(transaction, document.patient.study, written)
+
+    def _key_images(self, tenant: int, document: Document, headers: Sequence[Dataset]) -> list[str]:
+        """Stores the selection of the images that the findings are drawn on; its UID, if there are any."""
+        found, there = document.found, {str(one.SOPInstanceUID) for one in headers}
+        images = [one for one in key_images(found) if one.sop_instance_uid in there] if found is not None else []
+        if found is None or not images:
+            return []
+        description = conclusion(found)
+        said = hashlib.sha256("\n".join([description, *(one.sop_instance_uid for one in images)]).encode()).hexdigest()
+        made = write_key_objects(
+            images,
+            next(one for one in headers if str(one.SOPInstanceUID) == images[0].sop_instance_uid),
+            person=document.reviewer,
+            description=description,
+            moment=datetime.fromisoformat(document.issued),
+            sop_instance_uid=uid(self.publisher.uid_root, "key-objects", document.sr_instance, said),
+            series_instance_uid=uid(self.publisher.uid_root, "key-objects-series", document.report),
+        )
+        self._receive(tenant, made)
+        return [str(made.SOPInstanceUID)]
+
+    def _receive(self, tenant: int, made: Dataset) -> None:
+        outcome = self.publisher.ingest.receive(system(tenant), [Received(chunks=[to_bytes(made)])])
+        if outcome.refused:
+            raise Unavailable(f"The document was refused by our own door: {outcome.refused[0].details}")
 
     def _picture(self, tenant: int, document: Document, line: Line) -> bytes | None:
         if line.key_slice is None:
@@ -100,20 +131,20 @@ class DocumentWriter:
         source: Dataset,
         documents: Sequence[ImageReference],
         language: str,
-    ) -> Resource:
-        name = hashlib.sha256(pdf).hexdigest()
+    ) -> Dataset:
         made = write_pdf(
             pdf,
             source,
             title=LANGUAGES[language],
             moment=datetime.fromisoformat(document.issued),
-            sop_instance_uid=uid(self.uid_root, "pdf", document.report, name),
-            series_instance_uid=uid(self.uid_root, "pdf-series", document.report, language),
+            sop_instance_uid=uid(self.publisher.uid_root, "pdf", document.report, hashlib.sha256(pdf).hexdigest()),
+            series_instance_uid=uid(self.publisher.uid_root, "pdf-series", document.report, language),
             documents=documents,
         )
-        outcome = self.ingest.receive(system(tenant), [Received(chunks=[to_bytes(made)])])
-        if outcome.refused:
-            raise Unavailable(f"The document was refused by our own door: {outcome.refused[0].details}")
+        self._receive(tenant, made)
+        return made
+
+    def _form(self, made: Dataset, pdf: bytes, language: str) -> Resource:
         place = f"studies/{made.StudyInstanceUID}/series/{made.SeriesInstanceUID}/instances/{made.SOPInstanceUID}"
         return {
             "contentType": "application/pdf",

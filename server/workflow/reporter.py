@@ -1,8 +1,9 @@
 """A report with everything that goes on paper: who, which study, findings with their images, what follows, by whom."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from dicom_sr.findings import Findings
 from server.errors import NotFound
 from server.imaging.pixels import PixelData
 from server.imaging.rendering import Rendering, Viewport
@@ -14,6 +15,7 @@ from server.store.analyses import Analysis
 from server.store.database import Database
 from server.store.results import Arrival
 from server.workflow import report_view
+from server.workflow.comparison import compared_study
 from server.workflow.images import StudyImages
 from server.workflow.publish import findings_of
 from server.workflow.report_view import Line, Point
@@ -44,12 +46,17 @@ class Document:
     #: Who found it: the program's name and version.
     author: str
     patient: Arrival
+    #: Study Date of the study compared with; empty for none.
+    compared: str
     lines: tuple[Line, ...]
     #: What a person said besides.
     comments: tuple[str, ...]
+    #: What follows for the patient; what was concluded of one lesion alone is with its line.
     consequences: tuple[Resource, ...]
     #: SOPInstanceUID of the SR.
     sr_instance: str
+    #: What it says.
+    found: Findings | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +78,9 @@ class Reporter:
             raise NotFound("The study of this report is not here.")
         found = findings_of(newest)
         algorithm = found.algorithm if found else None
+        lines, consequences = report_view.shared_out(
+            report_view.lines(self.repository, access, resource, detail.findings), detail.consequences
+        )
         return Document(
             report=report,
             status=str(resource["status"]),
@@ -80,16 +90,37 @@ class Reporter:
             if algorithm
             else (found.person or "" if found else ""),
             patient=detail.study.arrival,
-            lines=report_view.lines(self.repository, access, resource, detail.findings),
+            compared=self._compared(access, found),
+            lines=lines,
             comments=found.comments if found else (),
-            consequences=detail.consequences,
+            consequences=consequences,
             sr_instance=newest.sr_instance,
+            found=found,
         )
 
+    def _compared(self, access: Access, found: Findings | None) -> str:
+        study = compared_study(found) if found is not None else ""
+        if not study:
+            return ""
+        with self.database.reading() as uow:
+            return analyses.date_of(uow, access.tenant, study)[0]
+
     def history(self, access: Access, lesion: str) -> tuple[Resource, tuple[Point, ...]]:
-        """The BodyStructure of a lesion, and the lesion at each time."""
+        """The BodyStructure of a lesion, and the lesion at each time, with its key slice where the report is here."""
         resource = self.repository.read(access, "BodyStructure", lesion)
-        return resource, report_view.history(self.repository, access, lesion)
+        points = report_view.history(self.repository, access, lesion)
+        return resource, tuple(self._drawn(access, point) for point in points)
+
+    def _drawn(self, access: Access, point: Point) -> Point:
+        try:
+            document = self.document(access, point.report) if point.report else None
+        except NotFound:
+            # A report without a structured report behind it has no image to show.
+            document = None
+        found = document.lines if document is not None else ()
+        line = next((one for one in found if one.observation == point.line.observation), point.line)
+        patient = document.patient if document is not None else None
+        return replace(point, line=replace(line, numbers=point.numbers), patient=patient)
 
     def shapes(self, access: Access, report: str) -> "list[Shape]":
         """Lungs and findings as surfaces."""

@@ -17,7 +17,9 @@ from dicom_sr.errors import ReportError
 from dicom_sr.findings import Finding, Findings, ImageReference
 from dicom_sr.geometry import nearest, plane
 from dicom_sr.identity import uid
+from dicom_sr.person_name import in_words
 from dicom_sr.revise import inherited
+from dicom_sr.segmented import segmented
 from dicom_sr.serialise import serialise
 from server.errors import BadRequest, NotFound, PreconditionFailed, Unprocessable
 from server.fhir import instants
@@ -163,7 +165,7 @@ class Reviewer:
             uid_ = finding.tracking_uid
             if uid_ in decisions.rejected:
                 reason = decisions.rejected[uid_].strip()
-                comments.append(": ".join(filter(None, [f"Rejected by {person}", _called(finding), reason])))
+                comments.append(": ".join(filter(None, [f"Rejected by {in_words(person)}", _called(finding), reason])))
             elif uid_ in decisions.changed:
                 edit = _edit(before, decisions.changed[uid_], headers)
                 found.append(edited(finding, edit, _spot(before, finding, headers)))
@@ -179,7 +181,7 @@ class Reviewer:
                 raise Unprocessable("A finding that is added needs a kind and a place on an image.", expression="added")
             tracking = uid(self.uid_root, "lesion", key, str(index))
             found.append(added(edit, tracking_id=_free(found, index), tracking_uid=tracking))
-        return inherited(replace(new, key=key, findings=tuple(found)), before)
+        return segmented(inherited(replace(new, key=key, findings=tuple(found)), before), list(headers.values()))
 
     def _store(
         self, access: Access, on: Base, findings: Findings, headers: Mapping[str, Dataset], current: Resource
@@ -187,10 +189,13 @@ class Reviewer:
         study = self._study(access, current)
         try:
             images = StudyImages.of(self.retrieve, access, on.before.study)
-            written = self.publisher.store_version(access, findings, images, list(headers.values()), on.before)
+            written = self.publisher.store_version(
+                access, findings, images, list(headers.values()), on.before, resegment=on.resegments(findings)
+            )
         except ReportError as error:
             raise Unprocessable(f"No sound report can be made of this: {error}") from error
-        sr = instance_of(written)
+        instances = [instance_of(one) for one in written]
+        sr, seg = instances[0], instances[1] if len(instances) > 1 else on.segmentation(findings)
         with self.repository.transaction(access) as transaction:
             analyses.claim(
                 transaction.uow, access.tenant, findings.key, study=on.before.study, adapter=on.first.adapter,
@@ -199,8 +204,9 @@ class Reviewer:
             body = serialise(findings)
             analyses.found(transaction.uow, access.tenant, findings.key, body, sr_instance=sr.sop_instance_uid)
             revise.require_head(transaction.uow, access.tenant, on, findings)
-            revise.write(transaction, findings, on, study, sr)
-            self.publisher.send_on(transaction, on.before.study, [sr.sop_instance_uid])
+            revise.write(transaction, findings, on, study, sr, seg)
+            sent = [one.sop_instance_uid for one in instances]
+            self.publisher.send_on(transaction, on.before.study, sent)
             compare_later(transaction.uow, access.tenant, on.before.study)
 
     def _study(self, access: Access, report: Resource) -> Resource:

@@ -11,6 +11,7 @@ from typing import Any
 from dicom_sr.fhir_elements import Instance
 from dicom_sr.findings import Findings
 from dicom_sr.revise import revised, says_the_same
+from dicom_sr.segmented import segments
 from server.errors import Gone, NotFound, PreconditionFailed
 from server.repository import Transaction
 from server.store import analyses, reviews
@@ -35,12 +36,22 @@ class Base:
     versions: tuple[Findings, ...]
     #: Of the first version.
     first: Analysis
+    #: Where the voxels of the newest version are; None where it has none.
     seg: Instance | None
 
     @property
     def report(self) -> str:
         """Id of the DiagnosticReport that all versions are of."""
         return self.before.report
+
+    def resegments(self, findings: Findings) -> bool:
+        """Whether a new version needs a SEG of its own: what its segments show is not what the SEG so far does."""
+        now = segments(findings)
+        return bool(now) and (self.seg is None or now != segments(self.versions[-1]))
+
+    def segmentation(self, findings: Findings) -> Instance | None:
+        """The SEG so far, for a version that needs none of its own; None where nothing has voxels any more."""
+        return self.seg if segments(findings) else None
 
 
 def predecessor(uow: UnitOfWork, tenant: int, instances: Sequence[str]) -> Analysis | None:
@@ -63,7 +74,8 @@ def base(uow: UnitOfWork, tenant: int, before: Analysis) -> Base | None:
     seg = Instance(
         study_instance_uid=before.study, series_instance_uid="", sop_instance_uid=uid, sop_class_uid=_SEGMENTATION
     )
-    return Base(before=before, versions=tuple(versions), first=chain[-1], seg=seg if uid else None)
+    kept = seg if uid and segments(versions[-1]) else None
+    return Base(before=before, versions=tuple(versions), first=chain[-1], seg=kept)
 
 
 def require_head(uow: UnitOfWork, tenant: int, on: Base, findings: Findings) -> None:
@@ -83,8 +95,13 @@ def lock(uow: UnitOfWork, tenant: int, report: str) -> None:
     uow.lock("review", tenant, report)
 
 
-def write(transaction: Transaction, findings: Findings, on: Base, study: Resource, sr: Instance) -> str:
-    """The FHIR resources of a new version, and what was decided; gives the report's id."""
+def write(
+    transaction: Transaction, findings: Findings, on: Base, study: Resource, sr: Instance, seg: Instance | None
+) -> str:
+    """The FHIR resources of a new version, and what was decided; gives the report's id.
+
+    ``seg`` is the SEG of what has voxels in it: one of its own, or that of the version before.
+    """
     tenant = transaction.access.tenant
     resources = revised(
         findings,
@@ -93,14 +110,15 @@ def write(transaction: Transaction, findings: Findings, on: Base, study: Resourc
         subject=study["subject"],
         imaging_study={"reference": f"ImagingStudy/{study['id']}"},
         sr=sr,
-        seg=on.seg,
+        seg=seg,
         effective=str(study.get("started", "")),
     )
     for resource in resources:
         transaction.update(resource)
     analyses.published(
-        transaction.uow, tenant, findings.key, sr_instance=sr.sop_instance_uid, seg_instance="", report=on.report
-    )
+        transaction.uow, tenant, findings.key, sr_instance=sr.sop_instance_uid,
+        seg_instance=seg.sop_instance_uid if seg is not None else "", report=on.report,
+    )  # fmt: skip
     first = on.first
     judged = decisions(on.versions[0], findings) if on.versions[0].algorithm and findings.verified else {}
     reviews.record(transaction.uow, tenant, on.report, first.adapter, first.adapter_version, judged)

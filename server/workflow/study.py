@@ -11,7 +11,7 @@ from server.workflow.availability import Announcer
 from server.workflow.fetch import Fetcher
 from server.workflow.foreign_report import SR_RECEIVED
 from server.workflow.forward import Forwarder
-from server.workflow.images import STRUCTURED_REPORT
+from server.workflow.images import KEY_OBJECT_SELECTION, STRUCTURED_REPORT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,8 @@ class StudyKeeper:
             instance["uid"]
             for series in resource.get("series", ())
             for instance in series.get("instance", ())
-            if STRUCTURED_REPORT in instance["sopClass"]["code"]
+            if STRUCTURED_REPORT in (sop_class := instance["sopClass"]["code"])
+            and not sop_class.endswith(KEY_OBJECT_SELECTION)
         ]
         if not reports:
             return

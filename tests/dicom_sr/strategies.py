@@ -72,7 +72,7 @@ def masks(draw: st.DrawFn) -> Mask:
         box[at] = True
     mask = pack(box)
     assert mask is not None
-    return mask
+    return replace(mask, method=draw(st.sampled_from(["", "ball of the mean diameter"])))
 
 
 @st.composite

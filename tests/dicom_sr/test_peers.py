@@ -11,7 +11,9 @@ import pydicom
 import pytest
 from pydicom import Dataset
 
+from dicom_sr.to_fhir import conclusion
 from dicom_sr.voxels import unpack
+from dicom_sr.write_key_objects import key_images, write_key_objects
 from dicom_sr.write_seg import write_seg
 from dicom_sr.write_sr import write_sr
 from tests.dicom_sr.examples import ct, findings, two_nodules
@@ -23,7 +25,17 @@ DATASETS = {
     "sr-successor": lambda: write_sr(two_nodules(), ct(), predecessor=write_sr(findings(), ct())),
     "seg": lambda: write_seg(two_nodules(), ct()),
     "seg-anonymised": lambda: write_seg(two_nodules(), ct(anonymised=True)),
+    "key-objects": lambda: _key_objects(ct()[0]),
+    "key-objects-anonymised": lambda: _key_objects(ct(anonymised=True)[0]),
 }
+
+
+def _key_objects(source: Dataset) -> Dataset:
+    report = two_nodules()
+    return write_key_objects(
+        key_images(report), source, person="Wang^Fang=王^芳", description=conclusion(report), moment=report.timestamp,
+        sop_instance_uid="2.25.61", series_instance_uid="2.25.62",
+    )  # fmt: skip
 
 
 def saved(name: str, folder: Path) -> Path:
@@ -91,3 +103,15 @@ def test_the_file_says_utf_8() -> None:
     dataset = pydicom.dcmread(_file(write_sr(two_nodules(), ct())))
     assert dataset.SpecificCharacterSet == "ISO_IR 192"
     assert str(dataset.PatientName) == "Wang^XiaoDong=王^小东"
+
+
+def test_highdicom_reads_the_key_images() -> None:
+    report = two_nodules()
+    images, selection = key_images(report), _key_objects(ct()[0])
+    read = highdicom.ko.KeyObjectSelectionDocument.from_dataset(pydicom.dcmread(_file(selection)))
+    assert read.Modality == "KO"
+    found = read.content.get_references()
+    assert [item.referenced_sop_instance_uid for item in found] == [one.sop_instance_uid for one in images]
+    (observer,) = read.content.get_observer_contexts()
+    assert str(observer.observer_identifying_attributes.name) == "Wang^Fang=王^芳"
+    assert read.resolve_reference(images[0].sop_instance_uid)[1] == images[0].series_instance_uid

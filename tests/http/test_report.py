@@ -6,16 +6,18 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import httpx
 import pypdfium2
 import pytest
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 
+from ai_adapters.tracking import COMPARED_WITH
 from dicom_sr import codes
-from dicom_sr.findings import Findings
-from server.http import dicomweb, page, report, report_pdf, server
+from dicom_sr.findings import Findings, Gone
+from server.http import dicomweb, page, report, report_pdf, server, wording
 from server.http.access import AccessOfRequest
 from server.http.dicomweb_services import DicomWeb
 from server.http.drawing import Drawing, crop
@@ -24,13 +26,16 @@ from server.imaging.pixel_pool import PixelPool
 from server.imaging.pixels import PixelData
 from server.imaging.retrieve import Retrieve
 from server.security.access import system
-from server.settings import Settings
+from server.settings import Peer, Settings
 from server.store.packs import Packs
+from server.workflow import report_view
+from server.workflow.images import KEY_OBJECT_SELECTION
 from server.workflow.publish import Publisher
 from server.workflow.report_document import DocumentWriter
 from server.workflow.reporter import Reporter
 from server.workflow.results import Results
 from server.workflow.review import Decisions, Reviewer
+from terminology.private_scheme import CHANGE
 from tests.browser import chromium
 from tests.dicom_sr import examples
 from tests.http import page_example as example
@@ -50,6 +55,7 @@ _LIT = """(() => {
     return lit;
 })()"""
 PICTURES = ROOT / "build/screenshots"
+PEER = Peer(name="pacs", ae_title="PACS", send_results=True)
 
 
 @pytest.fixture
@@ -156,8 +162,9 @@ def test_the_same_content_is_the_same_paper(reporter: Reporter, report_id: str) 
 
 def _writer(way: Way, reporter: Reporter) -> DocumentWriter:
     return DocumentWriter(
-        database=way.database, repository=way.repository, reporter=reporter, ingest=way.ingest,
-        draw=report_pdf.draw, crop=crop, uid_root="2.25", wado_url="http://hutong.test/dicomweb",
+        database=way.database, repository=way.repository, reporter=reporter,
+        publisher=Publisher(repository=way.repository, ingest=way.ingest, uid_root="2.25", peers=(PEER,)),
+        draw=report_pdf.draw, crop=crop, wado_url="http://hutong.test/dicomweb",
     )  # fmt: skip
 
 
@@ -189,9 +196,30 @@ def test_paper_of_a_verified_report_is_an_instance_of_the_study(
         assert [line for line in (checked.stdout + checked.stderr).splitlines() if line.startswith("Error")] == []
         pdf = dcmread(path).EncapsulatedDocument[: form["size"]]
         assert numbers_in(text_of(bytes(pdf))) == quantities(way, report_id)
+    selection = _key_objects(reporter)
+    path.write_bytes(selection)
+    checked = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True)
+    assert [line for line in (checked.stdout + checked.stderr).splitlines() if line.startswith("Error")] == []
+    shown = [item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for item in _images(dcmread(path))]
+    regions = [one.region for one in example.findings().findings]
+    assert shown == [one.image.sop_instance_uid for one in regions if one is not None]
+    with way.database.reading() as uow:
+        sent = uow.driver.execute("select count(*) from sending where peer = 'pacs' and rule = 'results'").fetchone()
+    assert sent == (3,), "both documents and the key images"
     # Done again, there is nothing new.
     writer.run(1, report_id)
+    assert _key_objects(reporter) == selection
     assert way.repository.read(system(), "DiagnosticReport", report_id)["meta"] == head["meta"]
+
+
+def _key_objects(reporter: Reporter) -> bytes:
+    """The one selection of key images that is stored."""
+    (place,) = [one for one in reporter.retrieve.locate(system()) if one.sop_class == KEY_OBJECT_SELECTION]
+    return reporter.retrieve.file(system(), place)
+
+
+def _images(selection: Dataset) -> list[Dataset]:
+    return [item for item in selection.ContentSequence if item.ValueType == "IMAGE"]
 
 
 def test_a_lesion_over_two_studies(way: Way, address: str, reporter: Reporter) -> None:
@@ -207,8 +235,107 @@ def test_a_lesion_over_two_studies(way: Way, address: str, reporter: Reporter) -
     assert sorted(said) == [[368.0], [736.0]]
     text = httpx.get(f"{address}/lesion/{found.id}?lang=en").text
     curve = text.partition("Volume")[2].partition("</section>")[0]
-    assert re.findall(r'class="value">([^<]*)<', curve) == [str(int(value[0])) for value in said]
-    assert curve.count("<circle") == 2
+    assert re.findall(r'class="value"[^>]*>([^<]*)<', curve) == [str(int(value[0])) for value in said]
+    heights = [float(y) for y in re.findall(r'<circle cx="[^"]*" cy="([^"]*)"', curve)]
+    assert len(heights) == 2 and heights[0] - heights[1] != 0
+    # The report that is here shows its image, and what it says besides; both are linked.
+    assert text.count('<article class="finding">') == 2 and text.count("<image href=") == 1
+    assert [point.report != "" for point in points] == [False, True]
+    assert "Wang, XiaoDong" in text and "slice " in text
+
+
+def test_a_curve_has_round_levels_and_stays_inside() -> None:
+    def number(value: str) -> report_view.Number:
+        return report_view.Number(concept=codes.VOLUME, value=Decimal(value), unit="mm3")
+
+    def point(when: str, value: str) -> report_view.Point:
+        line = report_view.Line(
+            observation="", lesion="", finding=codes.NODULE, places=(), numbers=(), qualities=(), by_person=False,
+            key_slice=None,
+        )  # fmt: skip
+        return report_view.Point(when=when, report="", line=line, numbers=(number(value),))
+
+    (curve,) = report.curves((point("2025-01-01", "96"), point("2025-07-01", "204")))
+    assert [label for label, _ in curve.levels] == ["0", "100", "200", "300"]
+    low, high = curve.levels[0][1], curve.levels[-1][1]
+    assert all(high < y < low for _, _, _, y in curve.points)
+    assert curve.points[0][2] < curve.points[1][2]
+    assert curve.labelled == (curve.points[1][2], curve.points[0][2])
+    (alone,) = report.curves((point("2025-01-01", "0.4"),))
+    assert len(alone.points) == 1 and alone.levels[-1][0] == "0.5"
+    (crowded,) = report.curves(tuple(point(when, "96") for when in ("2024-01-01", "2024-12-30", "2025-01-01")))
+    assert crowded.labelled == (crowded.points[2][2], crowded.points[0][2]), "the newest and what stands clear of it"
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_what_was_concluded_of_one_nodule_stands_with_it(
+    way: Way, address: str, report_id: str, reporter: Reporter, language: str
+) -> None:
+    head = way.repository.read(system(), "DiagnosticReport", report_id)
+    second = reporter.document(system(), report_id).lines[1]
+    way.repository.update(
+        system(),
+        {
+            "resourceType": "Observation", "id": "of-one", "status": "preliminary", "subject": head["subject"],
+            "code": {"text": "Category of one nodule"}, "focus": [{"reference": f"BodyStructure/{second.lesion}"}],
+            "derivedFrom": [{"reference": second.observation}],
+            "valueCodeableConcept": {"text": "Category 77"},
+        },
+    )  # fmt: skip
+    document = reporter.document(system(), report_id)
+    assert [len(line.consequences) for line in document.lines] == [0, 1]
+    assert "of-one" not in [one["id"] for one in document.consequences]
+    text = httpx.get(f"{address}/report/{report_id}?lang={language}", timeout=60).text
+    first, second_card = re.findall(r'<article class="finding".*?</article>', text, re.DOTALL)
+    assert "Category 77" in second_card and text.count("Category 77") == 1
+    assert {"en": "Category of one nodule", "zh": "单个结节的分类"}[language] in second_card
+    assert "slice" in first if language == "en" else "层" in first
+    paper = text_of(httpx.get(f"{address}/report/{report_id}/pdf?lang={language}", timeout=60).content)
+    assert "Category 77" in paper.partition("2. ")[2]
+    study = httpx.get(f"{address}/?study={document.patient.study}&lang={language}", timeout=60).text
+    (concluded,) = re.findall(r'<article class="observation">(?:(?!</article>).)*Category 77', study, re.DOTALL)
+    (card,) = re.findall(r'<article class="finding"(?:(?!</article>).)*' + second.lesion, study, re.DOTALL)
+    number = r'class="ordinal">(\d)<'
+    assert re.findall(number, concluded) == re.findall(number, card)[:1] != []
+
+
+def test_page_and_paper_name_the_study_compared_with(way: Way, settings: Settings, reporter: Reporter) -> None:
+    found = example.findings()
+    assert found.algorithm is not None
+    compared = replace(found.algorithm, parameters=((COMPARED_WITH, found.study_instance_uid),))
+    way.receive()
+    way.complete()
+    way.find(replace(found, algorithm=compared))
+    report_id = way.repository.search(system(), "DiagnosticReport", []).matches[0].id
+    document = reporter.document(system(), report_id)
+    assert document.compared == document.patient.study_date != ""
+    said = f"Compared with the study of {wording.date(document.compared)}"
+    with served(way, settings, reporter) as url:
+        assert said in httpx.get(f"{url}/report/{report_id}?lang=en", timeout=60).text
+        paper = httpx.get(f"{url}/report/{report_id}/pdf?lang=en", timeout=60).content
+    assert said in text_of(paper)
+    with closing(pypdfium2.PdfDocument(paper)) as pages:
+        assert all("Wang, XiaoDong" in one.get_textpage().get_text_bounded(top=45) for one in pages), "under each page"
+
+
+def test_a_lesion_that_is_gone_is_named_as_what_it_was(way: Way, reporter: Reporter) -> None:
+    found = example.findings()
+    before = found.findings[0]
+    gone = Gone(
+        tracking_id=before.tracking_id, tracking_uid="2.25.777", finding=before.finding, site=before.site,
+        laterality=before.laterality,
+    )  # fmt: skip
+    way.receive()
+    way.complete()
+    way.find(replace(found, gone=(gone,)))
+    report_id = way.repository.search(system(), "DiagnosticReport", []).matches[0].id
+    line = reporter.document(system(), report_id).lines[-1]
+    assert (line.finding, line.qualities) == (before.finding, ((CHANGE, codes.ABSENT),))
+    assert set(line.places) == {place for place in (before.site, before.laterality) if place}
+    (point,) = reporter.history(system(), line.lesion)[1]
+    assert point.line.qualities == line.qualities
+    head = way.repository.read(system(), "DiagnosticReport", report_id)
+    assert "No longer there: " in head["conclusion"]
 
 
 def _say_at(way: Way, found: Findings, when: str) -> None:

@@ -139,7 +139,7 @@ def test_one_is_changed_one_rejected_one_added(browser: httpx.Client, way: Way, 
     assert len(head["result"]) == 2
     assert "Diameter 6.0 mm" in lines[1] and "Part-solid" in lines[1]
     assert lines[2].startswith("2. Mass") and "Diameter 30.8 mm" in lines[2]
-    assert lines[3].startswith("Rejected by Wang^Fang") and lines[3].endswith("vessel")
+    assert lines[3].startswith("Rejected by Wang Fang") and lines[3].endswith("vessel")
     study = browser.get("/").text
     assert "people accepted 0 % of 2 findings" in study and "and added 1" in study
 

@@ -1,7 +1,9 @@
 """Languages, names, dates, numbers and resources as the results page words them."""
 
 import json
+import re
 import string
+import tomllib
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import fhir_profiles
 from server.http import wording
 from server.http.wording import Wording
 from terminology.codings import Coding
@@ -113,7 +116,7 @@ def test_unknown_task_status_stands_as_it_is() -> None:
                 "activity": [{"detail": {"code": {"text": "CT"}, "scheduledPeriod": {"start": "2026-04-01"}}}],
                 "note": [{"text": "By a machine"}],
             },
-            [("CarePlan", "Plan"), ("", "What to do"), ("due", "2026-04-01"), ("", "CT"), ("", "By a machine")],
+            [("Plan", "Plan"), ("", "What to do"), ("due", "2026-04-01"), ("", "CT"), ("", "By a machine")],
         ),
         (
             {
@@ -121,10 +124,57 @@ def test_unknown_task_status_stands_as_it_is() -> None:
                 "code": {"text": "CT"},
                 "occurrencePeriod": {"start": "2026-04-01T00:00:00Z", "end": "2026-05-01"},
             },
-            [("ServiceRequest", "CT"), ("due", "2026-04-01 – 2026-05-01")],
+            [("Proposed", "CT"), ("due", "2026-04-01 – 2026-05-01")],
         ),
         ({"resourceType": "Observation"}, [("", "")]),
     ],
 )
 def test_facts_of_a_resource(resource: dict[str, object], expected: list[tuple[str, str]]) -> None:
-    assert [(fact.label, fact.text) for fact in wording.facts(resource)] == expected
+    assert [(fact.label, fact.text) for fact in wording.facts(resource, Wording(language="en"))] == expected
+
+
+def test_times_as_people_read_them() -> None:
+    assert wording.instant("2026-04-02T10:11:12.345+08:00") == "2026-04-02 02:11:12 UTC"
+    assert (wording.instant("2026-04-02"), wording.instant("")) == ("2026-04-02", "")
+    words = Wording(language="en")
+    request = {"resourceType": "ServiceRequest", "code": {"text": "CT"}, "occurrenceDateTime": "2026-04-02T10:11:00Z"}
+    assert [fact.text for fact in wording.facts(request, words)] == ["CT", "2026-04-02"]
+    spoken = {"resourceType": "ServiceRequest", "code": {"text": "CT"}, "scheduledString": "in spring, by Tuesday"}
+    assert [fact.text for fact in wording.facts(spoken, words)] == ["CT", "in spring, by Tuesday"]
+
+
+def test_what_a_pathway_says_is_said_in_chinese() -> None:
+    resource = {
+        "resourceType": "ServiceRequest",
+        "code": {"text": "Probably benign (3): low-dose CT in 6 months."},
+        "occurrencePeriod": {"start": "2026-04-01", "end": "2026-05-01"},
+        "note": [{"text": "ACR Lung-RADS v2022, row solid-8-to-15-baseline"}],
+    }  # fmt: skip
+    said = list(wording.facts(resource, Wording(language="zh")))
+    assert [one.label for one in said] == ["建议", "日期", ""]
+    assert said[0].text == "可能良性（3）：6 个月后低剂量 CT。"
+    assert said[1].text == "2026-04-01 – 2026-05-01"
+    words = Wording(language="zh")
+    assert words.phrase("solid, 6 to < 8 mm (113 to < 268 mm3), at baseline") == (
+        "实性，6 至 < 8 mm (113 至 < 268 mm3)，基线"
+    )
+    for free in ("something that nobody translated", "see him soon, please: by Dr A; B"):
+        assert words.phrase(free) == free
+    assert Wording(language="en").phrase("solid, at baseline") == "solid, at baseline"
+
+
+#: Names that are the same in Chinese, and units.
+_NAMES = re.compile(r"ACR|C-Lung-RADS|Lung-RADS|Fleischner|PET|CT|mm3?|\b[A-Z]?\d\w*")
+TABLES = sorted((Path(fhir_profiles.__file__).parent / "lung_nodule" / "tables").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", [one for one in TABLES if "models" not in one.name], ids=lambda path: str(path.stem))
+def test_every_row_of_a_guideline_has_its_chinese(path: Path) -> None:
+    table = tomllib.loads(path.read_text(encoding="utf-8"))
+    entries = [*table["category"], *table["row"], *table.get("management", ()), *table.get("statement", ())]
+    texts = [entry[name] for entry in entries for name in ("display", "recommendation", "text") if name in entry]
+    texts.append(f"{table['title']} assessment category")
+    texts += [entry["afterwards"] for entry in entries if "afterwards" in entry]
+    words = Wording(language="zh")
+    left = {text: said for text in texts if re.search("[A-Za-z]{2,}", _NAMES.sub("", said := words.phrase(text)))}
+    assert len(texts) > 10 and left == {}

@@ -67,6 +67,12 @@ def row_of(observation: Resource) -> str:
     return str(component(observation, "table-row")["valueCodeableConcept"]["coding"][0]["code"])
 
 
+def row_texts(guideline: str) -> dict[str, str]:
+    """The rows' own words, by their codes."""
+    system = json.loads(FOLDER.joinpath(f"CodeSystem-{guideline}-rows.json").read_text(encoding="utf-8"))
+    return {one["code"]: one["display"] for one in system["concept"]}
+
+
 def value(observation: Resource) -> str:
     return str(observation["valueCodeableConcept"]["coding"][0]["code"])
 
@@ -90,6 +96,8 @@ def test_case(found: dict[str, Any], case: dict[str, Any], expected: dict[str, A
         assert study["valueCodeableConcept"]["coding"][0]["system"].endswith(f"/{found['guideline']}")
         if "row" in expected:
             assert row_of(study) == expected["row"]
+        words = component(study, "table-row")["valueCodeableConcept"]["text"]
+        assert words == row_texts(found["guideline"])[row_of(study)]
         assert component(study, "modifier").get("valueString") == expected.get("modifier")
         assert study["derivedFrom"] == there[0]["result"]
     assert applied(found, case)[0] == made

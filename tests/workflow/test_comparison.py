@@ -100,6 +100,14 @@ def number(house: House, code: str) -> list[dict[str, Any]]:
     ]
 
 
+def texts(house: House, study: str) -> set[str]:
+    """Every text of the study's SRs."""
+    places = house.retrieve.locate(ACCESS, study)
+    found = [one for one in places if one.sop_class.startswith("1.2.840.10008.5.1.4.1.1.88")]
+    srs = [pydicom.dcmread(BytesIO(house.retrieve.file(ACCESS, one))) for one in found]
+    return {str(item.value) for sr in srs for item in sr.iterall() if item.keyword == "TextValue"}
+
+
 @pytest.mark.parametrize("order", ["prior first", "prior late", "together"])
 def test_lesions_keep_their_names(house: House, order: str) -> None:
     for images in {"prior first": [prior(), current()], "prior late": [current(), prior()]}.get(order, []):
@@ -121,6 +129,8 @@ def test_lesions_keep_their_names(house: House, order: str) -> None:
     assert house.search("Observation", code="nodule-category")
     assert house.search("Observation", code="https://hutong.example/fhir/CodeSystem/lung-nodule|volume-change") == []
     assert [float(one["valueQuantity"]["value"]) for one in number(house, "time-since-prior")] == [100, 100]
+    assert "compared with=2.25.71.10" in texts(house, "2.25.72.10")
+    assert not any(text.startswith("compared with") for text in texts(house, "2.25.71.10"))
 
 
 def test_a_late_prior_gives_a_second_version_once(house: House) -> None:
@@ -147,14 +157,9 @@ def test_what_can_not_be_laid_over_is_said(house: House) -> None:
     house.receive(current())
     house.settle()
     assert set(lesions(house, "2.25.72.10").values()) == {""}
-    (sr,) = [
-        one
-        for one in house.retrieve.locate(ACCESS, "2.25.72.10")
-        if one.sop_class.startswith("1.2.840.10008.5.1.4.1.1.88")
-    ]
-    report = pydicom.dcmread(BytesIO(house.retrieve.file(ACCESS, sr)))
-    texts = {str(item.value) for item in report.iterall() if item.keyword == "TextValue"}
-    assert any(text.startswith("not compared=the scans do not show the same chest") for text in texts)
+    said = texts(house, "2.25.72.10")
+    assert any(text.startswith("not compared=the scans do not show the same chest") for text in said)
+    assert not any(text.startswith("compared with") for text in said)
 
 
 def test_what_was_superseded_meanwhile_is_left_alone(house: House) -> None:

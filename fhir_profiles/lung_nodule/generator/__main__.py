@@ -22,6 +22,8 @@ from fhir_profiles.lung_nodule.generator.nodule import CHANGE, FACTS, LESION, RE
 HERE = Path(__file__).parent.parent
 TABLES = ("lung-rads-2022", "fleischner-2017", "c-lung-rads")
 _AVAILABLE = f"{BASE}SubscriptionTopic/ai-result-available"
+#: What the row says that stands for no nodule at all.
+_NOTHING = "no nodule"
 _NODULE = f"$this is Observation and code.coding.where(system = '{SYSTEM}' and code = 'nodule-category').exists()"
 
 
@@ -108,6 +110,14 @@ def _row(found: Resource, row: Resource, system: str) -> Resource:
     return action(row["id"], row["text"], when=when, plan="record-nodule-category", extension=variables(stated))
 
 
+def _by_statement(statements: list[Resource], name: str, otherwise: str) -> str:
+    """What the first statement that was made says under ``name``, as FHIRPath."""
+    cases = "".join(
+        f"iif(%statements.where($this = {quoted(one['row'])}).exists(), {quoted(one[name])}, " for one in statements
+    )
+    return f"{cases}{quoted(otherwise)}{')' * len(statements)}"
+
+
 def management(found: Resource) -> Resource:
     """The plan for the whole study: the most suspicious category, and what follows from it."""
     nothing = found.get("nothing", {})
@@ -118,9 +128,6 @@ def management(found: Resource) -> Resource:
         for one in statements
     )
     empty = f"iif(%lesions.empty() and %found.empty(), {quoted(nothing['category'])}, {{}})" if nothing else "{}"
-    by_statement = "".join(
-        f"iif(%statements.where($this = {quoted(one['row'])}).exists(), {quoted(one['row'])}, " for one in statements
-    )
     stated = {
         "nodules": f"%made.where({_NODULE})",
         "found": f"%nodules.value.coding.code{said}",
@@ -129,7 +136,12 @@ def management(found: Resource) -> Resource:
         "row": (
             "iif(%deciding.exists(),"
             " %deciding.component.where(code.coding.code = 'table-row').value.coding.code.first(),"
-            f" {by_statement}{quoted(nothing.get('row', ''))}{')' * len(statements)})"
+            f" {_by_statement(statements, 'row', nothing.get('row', ''))})"
+        ),
+        "rowText": (
+            "iif(%deciding.exists(),"
+            " %deciding.component.where(code.coding.code = 'table-row').value.text.first(),"
+            f" {_by_statement(statements, 'text', _NOTHING if nothing else '')})"
         ),
         "system": quoted(f"{BASE}CodeSystem/{found['id']}"),
         "method": quoted(f"{found['title']} ({found['source']})"),
@@ -329,7 +341,7 @@ def artifacts() -> Iterator[Resource]:
             each["row"]: each["text"] for each in one.get("statement", ())
         }
         if "nothing" in one:
-            words[one["nothing"]["row"]] = "no nodule"
+            words[one["nothing"]["row"]] = _NOTHING
         yield code_system(
             f"{name}-rows", f"{one['title']} rows", "The rows of the table, by the names they have here.", words
         )

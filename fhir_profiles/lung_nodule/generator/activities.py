@@ -163,6 +163,7 @@ def _study_category() -> Resource:
         "method.text": "%method & '; density not stated counts as solid'",
         **_value("%label & ' ' & %category & %modifier"),
         **_ROW,
+        "component[0].valueCodeableConcept.text": "%rowText",
     }
     values |= {
         "component[1].code.coding[0].system": f"iif(%modifier != '', {quoted(SYSTEM)}, {{}})",
