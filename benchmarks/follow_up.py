@@ -130,12 +130,12 @@ class Reader:
 
     bundle: Bundle
     threads: int
-    _kept: tuple[int, Findings] | None = None
+    _kept: tuple[Volume, Findings] | None = None
 
     def first(self, volume: Volume) -> Findings:
         """What is found without a prior."""
-        if self._kept is None or self._kept[0] != id(volume):
-            self._kept = (id(volume), self._run(volume, "then"))
+        if self._kept is None or self._kept[0] is not volume:
+            self._kept = (volume, self._run(volume, "then"))
         return self._kept[1]
 
     def second(self, volume: Volume, prior: Findings, where: Registration | None) -> Findings:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from ai_adapters.lung_mask import lung_mask
+from ai_adapters.measure import sphere_diameter
 from ai_adapters.volume import HIGHEST_HU, LOWEST_HU, Volume, resample
 
 Floats = npt.NDArray[np.floating]
@@ -28,8 +29,8 @@ ATTACHMENTS = ("none", "vessel", "pleura")
 _PLACES_MM = 1.5
 #: Two bodies, or a body and a real lesion, keep this distance, mm.
 _APART_MM = 12.0
-#: Air-filled lung, about; what a faint body fills is measured against it. HU.
-_AIR, _TISSUE = -1000.0, 40.0
+#: HU of what fills the air of a faint body's lung.
+_TISSUE = 40.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,13 +293,8 @@ def _truth(target: Host, body: _Body, place: npt.NDArray[np.float64], density: s
     return Inserted(
         center_mm=(round(center[0], 2), round(center[1], 2), round(center[2], 2)),
         volume_mm3=round(body.volume_mm3, 2),
-        diameter_mm=round(_sphere(body.volume_mm3), 2),
+        diameter_mm=round(sphere_diameter(body.volume_mm3), 2),
         density=density,
         attachment=attachment,
-        solid_diameter_mm=None if solid is None else round(_sphere(float(solid.sum()) * body.step**3), 2),
+        solid_diameter_mm=None if solid is None else round(sphere_diameter(float(solid.sum()) * body.step**3), 2),
     )
-
-
-def _sphere(volume_mm3: float) -> float:
-    """Diameter of the sphere of that volume: V = pi/6 d^3."""
-    return float((6 * volume_mm3 / np.pi) ** (1 / 3))

@@ -43,12 +43,11 @@ from ai_adapters.run import Measured, finding, read_nodules
 from ai_adapters.volume import Volume, load
 from benchmarks import category, inserted
 from benchmarks.froc import RANGES
+from benchmarks.inserted import ATTACHMENTS, DENSITIES
 from dicom_sr.findings import Findings, ImageReference
 from terminology.private_scheme import PART_SOLID, SOLID
 
 _KINDS = {SOLID: "solid", PART_SOLID: "part-solid", GROUND_GLASS: "ground-glass"}
-DENSITIES = ("solid", "part-solid", "ground-glass")
-ATTACHMENTS = ("none", "vessel", "pleura")
 #: Volumes are judged from this size on, mm.
 _MEASURED_MM = 6.0
 _ONE_A_SCAN = RATES.index(1.0)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from ai_adapters.measure import sphere_diameter
 from ai_adapters.volume import Volume
 
 _NAMESPACE = {"l": "http://www.nih.gov"}
@@ -186,7 +187,7 @@ def _lesion(group: list[_Outline], volume: Volume) -> Lesion:
         readers=len({outline.reader for outline in large}),
         index=(index[0], index[1], index[2]),
         center_mm=volume.to_patient(index),
-        diameter_mm=float((6 * volume_mm3 / np.pi) ** (1 / 3)),
+        diameter_mm=sphere_diameter(volume_mm3),
         origin=(int(low[0]), int(low[1]), int(low[2])),
         share=share,
         density=_density(used),

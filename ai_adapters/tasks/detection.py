@@ -128,20 +128,19 @@ def rows_of(outputs: dict[str, Block], plan: DetectionPlan) -> tuple[Block, Bloc
             f"{len(plan.columns)}) for the columns {', '.join(plan.columns)} (boxes.columns)"
         )
     scores = scores[0] if scores.ndim > 1 and len(scores) == 1 and len(rows) != 1 else scores
-    scores = scores.reshape(len(rows), -1) if len(rows) and scores.size % len(rows) == 0 else scores
+    scores = scores.reshape(-1, 1) if scores.size == len(rows) else scores
     if len(rows) == 0:
         return rows, np.zeros(0, dtype=np.float32)
-    if scores.ndim != 2:
+    if scores.ndim != 2 or len(scores) != len(rows):
         raise BrokenModel(f"manifest.json outputs.scores: {outputs['scores'].shape} for {len(rows)} boxes")
-    chances = chances_of(scores, plan.activation, plan.wanted, "outputs.scores")
-    if "labels" in outputs:
-        chances = np.where(outputs["labels"].reshape(-1) == plan.wanted, scores_first(scores, plan), 0)
-    return rows, chances.astype(np.float32)
-
-
-def scores_first(scores: Block, plan: DetectionPlan) -> Block:
-    """Where labels say the class, each box has one score."""
-    return chances_of(scores, plan.activation, 0, "outputs.scores")
+    if "labels" not in outputs:
+        return rows, chances_of(scores, plan.activation, plan.wanted, "outputs.scores").astype(np.float32)
+    labels = outputs["labels"].reshape(-1)
+    if len(labels) != len(rows):
+        raise BrokenModel(f"manifest.json outputs.labels: {outputs['labels'].shape} for {len(rows)} boxes")
+    # Where labels say the class, each box has one score.
+    chances = chances_of(scores, plan.activation, 0, "outputs.scores")
+    return rows, np.where(labels == plan.wanted, chances, 0).astype(np.float32)
 
 
 def chances_of(values: Block, activation: str, wanted: int, place: str) -> Block:

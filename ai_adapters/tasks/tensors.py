@@ -160,7 +160,8 @@ def corners(grid: Grid, plan: TensorPlan) -> Iterator[tuple[int, int, int]]:
     """The first voxel of each tile that is read; the last one along an axis ends with the grid."""
     starts = []
     for count, size in zip(grid.volume.voxels.shape, grid.tile, strict=True):
-        step = max(1, size if size == 1 else round(size * (1 - plan.overlap)))
+        # Rounded down: with a wider step, what lies between the middles of two tiles would be nobody's to tell.
+        step = max(1, size if size == 1 else int(size * (1 - plan.overlap)))
         tiles = max(1, -(-(count - size) // step) + 1) if count > size else 1
         starts.append([max(0, min(number * step, count - size)) for number in range(tiles)])
     for first in starts[0]:

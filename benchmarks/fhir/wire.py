@@ -1,6 +1,7 @@
 """HTTP/1.1 over one kept connection, cheap enough not to be what is measured."""
 
 import re
+import select
 import socket
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -71,10 +72,19 @@ class Wire:
             self._socket = None
 
     def _connected(self) -> socket.socket:
+        # A server may end a connection that is idle (RFC 9112 section 9.3); then there is its end to be read.
+        if self._socket is not None and _readable(self._socket):
+            self.close()
         if self._socket is None:
             self._socket = socket.create_connection(self._address, timeout=self._timeout)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self._socket
+
+
+def _readable(connection: socket.socket) -> bool:
+    looked = select.poll()
+    looked.register(connection, select.POLLIN)
+    return bool(looked.poll(0))
 
 
 def _answer(connection: socket.socket) -> Answer:

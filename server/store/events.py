@@ -37,7 +37,8 @@ _TAKE_OVER = text(
 )
 _REMOVE = text("update subscription set status = 'off', version = :version where tenant = :tenant and id = :id")
 _LISTENING = text(
-    f"select {_FIELDS} from subscription where tenant = :tenant and handshaken and status in ('active', 'error') "
+    # Before its handshake, too: who catches up on receiving that may have looked before we know that it was taken.
+    f"select {_FIELDS} from subscription where tenant = :tenant and status in ('requested', 'active', 'error') "
     "and (until is null or until > now()) order by id"
 )
 _ONE = text(f"select {_FIELDS} from subscription where tenant = :tenant and id = :id")
@@ -104,12 +105,14 @@ _BETWEEN = text(
     """
 )
 _OLDEST = text("select min(number) from event where tenant = :tenant and subscription = :subscription")
-# Who was told, can't be told any more, or has to come and ask, may have missed what was kept long enough.
+# Who was told, can't be told any more, has to come and ask, or never answered, may have missed what was kept long
+# enough.
 _FORGET = text(
     """
     delete from event e using subscription s
     where e.tenant = s.tenant and e.subscription = s.id
-      and (e.number <= s.delivered or s.status = 'off' or s.until <= now() or s.channel = 'websocket')
+      and (e.number <= s.delivered or s.status = 'off' or s.until <= now() or s.channel = 'websocket'
+        or not s.handshaken and s.delivered = 0)
       and e.recorded < now() - make_interval(days => :days)
     """
 )
@@ -195,7 +198,7 @@ def remove(uow: UnitOfWork, tenant: int, id: str, version: int) -> None:
 
 
 def listening(uow: UnitOfWork, tenant: int) -> tuple[SubscriptionState, ...]:
-    """Subscriptions that get numbers for new events: those that answered their handshake and were not switched off."""
+    """Subscriptions that get numbers for new events: those that were not switched off."""
     return tuple(SubscriptionState(**row._mapping) for row in uow.execute(_LISTENING, {"tenant": tenant}))
 
 

@@ -3,16 +3,18 @@
 An action with a trigger of type ``periodic`` (https://hl7.org/fhir/R4/metadatatypes.html#TriggerDefinition) is carried
 out once in each period of its timing, for each resource in the numerator of the Measure that it names, of all days
 up to yesterday. It is carried out again for the same resource in each period: what it makes and when it makes
-nothing is the plan's to say.
+nothing is the plan's to say. What can't be looked at, or can't be written, is logged and waits for the next period: one
+tenant's resource must not keep the clock from all others.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from server.errors import Gone, NotFound
+from server.errors import Gone, HutongError, NotFound
 from server.fhir import instants
 from server.repository import Repository
 from server.security.access import system
@@ -22,6 +24,7 @@ from server.workflow.pathway import RepositorySources, write
 from server.workflow.plan import Pathway, TopicEvent, carry_out
 
 Resource = dict[str, Any]
+_log = logging.getLogger(__name__)
 
 #: Ours: the canonical of the Measure for whose numerator an action is carried out.
 NUMERATOR_OF = "https://hutong.example/fhir/StructureDefinition/action-for-numerator"
@@ -94,14 +97,30 @@ class Timekeeper:
             return index_rows.tenants(uow)
 
     def _answer(self, tenant: int, one: Periodic) -> int:
+        """Carries out one action for one tenant; gives how many resources were written."""
+        written = 0
+        try:
+            recorded, found = self._numerator(tenant, one)
+        except HutongError as error:
+            _log.error("%s is not evaluated for tenant %s: %s", one.measure["url"], tenant, error.details)
+            return 0
+        for reference in found:
+            try:
+                written += self._carry_out(tenant, one, reference, recorded)
+            except HutongError as error:
+                _log.error("%s is not carried out for %s: %s", one.plan["url"], reference, error.details)
+        return written
+
+    def _numerator(self, tenant: int, one: Periodic) -> tuple[str, list[str]]:
+        """The moment of the look, and the resources that the action is to be carried out for."""
         with self.repository.reading(system(tenant)) as transaction:
             recorded = instants.text(transaction.moment)
             yesterday = (transaction.moment - timedelta(days=1)).date().isoformat()
             sources = RepositorySources(transaction=transaction)
             asked = Asked(start=_FIRST_DAY, end=yesterday, recorded=recorded)
             groups = evaluate(one.measure, asked, sources, sources.each)
-        found = dict.fromkeys(reference for group in groups for reference in group.members.get(NUMERATOR, ()))
-        return sum(self._carry_out(tenant, one, reference, recorded) for reference in found)
+        members = (reference for group in groups for reference in group.members.get(NUMERATOR, ()))
+        return recorded, list(dict.fromkeys(members))
 
     def _carry_out(self, tenant: int, one: Periodic, reference: str, recorded: str) -> int:
         """One resource in a transaction of its own; whoever else keeps time waits for it, and finds what was made."""

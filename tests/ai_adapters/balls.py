@@ -10,6 +10,8 @@ from dicom_sr.findings import ImageReference
 
 #: Sub-samples of a voxel along each axis, and the lung's HU.
 _FINE, LUNG = 3, -860.0
+#: A millimetre of a fissure is denser than lung by this.
+_FISSURE = 300.0
 CT = "1.2.840.10008.5.1.4.1.1.2"
 
 
@@ -18,19 +20,22 @@ def scan(
     spacing: tuple[float, float, float] = (1.25, 0.7, 0.7),
     tube_mm: float = 0.0,
     wall_mm: float | None = None,
+    sheet_mm: float | None = None,
     noise: float = 15.0,
     rough_mm: float = 0.0,
 ) -> tuple[Volume, Region, tuple[float, float, float]]:
     """A 40 mm cube with concentric balls (diameter, HU), the network's region and the centre (patient, mm).
 
     ``tube_mm`` is the radius of a vessel beside the ball, ``wall_mm`` how deep the chest wall cuts into it,
-    ``rough_mm`` by how much the region is too large.
+    ``sheet_mm`` how far a fissure passes from the middle, ``rough_mm`` by how much the region is too large.
     """
     counts = [round(40 / step) for step in spacing]
     fine = [(np.arange(n * _FINE) + 0.5) / _FINE * step - 20 for n, step in zip(counts, spacing, strict=True)]
     z, y, x = np.meshgrid(*fine, indexing="ij", sparse=True)
     away = np.sqrt((z - 0.3) ** 2 + (y - 0.2) ** 2 + (x + 0.1) ** 2)
     hu = np.full(away.shape, LUNG, dtype=np.float32)
+    if sheet_mm is not None:
+        hu[(np.abs(0.6 * z + 0.8 * y - sheet_mm) < 0.5) & np.ones_like(away, dtype=bool)] += _FISSURE
     for diameter, density in layers:
         hu[away < diameter / 2] = density
     radius = layers[0][0] / 2

@@ -52,6 +52,17 @@ def test_every_place_is_told_by_the_tile_that_it_lies_in_the_middle_of() -> None
             assert all(border)
 
 
+@pytest.mark.parametrize("overlap", [0.0, 0.1, 0.25, 0.3, 0.5])
+def test_no_place_between_two_voxels_is_left_out(overlap: float) -> None:
+    volume = Volume(voxels=np.zeros((1, 1, 57), dtype=np.int16), affine=np.eye(4))
+    for size in range(3, 20):
+        plan = tensor_plan({"tensor": {"size": [1, 1, size]}, "patches": {"overlap": overlap}})
+        grid = grid_of(volume, plan)
+        for place in np.arange(0, 56.1, 0.25):
+            index = np.array([0.0, 0.0, place])
+            assert any(central(index, corner, grid, overlap) for corner in corners(grid, plan)), (size, place)
+
+
 def test_windows_repeats_and_neighbours_are_channels() -> None:
     two = tensors(preprocessing={"window_hu": [[0, 100], [0, 200]], "range": [-1, 1]})[0]
     assert two.shape[1] == 2

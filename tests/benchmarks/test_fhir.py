@@ -1,6 +1,8 @@
 """The FHIR benchmark runs, at a size that measures nothing, and its copies of bundles are whole and all different."""
 
 import json
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from benchmarks.fhir import kills, report
 from benchmarks.fhir.__main__ import main
 from benchmarks.fhir.bundles import Template, templates
 from benchmarks.fhir.clients import milliseconds
+from benchmarks.fhir.wire import Wire
 
 _PATIENT, _ENCOUNTER = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 
@@ -54,6 +57,20 @@ def test_bars() -> None:
     lines = report.lines({"import resources/s": 599.0, "search 1x p50 ms": 9.0, "other": 2.0})
     assert lines[0].endswith("MISSED") and lines[1].endswith("met") and "other" in lines[2]
     assert milliseconds([0.001, 0.002, 0.003], 50) == pytest.approx(2.0)
+
+
+def test_a_connection_that_ended_while_it_was_idle_is_opened_again() -> None:
+    answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        wire = Wire(f"http://127.0.0.1:{listener.getsockname()[1]}/fhir")
+        for _ in range(2):
+            with ThreadPoolExecutor(1) as pool:
+                asked = pool.submit(wire.ask, "POST", "/Patient", b"{}")
+                with listener.accept()[0] as connection:
+                    assert connection.recv(1 << 16)
+                    connection.sendall(answer)
+                    assert asked.result().status == 200
+        wire.close()
 
 
 @pytest.mark.xdist_group("hostile")

@@ -55,7 +55,7 @@ def test_a_study_becomes_one_event_and_one_job(
     assert (job["type"], job["id"], job["version"]) == ("ImagingStudy", "s", 1)
 
 
-def test_nothing_is_numbered_before_the_handshake(
+def test_what_was_before_the_subscription_is_not_numbered(
     database: Database, repository: Repository, dispatcher: Dispatcher, notifier: Notifier, listener: Listener
 ) -> None:
     repository.update(ACCESS, study())

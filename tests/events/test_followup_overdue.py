@@ -3,11 +3,14 @@
 from datetime import date, timedelta
 from typing import Any
 
+import pytest
+
 from server.events.dispatch import Dispatcher
 from server.events.notify import Notifier
 from server.repository import Repository
+from server.security.access import system
 from server.store import events
-from server.workflow import pathway
+from server.workflow import measure, pathway
 from server.workflow.periodic import Timekeeper
 from tests.events.conftest import ACCESS, Listener, subscription
 
@@ -100,3 +103,17 @@ def test_what_a_person_made_of_it_stays(repository: Repository) -> None:
     repository.update(ACCESS, request("late", ago(1)))
     assert look() == 1
     assert set(tasks(repository)) == {f"late {ago(3)}", f"late {ago(1)}"}
+
+
+def test_a_tenant_that_cannot_be_looked_at_keeps_no_other_from_being_told(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.update(ACCESS, request("first", ago(4)))
+    repository.update(ACCESS, request("second", ago(3)))
+    other = system(ACCESS.tenant + 1)
+    repository.update(other, request("late", ago(3)))
+    # More requests than a measure looks at.
+    monkeypatch.setattr(measure, "MOST", 1)
+    assert Timekeeper(repository=repository, pathways=pathway.load()).run() == 1
+    assert len(repository.search(other, "Task", []).matches) == 1
+    assert not repository.search(ACCESS, "Task", []).matches

@@ -152,6 +152,24 @@ def test_a_failed_handshake_is_an_error_and_is_tried_again(
     assert listener.kinds() == ["handshake"]
 
 
+def test_what_happens_during_the_handshake_is_told_after_it(
+    repository: Repository, dispatcher: Dispatcher, notifier: Notifier, listener: Listener
+) -> None:
+    # The endpoint has the handshake before we know that it was taken.
+    id = str(repository.create(ACCESS, subscription(listener.url)).resource["id"])
+    repository.update(ACCESS, study("a"))
+    dispatcher.run()
+    listener.answer = 404
+    notifier.run(1, id)
+    repository.update(ACCESS, study("b"))
+    dispatcher.run()
+    listener.answer = 200
+    notifier.run(1, id)
+    notifier.run(1, id)
+    assert listener.kinds() == ["handshake", "event-notification", "event-notification"]
+    assert listener.numbers() == [1, 2]
+
+
 def test_killed_after_the_post_repeats_the_same_number(
     database: Database, repository: Repository, dispatcher: Dispatcher, notifier: Notifier, listener: Listener,
     monkeypatch: pytest.MonkeyPatch,
@@ -198,14 +216,15 @@ def test_a_new_endpoint_gets_its_own_handshake_and_the_numbers_go_on(
     changed["status"] = "requested"
     changed["channel"] |= {"endpoint": listener.url + "/second", "header": ["X-Token: new"]}
     repository.update(ACCESS, changed)
-    dispatcher.run()
-    notifier.run(1, id)
-    dispatcher.run()
     repository.update(ACCESS, study("b"))
     dispatcher.run()
     notifier.run(1, id)
-    assert listener.kinds() == ["handshake", "event-notification", "handshake", "event-notification"]
-    assert listener.numbers() == [1, 2]
+    dispatcher.run()
+    repository.update(ACCESS, study("c"))
+    dispatcher.run()
+    notifier.run(1, id)
+    assert listener.kinds() == ["handshake", "event-notification", "handshake", *["event-notification"] * 2]
+    assert listener.numbers() == [1, 2, 3]
 
 
 def refused(repository: Repository, resource: dict[str, Any]) -> list[str]:
