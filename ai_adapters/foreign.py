@@ -62,13 +62,14 @@ def model(
     """
     plan, watch = bundle.manifest.plan, watch or Watch()
     with watch.stage("opening the model"):
-        session = open_session(next(iter(bundle.models.values())), threads, providers)
+        model, content = next(iter(bundle.models.items()))
+        session = open_session(content, threads, providers)
     names = _outputs(bundle.manifest, session)
     feed, kind = _input(session, plan.tensor if isinstance(plan, DetectionPlan | ClassificationPlan) else None)
 
     def read(block: Block) -> list[Block]:
         tensor = block.astype(kind, copy=False)
-        watch.feed(tensor)
+        watch.feed(model, tensor)
         with watch.stage("running the model"):
             return session.run(names, {feed: tensor})
 

@@ -18,8 +18,10 @@ from ai_adapters.accuracy import Accuracy, Error
 from ai_adapters.growth import Repeatability
 from ai_adapters.tasks.boxes import missing_axis
 from ai_adapters.tasks.classification import ClassificationPlan, classification_plan
+from ai_adapters.tasks.crops import Cube
 from ai_adapters.tasks.detection import DetectionPlan, detection_plan
 from ai_adapters.tasks.nodule_detection import Plan
+from ai_adapters.tasks.reduction import Reduction
 from ai_adapters.tasks.tensors import TensorPlan
 from terminology.codings import Coding
 
@@ -209,7 +211,22 @@ def _plan(content: dict[str, Any]) -> Plan | DetectionPlan | ClassificationPlan:
         spacing_mm=float(before["spacing_mm"]),
         window=(float(before["window_hu"][0]), float(before["window_hu"][1])),
         candidate=float(content["thresholds"]["candidate"]),
+        reduction=_reduction(content.get("reduction")),
         **content["patches"],
+    )
+
+
+def _reduction(content: dict[str, Any] | None) -> Reduction | None:
+    if content is None:
+        return None
+    return Reduction(
+        cube=Cube(size=content["size"], spacings_mm=tuple(float(one) for one in content["spacings_mm"])),
+        peaks=content["peaks"],
+        least_heat=float(content["least_heat"]),
+        small=content.get("small", 0),
+        least_small=float(content.get("least_small", 0)),
+        apart_mm=float(content["apart_mm"]),
+        batch=content["batch"],
     )
 
 

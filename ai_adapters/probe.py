@@ -11,12 +11,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from ai_adapters import foreign
 from ai_adapters.manifest import BrokenManifest
+from ai_adapters.networks import networks
 from ai_adapters.onnx_session import BrokenModel
 from ai_adapters.registry import read_bundle
-from ai_adapters.run import network, nodule_plan
+from ai_adapters.run import nodule_plan
 
 _MEMORY = 6 << 30
 _PROCESSOR_SECONDS = 90
@@ -38,10 +40,20 @@ def check(folder: Path) -> str | None:
         if foreign.is_foreign(bundle.manifest):
             foreign.check(bundle)
             return None
-        read, _ = network(bundle, threads=1)
-        size = nodule_plan(bundle.manifest).crop
-        noise = np.random.default_rng(0).uniform(-1, 1, (size,) * 3).astype(np.float32)
-        heat, share = read(noise)
+        opened = networks(bundle, threads=1)
+        plan = nodule_plan(bundle.manifest)
+        size, noise = plan.crop, np.random.default_rng(0)
+        # Two at once, as crops are read: a model of one fixed batch would fail there.
+        heat, share = (maps[0] for maps in opened.read(_noise(noise, (2, size, size, size))))
+        if opened.pointer is not None:
+            small = opened.pointer(_noise(noise, (2, size, size, size)))
+            if small.min() < 0 or small.max() > 1:
+                return "the output small is not within 0..1"
+        if opened.judge is not None and plan.reduction is not None:
+            cube = plan.reduction.cube
+            chance, *_ = opened.judge(_noise(noise, (1, len(cube.spacings_mm), *(cube.size,) * 3)))
+            if not 0 <= chance[0, 0] <= 1:
+                return "the output chance is not within 0..1"
     except (BrokenManifest, BrokenModel) as error:
         return str(error)
     except MemoryError:
@@ -52,6 +64,10 @@ def check(folder: Path) -> str | None:
         if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
             return f"the output {name} is not within 0..1"
     return None
+
+
+def _noise(rng: np.random.Generator, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    return rng.uniform(-1, 1, shape).astype(np.float32)
 
 
 def main() -> None:

@@ -15,11 +15,13 @@ from ai_adapters.description import described
 from ai_adapters.lesion import examine
 from ai_adapters.lobes import NAMED_FROM, Lungs, lobe, lungs, side
 from ai_adapters.manifest import Manifest
+from ai_adapters.margin import margin
 from ai_adapters.matching import Place, match
 from ai_adapters.measure import Axes, Region, axes, sphere_diameter, to_source
-from ai_adapters.onnx_session import BrokenModel, open_session
+from ai_adapters.networks import networks
+from ai_adapters.onnx_session import BrokenModel
 from ai_adapters.registry import Bundle
-from ai_adapters.tasks.nodule_detection import Block, Network, Nodule, Plan, Reading, detect
+from ai_adapters.tasks.nodule_detection import Nodule, Plan, Reading, detect
 from ai_adapters.volume import Volume
 from ai_adapters.watch import Watch
 from dicom_sr import findings as report
@@ -58,25 +60,6 @@ class Measured:
     qualities: tuple[report.Quality, ...] = ()
 
 
-def network(
-    bundle: Bundle, threads: int | None = None, providers: Sequence[str] = (), watch: Watch | None = None
-) -> tuple[Network, str]:
-    """The bundle's network as a function of one block, and the execution provider that it runs on."""
-    names = bundle.manifest.outputs
-    session = open_session(next(iter(bundle.models.values())), threads, providers)
-    feed = session.session.get_inputs()[0].name
-
-    def read(block: Block) -> tuple[Block, Block]:
-        if watch is not None:
-            watch.feed(block[None, None])
-        heat, share = session.run([names["heat"], names["share"]], {feed: block[None, None]})
-        if heat.ndim != 5 or share.ndim != 5:
-            raise BrokenModel("the outputs are not of (batch, 1, z, y, x)")
-        return heat[0, 0], share[0, 0]
-
-    return read, session.providers[0]
-
-
 def nodule_plan(manifest: Manifest) -> Plan:
     """How the network reads a volume; raises BrokenModel for a bundle of another task."""
     if not isinstance(manifest.plan, Plan):
@@ -94,16 +77,15 @@ def read_nodules(
     """All candidates, measured, by falling confidence and not yet cut by the threshold; the reading; the provider."""
     watch = watch or Watch()
     with watch.stage("opening the model"):
-        read, provider = network(bundle, threads, providers, watch)
-    reading = detect(volume, read, nodule_plan(bundle.manifest), watch)
+        opened = networks(bundle, threads, providers, watch)
+    reading = detect(volume, opened.read, nodule_plan(bundle.manifest), watch, opened.judge, opened.pointer)
     with watch.stage("measuring"):
-        return candidates(reading, volume, bundle.manifest), reading, provider
+        return candidates(reading, volume, bundle.manifest), reading, opened.provider
 
 
 def candidates(reading: Reading, volume: Volume, manifest: Manifest) -> list[Measured]:
     """What a reading found, measured; only what may be reported is examined closely."""
-    least = min(manifest.known, manifest.report)
-    return [_measured(nodule, reading, volume, least) for nodule in reading.nodules]
+    return [_measured(nodule, reading, volume, manifest) for nodule in reading.nodules]
 
 
 def run(
@@ -189,12 +171,12 @@ def _place(nodule: Measured) -> Place:
     return Place(center_mm=nodule.center_mm, diameter_mm=nodule.diameter_mm)
 
 
-def _measured(nodule: Nodule, reading: Reading, volume: Volume, least: float) -> Measured:
-    """Carry a nodule to the source grid and measure it; from the confidence ``least`` on by its own attenuation."""
+def _measured(nodule: Nodule, reading: Reading, volume: Volume, manifest: Manifest) -> Measured:
+    """Carry a nodule to the source grid and measure it; what may be reported by its own attenuation."""
     region = to_source(nodule.share, nodule.origin, reading.grid, volume)
     center = reading.grid.to_patient(nodule.index)
-    if nodule.confidence >= least:
-        return measured(region, volume, center, nodule.confidence)
+    if nodule.confidence >= min(manifest.known, manifest.report):
+        return measured(region, volume, center, nodule.confidence, nodule.densities)
     volume_mm3 = float(nodule.share.sum()) * float(np.prod(reading.grid.spacing))
     return Measured(
         center_mm=center,
@@ -206,10 +188,15 @@ def _measured(nodule: Nodule, reading: Reading, volume: Volume, least: float) ->
     )
 
 
-def measured(region: Region, volume: Volume, center_mm: report.Point, confidence: float) -> Measured:
-    """The nodule that the network's region (on the source grid) stands for, measured and described."""
+def measured(
+    region: Region, volume: Volume, center_mm: report.Point, confidence: float, densities: Sequence[float] = ()
+) -> Measured:
+    """The nodule that the network's region (on the source grid) stands for, measured and described.
+
+    ``densities`` are the chances that a network gives solid, part-solid and ground glass.
+    """
     lesion = examine(region, volume)
-    kind = density(lesion)
+    kind = density(lesion, densities)
     return Measured(
         center_mm=center_mm,
         confidence=confidence,
@@ -219,7 +206,7 @@ def measured(region: Region, volume: Volume, center_mm: report.Point, confidence
         axes=axes(lesion.region, volume),
         density=kind,
         solid_axes=axes(kind.solid, volume) if kind.solid is not None else None,
-        qualities=tuple(described(lesion, kind)),
+        qualities=tuple(described(lesion, kind, margin(lesion, kind, volume))),
     )
 
 

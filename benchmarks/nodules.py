@@ -38,12 +38,14 @@ from ai_adapters.evaluation.froc import (
 )
 from ai_adapters.evaluation.lidc import lesions
 from ai_adapters.lobes import Lungs
+from ai_adapters.margin import MARGINS
 from ai_adapters.registry import Bundle, read_bundle
 from ai_adapters.run import Measured, finding, read_nodules
 from ai_adapters.volume import Volume, load
 from benchmarks import category, inserted
 from benchmarks.froc import RANGES
 from benchmarks.inserted import ATTACHMENTS, DENSITIES
+from benchmarks.nodule_text import printed
 from dicom_sr.findings import Findings, ImageReference
 from terminology.private_scheme import PART_SOLID, SOLID
 
@@ -64,6 +66,8 @@ class Known:
     attachment: str
     #: Whether it is asked for; a real lesion of the CT that takes inserted ones is not.
     certain: bool = True
+    #: Empty where the truth says none.
+    margin: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +92,8 @@ class Kept:
     found: tuple[Found, ...]
     #: The kind of each that was found; empty for candidates that are never reported.
     density: tuple[str, ...] = ()
+    #: The margin that is told of each; empty where none is.
+    margin: tuple[str, ...] = ()
     #: The category of what is there and of what was found; None where it was not asked for.
     true_category: str | None = None
     found_category: str | None = None
@@ -136,6 +142,7 @@ def _known(**nodule: Any) -> Known:
         volume_mm3=nodule["volume_mm3"],
         density=nodule["density"],
         attachment=nodule["attachment"],
+        margin=nodule["margin"],
     )
 
 
@@ -187,9 +194,15 @@ def read(bundle: Bundle, case: Case, nodules: Sequence[Measured]) -> Kept:
         known=case.known,
         found=tuple(found),
         density=tuple(_KINDS.get(each.density.kind, "") if each.density else "" for each in nodules),
+        margin=tuple(_margin(each) for each in nodules),
         true_category=true,
         found_category=found_category,
     )
+
+
+def _margin(nodule: Measured) -> str:
+    """Which margin is told of it, in the phantoms' words."""
+    return next((each.value.meaning.lower() for each in nodule.qualities if each.concept == MARGINS), "")
 
 
 def keep(file: Path, kept: Sequence[Kept]) -> None:
@@ -207,8 +220,8 @@ def kept(file: Path) -> list[Kept]:
     for each in json.loads(file.read_text(encoding="utf-8")):
         known = tuple(Known(**{**one, "center_mm": point(one["center_mm"])}) for one in each.pop("known"))
         found = tuple(Found(**{**one, "center_mm": point(one["center_mm"]), "dice": ()}) for one in each.pop("found"))
-        density = tuple(each.pop("density"))
-        scans.append(Kept(**each, known=known, found=found, density=density))
+        density, margin = tuple(each.pop("density")), tuple(each.pop("margin", ()))
+        scans.append(Kept(**each, known=known, found=found, density=density, margin=margin))
     return scans
 
 
@@ -282,6 +295,18 @@ def densities(scans: Sequence[Kept]) -> dict[str, dict[str, int]]:
     return called
 
 
+def margins(scans: Sequence[Kept]) -> dict[str, dict[str, int]]:
+    """Of solid nodules of 6 mm and more that were found: which margin is told of each kind."""
+    told: dict[str, Counter[str]] = {}
+    for each in scans:
+        of = {known.center_mm: known.margin for known in each.known if known.density == DENSITIES[0]}
+        for hit in judge(each.scan).hits:
+            true = of.get(hit.truth.center_mm, "") if hit.truth.diameter_mm >= _MEASURED_MM else ""
+            if true and each.margin and hit.found is not None and hit.confidence >= each.threshold:
+                told.setdefault(true, Counter())[each.margin[each.found.index(hit.found)] or "none"] += 1
+    return {true: dict(words) for true, words in sorted(told.items())}
+
+
 def categories(scans: Sequence[Kept]) -> dict[str, Any]:
     """In how many scans the category of what was found is that of what is there, and which others there were."""
     asked = [(each.true_category, each.found_category) for each in scans if each.true_category is not None]
@@ -302,45 +327,9 @@ def table(scans: Sequence[Kept]) -> dict[str, Any]:
         "detection": detection(scans),
         "volumes": volumes(scans),
         "densities": densities(scans),
+        "margins": margins(scans),
         "categories": categories(scans),
     }
-
-
-def _spread(value: Sequence[float]) -> str:
-    return f"{value[0]:.3f} ({value[1]:.3f}-{value[2]:.3f})"
-
-
-def printed(figures: dict[str, Any]) -> str:
-    """As a text for people."""
-    lines = [
-        f"{figures['scans']} scans, {figures['false_positives_a_scan']} false positives a scan at the threshold "
-        f"{figures['threshold']}",
-        "| size | density | nodules | found | at 1 FP a scan (95 %) | FROC 1/8 to 8 | CPM (95 %) |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for row in figures["detection"]:
-        froc = " ".join(f"{value:.3f}" for value in row["froc"])
-        lines.append(
-            f"| {row['size']} | {row['density']} | {row['nodules']} | {row['found']} | {_spread(row['at_one'])} "
-            f"| {froc} | {_spread(row['cpm'])} |"
-        )
-    lines += [
-        "",
-        "| density, 6 mm and more | attached to | nodules | median volume error | median found / true |",
-        "|---|---|---|---|---|",
-    ]
-    for row in figures["volumes"]:
-        lines.append(
-            f"| {row['density']} | {row['attachment']} | {row['nodules']} | {row['error_median']:.1%} "
-            f"| {row['ratio_median']:.2f} |"
-        )
-    called = figures["densities"]
-    right, total = sum(called[kind][kind] for kind in called), sum(sum(row.values()) for row in called.values())
-    lines += ["", f"density right in {right} of {total}: {json.dumps(called)}"]
-    same = figures["categories"]
-    if same["scans"]:
-        lines.append(f"category equal in {same['equal']} of {same['scans']} scans: {json.dumps(same['other'])}")
-    return "\n".join(lines)
 
 
 def _arguments() -> argparse.ArgumentParser:

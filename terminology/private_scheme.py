@@ -18,12 +18,19 @@ UID = f"2.25.{uuid.uuid5(uuid.NAMESPACE_URL, f'urn:hutong:coding-scheme:{DESIGNA
 SOLID = Coding(value="solid", scheme=DESIGNATOR, meaning="Solid")
 PART_SOLID = Coding(value="part-solid", scheme=DESIGNATOR, meaning="Part-solid")
 
+#: Central or all through, which lung pathways count as benign.
+BENIGN_CALCIFICATION = Coding(value="benign-calcification", scheme=DESIGNATOR, meaning="Benign calcification")
+
 # How large the solid part of a part-solid nodule is.
 SOLID_PART_DIAMETER = Coding(value="solid-component-diameter", scheme=DESIGNATOR, meaning="Diameter of the solid part")
 SOLID_PART_VOLUME = Coding(value="solid-component-volume", scheme=DESIGNATOR, meaning="Volume of the solid part")
 
 # By what a description was come to.
 ATTENUATION_RULE = Coding(value="attenuation-rule", scheme=DESIGNATOR, meaning="Rule on attenuation")
+ATTENUATION_AND_NETWORK = Coding(
+    value="attenuation-and-network", scheme=DESIGNATOR, meaning="Rule on attenuation with a neural network"
+)
+OUTLINE_RULE = Coding(value="outline-rule", scheme=DESIGNATOR, meaning="Rule on the outline")
 CONTACT_RULE = Coding(value="contact-rule", scheme=DESIGNATOR, meaning="Rule on what touches the lesion")
 
 # What a lesion became between two studies; the answers are of CID 6002 and CID 240.

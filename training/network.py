@@ -28,7 +28,7 @@ class Block(nn.Module):
         return self.last(x + self.body(x))
 
 
-def _down(before: int, after: int) -> nn.Sequential:
+def down(before: int, after: int) -> nn.Sequential:
     """Halve the grid."""
     return nn.Sequential(
         nn.Conv3d(before, after, 2, stride=2, bias=False), nn.BatchNorm3d(after), nn.ReLU(inplace=True)
@@ -50,7 +50,7 @@ class Detector(nn.Module):
             nn.ReLU(inplace=True),
         )
         self.one, self.two, self.three, self.four = Block(a), Block(b), Block(c), Block(d)
-        self.to_two, self.to_three, self.to_four = _down(a, b), _down(b, c), _down(c, d)
+        self.to_two, self.to_three, self.to_four = down(a, b), down(b, c), down(c, d)
         self.up_three = nn.ConvTranspose3d(d, c, 2, stride=2)
         self.up_two = nn.ConvTranspose3d(c, b, 2, stride=2)
         self.up_one = nn.ConvTranspose3d(b, a, 2, stride=2)

@@ -32,13 +32,11 @@ def network(checkpoint: Path) -> Network:
     model.load_state_dict(torch.load(checkpoint, weights_only=True))
     model.eval()
 
-    def read(block: Block) -> tuple[Block, Block]:
-        image = torch.from_numpy(np.ascontiguousarray(block))[None, None].contiguous(
-            memory_format=torch.channels_last_3d
-        )
+    def read(blocks: Block) -> tuple[Block, Block]:
+        image = torch.from_numpy(np.ascontiguousarray(blocks))[:, None].contiguous(memory_format=torch.channels_last_3d)
         with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
             heat, share = model(image)
-        return torch.sigmoid(heat.float())[0, 0].numpy(), torch.sigmoid(share.float())[0, 0].numpy()
+        return torch.sigmoid(heat.float())[:, 0].numpy(), torch.sigmoid(share.float())[:, 0].numpy()
 
     return read
 

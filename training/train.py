@@ -4,7 +4,6 @@ Seeded; what it prints (loss, speed) goes to the log that the caller keeps.
 """
 
 import argparse
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from training.cases import read_case
+from training.learning import Learning, start
 from training.network import Detector
 from training.patches import patches
 
@@ -65,45 +65,18 @@ def batches(options: argparse.Namespace) -> Iterator[Batch]:
     return iter(DataLoader(data, batch_size=options.batch, num_workers=options.workers, prefetch_factor=4))
 
 
-def rate(options: argparse.Namespace, spent: float, steps: int) -> float:
-    """A short climb, then a cosine down to a fiftieth."""
-    return float(options.rate * min(1, (steps + 1) / 50, 0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * spent))))
-
-
 def train(options: argparse.Namespace) -> None:
     """Train for the time given and keep the average of the last weights."""
     torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
-    model = Detector().to(memory_format=torch.channels_last_3d)
-    if options.start:
-        model.load_state_dict(torch.load(options.start, weights_only=True))
+    model = start(Detector(), options.start)
     loader = batches(options)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=options.rate, weight_decay=1e-3)
-    mean = torch.optim.swa_utils.get_ema_multi_avg_fn(0.995)
-    average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=mean, use_buffers=True)
-    begun, steps, sums = time.monotonic(), 0, np.zeros(2)
-    while (spent := (time.monotonic() - begun) / 60 / options.minutes) < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = rate(options, spent, steps)
+    learning = Learning(model, options.out, minutes=options.minutes, rate=options.rate, decay=1e-3)
+    for _ in learning:
         batch = next(loader)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             heat, share = model(batch[0].contiguous(memory_format=torch.channels_last_3d))
-        focal, filled = loss_of(heat.float(), share.float(), batch)
-        optimizer.zero_grad(set_to_none=True)
-        (focal + filled).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 2.0)
-        optimizer.step()
-        average.update_parameters(model)
-        steps += 1
-        sums += (focal.item(), filled.item())
-        if steps % options.every == 0:
-            focal_mean, share_mean = sums / options.every
-            speed = steps * options.batch / (time.monotonic() - begun)
-            print(f"{spent:6.3f} step {steps} heat {focal_mean:.4f} share {share_mean:.4f} {speed:.1f}/s", flush=True)
-            sums[:] = 0
-            torch.save(average.module.state_dict(), options.out)
-    torch.save(average.module.state_dict(), options.out)
-    print(f"done after {steps} steps", flush=True)
+        learning.step(*loss_of(heat.float(), share.float(), batch), every=options.every)
 
 
 def main() -> None:

@@ -1,9 +1,12 @@
 """Finds lung nodules: a heat map over the lungs, its peaks read again in mirrored views, each with its own outline.
 
-The model has one input (batch, 1, z, y, x) in -1..1 and two outputs: ``heat`` at half resolution, the chance that a
-nodule's centre lies there, and ``share`` at full resolution, the part of the voxel that the nodule fills.
+The detector has one input (batch, 1, z, y, x) in -1..1 and two outputs: ``heat`` at half resolution, the chance that a
+nodule's centre lies there, and ``share`` at full resolution, the part of the voxel that the nodule fills. Where the
+bundle has a second network (``reduction.py``), many more candidates are gathered and that one says which are nodules; a
+third may point at small ones that the heat misses: its one output is their chance at each voxel.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,16 +14,22 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from ai_adapters.lung_mask import Mask, grown, lung_mask
+from ai_adapters.lung_mask import Mask, lung_mask
+from ai_adapters.tasks.candidates import Place, peaks
+from ai_adapters.tasks.reduction import Judge, Look, Reduction, looks
 from ai_adapters.volume import UnusableSeries, Volume, resample
 from ai_adapters.watch import Watch
 
 Block = npt.NDArray[np.float32]
-#: (heat, share) of a block of normalised voxels.
+#: (heat, share) of a batch of blocks of normalised voxels, (batch, z, y, x).
 Network = Callable[[Block], tuple[Block, Block]]
+#: The chance of small ones in a batch of blocks, at each voxel.
+Pointer = Callable[[Block], Block]
 
 #: The axes that are mirrored in each view of the second reading.
-_VIEWS: tuple[tuple[int, ...], ...] = ((), (0, 1, 2))
+_VIEWS: tuple[tuple[int, ...], ...] = ((), (1, 2, 3))
+#: Crops that go through the network at once.
+_AT_ONCE = 8
 
 #: A voxel belongs to the body of a nodule from this share on; its rim reaches this many voxels further.
 _FILLED, _RIM = 0.5, 2.5
@@ -42,19 +51,21 @@ class Plan:
     margin: int
     #: Edge of a crop of the second reading, voxels, a multiple of 16.
     crop: int
-    #: Heat from which a peak is read again.
+    #: Heat, or the second network's chance, from which a candidate is read again.
     candidate: float
     #: Peaks that are read again at most.
     most_candidates: int
     #: Two peaks nearer than this are one, mm.
     apart_mm: float
+    #: None where the detector's own heat decides.
+    reduction: Reduction | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Nodule:
     """One candidate after its second reading."""
 
-    #: Mean heat of all views, 0..1.
+    #: Mean heat of all views, or what the second network says; 0..1.
     confidence: float
     #: Fractional (z, y, x) on the network's grid.
     index: tuple[float, float, float]
@@ -62,6 +73,8 @@ class Nodule:
     origin: tuple[int, int, int]
     #: The part of each voxel that the nodule fills; nought where there is something else.
     share: Block
+    #: What the second network makes of its density; empty where it tells none.
+    densities: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,18 +88,65 @@ class Reading:
     nodules: tuple[Nodule, ...]
 
 
-def detect(volume: Volume, network: Network, plan: Plan, watch: Watch | None = None) -> Reading:
+def detect(
+    volume: Volume,
+    network: Network,
+    plan: Plan,
+    watch: Watch | None = None,
+    judge: Judge | None = None,
+    pointer: Pointer | None = None,
+) -> Reading:
     """All candidates of a volume; raises UnusableSeries where no lungs are seen."""
+    watch = watch or Watch()
+    grid, lungs, heat = survey(volume, network, plan, watch)
+    if plan.reduction is None or judge is None:
+        places = peaks(heat, lungs, plan.candidate, plan.most_candidates, plan.apart_mm / plan.spacing_mm)
+        seen = [Look(place=place, chance=math.nan) for place in places]
+    else:
+        with watch.stage("candidates"):
+            places = many(heat, grid, lungs, plan, plan.reduction, pointer)
+        with watch.stage("second network"):
+            found = looks(volume, places, plan.spacing_mm, plan.window, judge, plan.reduction)
+            seen = _best(found, plan)
+    with watch.stage("second reading"):
+        nodules = _second_reading(grid.voxels, seen, network, plan)
+    return Reading(grid=grid, lungs=lungs, nodules=tuple(_distinct(nodules, plan)))
+
+
+def survey(volume: Volume, network: Network, plan: Plan, watch: Watch | None = None) -> tuple[Volume, Mask, Block]:
+    """The volume on the network's grid, its lungs and the heat map (half resolution)."""
     watch = watch or Watch()
     with watch.stage("resampling"):
         grid = resample(volume, plan.spacing_mm)
     with watch.stage("finding the lungs"):
         lungs = _lungs(grid, plan.spacing_mm)
     with watch.stage("first reading"):
-        heat = _first_reading(grid.voxels, lungs, network, plan)
-    with watch.stage("second reading"):
-        nodules = [_second_reading(grid.voxels, peak, network, plan) for peak in _peaks(heat, lungs, plan)]
-    return Reading(grid=grid, lungs=lungs, nodules=tuple(_distinct(nodules, plan)))
+        return grid, lungs, _over_lungs(grid.voxels, lungs, lambda tiles: network(tiles)[0], plan, 2)
+
+
+def many(
+    heat: Block, grid: Volume, lungs: Mask, plan: Plan, reduction: Reduction, pointer: Pointer | None
+) -> list[Place]:
+    """The heat's peaks, and small ones in which the detector saw nothing."""
+    apart = reduction.apart_mm / plan.spacing_mm
+    taken = peaks(heat, lungs, reduction.least_heat, reduction.peaks, apart)
+    if pointer is None:
+        return taken
+    small = _over_lungs(grid.voxels, lungs, pointer, plan, 1)
+    return [*taken, *peaks(small, lungs, reduction.least_small, reduction.small, apart, taken)]
+
+
+def _best(found: list[Look], plan: Plan) -> list[Look]:
+    """The likeliest, without those that came to lie beside a likelier one."""
+    kept: list[Look] = []
+    for look in sorted(found, key=lambda each: -each.chance):
+        if look.chance < plan.candidate:
+            break
+        if all(np.linalg.norm(look.place - other.place) * plan.spacing_mm >= plan.apart_mm for other in kept):
+            kept.append(look)
+        if len(kept) == plan.most_candidates:
+            break
+    return kept
 
 
 def _lungs(grid: Volume, spacing: float) -> Mask:
@@ -104,22 +164,25 @@ def normalised(hounsfield: npt.NDArray[np.generic], window: tuple[float, float])
     return ((np.clip(hounsfield.astype(np.float32), low, high) - low) * (2 / (high - low)) - 1).astype(np.float32)
 
 
-def _first_reading(voxels: npt.NDArray[np.int16], lungs: Mask, network: Network, plan: Plan) -> Block:
-    """The heat map (half resolution) of the box around the lungs; nought elsewhere."""
-    heat = np.zeros(tuple(-(-count // 2) for count in voxels.shape), dtype=np.float32)
+def _over_lungs(
+    voxels: npt.NDArray[np.int16], lungs: Mask, read: Callable[[Block], Block], plan: Plan, step: int
+) -> Block:
+    """What a network's map, ``step`` times as coarse, says of the box around the lungs; nought elsewhere."""
+    whole = np.zeros(tuple(-(-count // step) for count in voxels.shape), dtype=np.float32)
     where = np.argwhere(lungs)
     low, high = where.min(axis=0) // 2 * 2, where.max(axis=0) + 1
     inner = np.array([_inner(int(extent), plan) for extent in high - low])
-    edge = plan.margin // 2
+    edge = plan.margin // step
     for steps in np.ndindex(*(-(-(high - low) // inner))):
         corner = low + steps * inner
         if not lungs[tuple(slice(a, a + b) for a, b in zip(corner, inner, strict=True))].any():
             continue
-        found, _ = network(normalised(cut(voxels, corner - plan.margin, inner + 2 * plan.margin), plan.window))
-        target = tuple(slice(a // 2, (a + b) // 2) for a, b in zip(corner, inner, strict=True))
-        room = heat[target].shape
-        heat[target] = found[tuple(slice(edge, edge + count) for count in room)]
-    return heat
+        tile = normalised(cut(voxels, corner - plan.margin, inner + 2 * plan.margin), plan.window)
+        found = read(tile[None])[0]
+        target = tuple(slice(a // step, (a + b) // step) for a, b in zip(corner, inner, strict=True))
+        room = whole[target].shape
+        whole[target] = found[tuple(slice(edge, edge + count) for count in room)]
+    return whole
 
 
 def _inner(extent: int, plan: Plan) -> int:
@@ -137,45 +200,42 @@ def cut(voxels: npt.NDArray[np.int16], low: npt.NDArray[np.int_], size: npt.NDAr
     return part
 
 
-def _peaks(heat: Block, lungs: Mask, plan: Plan) -> list[npt.NDArray[np.float64]]:
-    """Places (network's grid) of the highest local maxima, a few mm beyond the lung mask included."""
-    near = grown(lungs[::2, ::2, ::2], 2.0)
-    heat = np.where(near[: heat.shape[0], : heat.shape[1], : heat.shape[2]], heat, 0)
-    top = (heat == ndimage.maximum_filter(heat, size=3)) & (heat >= plan.candidate)
-    places = np.argwhere(top)
-    order = np.argsort(-heat[top], kind="stable")
-    kept: list[npt.NDArray[np.float64]] = []
-    for place in places[order]:
-        point = place * 2 + 0.5
-        if all(np.linalg.norm(point - other) * plan.spacing_mm >= plan.apart_mm for other in kept):
-            kept.append(point)
-        if len(kept) == plan.most_candidates:
-            break
-    return kept
+def _second_reading(voxels: npt.NDArray[np.int16], seen: list[Look], network: Network, plan: Plan) -> list[Nodule]:
+    """Read a crop around each place in mirrored views, several at once."""
+    corners = [np.rint(look.place - plan.crop / 2).astype(int) for look in seen]
+    nodules = []
+    for start in range(0, len(seen), _AT_ONCE):
+        part = corners[start : start + _AT_ONCE]
+        images = normalised(np.stack([cut(voxels, low, np.full(3, plan.crop)) for low in part]), plan.window)
+        heats, shares = [], []
+        for view in _VIEWS:
+            heat, share = network(np.ascontiguousarray(np.flip(images, view)))
+            heats.append(np.flip(heat, view))
+            shares.append(np.flip(share, view))
+        for number, low in enumerate(part):
+            heat, share = (
+                np.mean([one[number] for one in heats], axis=0),
+                np.mean([one[number] for one in shares], axis=0),
+            )
+            nodules.append(_nodule(seen[start + number], low, heat, share, plan))
+    return nodules
 
 
-def _second_reading(
-    voxels: npt.NDArray[np.int16], peak: npt.NDArray[np.float64], network: Network, plan: Plan
-) -> Nodule:
-    """Read a crop around the peak in mirrored views."""
-    low = np.rint(peak - plan.crop / 2).astype(int)
-    image = normalised(cut(voxels, low, np.full(3, plan.crop)), plan.window)
-    heats, shares = [], []
-    for view in _VIEWS:
-        heat, share = network(np.ascontiguousarray(np.flip(image, view)))
-        heats.append(np.flip(heat, view))
-        shares.append(np.flip(share, view))
-    heat, share = np.mean(heats, axis=0), np.mean(shares, axis=0)
-    middle = np.indices(heat.shape).astype(np.float32) * 2 + 0.5
-    away = np.sqrt(sum((axis - (p - c)) ** 2 for axis, p, c in zip(middle, peak, low, strict=True)))
-    confidence = float(heat[away * plan.spacing_mm <= plan.apart_mm].max(initial=0.0))
-    own = _own_part(share, peak - low)
+def _nodule(look: Look, low: npt.NDArray[np.int_], heat: Block, share: Block, plan: Plan) -> Nodule:
+    """What the maps of one crop (its corner at ``low``) say of the candidate in it."""
+    confidence = look.chance
+    if math.isnan(confidence):
+        middle = np.indices(heat.shape).astype(np.float32) * 2 + 0.5
+        away = np.sqrt(sum((axis - (p - c)) ** 2 for axis, p, c in zip(middle, look.place, low, strict=True)))
+        confidence = float(heat[away * plan.spacing_mm <= plan.apart_mm].max(initial=0.0))
+    own = _own_part(share, look.place - low)
     z, y, x = (float(a + b) for a, b in zip(ndimage.center_of_mass(own), low, strict=True))
     return Nodule(
         confidence=confidence,
         index=(z, y, x),
         origin=(int(low[0]), int(low[1]), int(low[2])),
         share=own,
+        densities=look.densities,
     )
 
 

@@ -188,16 +188,19 @@ def _instance(dataset: Dataset) -> Instance:
     )
 
 
-def _bare(bundle: Bundle, tensors: Sequence[Float], work: Work) -> float:
-    """Seconds that ONNX Runtime takes for the tensors; the first one is run once before, as in an analysis."""
-    session = open_session(next(iter(bundle.models.values())), work.threads, work.providers).session
+def _bare(bundle: Bundle, tensors: Sequence[tuple[str, Float]], work: Work) -> float:
+    """Seconds that ONNX Runtime takes for the tensors; each model's first one is run once before, as in an analysis."""
     if not tensors:
         raise BrokenModel("the analysis fed the model nothing")
-    name = session.get_inputs()[0].name
-    session.run(None, {name: tensors[0]})
+    sessions = {
+        name: open_session(model, work.threads, work.providers).session for name, model in bundle.models.items()
+    }
+    names = {name: session.get_inputs()[0].name for name, session in sessions.items()}
+    for model, tensor in dict(reversed(tensors)).items():
+        sessions[model].run(None, {names[model]: tensor})
     begin = time.perf_counter()
-    for tensor in tensors:
-        session.run(None, {name: tensor})
+    for model, tensor in tensors:
+        sessions[model].run(None, {names[model]: tensor})
     return time.perf_counter() - begin
 
 

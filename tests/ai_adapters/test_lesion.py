@@ -93,6 +93,31 @@ def test_a_vessel_across_ground_glass_is_no_solid_part() -> None:
     assert density(examine(region, volume)).kind.value == "112120"
 
 
+def test_a_network_decides_whether_ground_glass_holds_a_solid_part() -> None:
+    volume, region, _ = scan((16.0, -620.0), (8.0, 20.0))
+    found = examine(region, volume)
+    sure, unsure = density(found, (0.0, 0.9, 0.1)), density(found, (0.0, 0.2, 0.8))
+    assert (sure.kind.value, unsure.kind.value) == ("part-solid", "112120")
+    assert sure.method == unsure.method != density(found).method
+    assert sure.confidence > unsure.confidence
+
+
+def test_what_is_solid_all_through_a_network_does_not_change() -> None:
+    volume, region, _ = scan((12.0, 40.0))
+    assert density(examine(region, volume), (0.0, 1.0, 0.0)).kind.value == "solid"
+
+
+def test_calcium_in_the_middle_is_benign_and_beside_it_is_not() -> None:
+    volume, region, _ = scan((16.0, 30.0), (7.0, 500.0))
+    assert density(examine(region, volume)).benign_calcification
+    beside, own, _ = scan((16.0, 30.0))
+    z, y, x = np.meshgrid(*(np.arange(n) - n / 2 for n in beside.voxels.shape), indexing="ij", sparse=True)
+    off = np.sqrt((z * beside.spacing[0]) ** 2 + (y * beside.spacing[1]) ** 2 + (x * beside.spacing[2] - 4.5) ** 2)
+    beside.voxels[off < 2.5] = 500
+    kind = density(examine(own, beside))
+    assert kind.calcified and not kind.benign_calcification
+
+
 def test_calcium_is_told_from_soft_tissue() -> None:
     bone, soft = scan((10.0, 60.0), (5.0, 500.0)), scan((10.0, 60.0))
     assert density(examine(bone[1], bone[0])).calcified

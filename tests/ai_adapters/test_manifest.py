@@ -46,6 +46,14 @@ def test_the_shipped_manifest_is_read_and_says_what_it_is() -> None:
         ("device_uid", "2.25.007", "device_uid"),
         ("preprocessing.window_hu", [400, -1000], "window_hu"),
         ("patches.tile", 50, "patches.tile"),
+        ("reduction.size", 4, "reduction.size"),
+        ("reduction.least_small", 2, "reduction.least_small"),
+        ("reduction.small", None, "reduction.*small"),
+        ("outputs.small", None, "outputs.*small"),
+        ("models.small", None, "outputs"),
+        ("models.reduction", None, "models.*reduction"),
+        ("outputs.chance", None, "outputs.*chance"),
+        ("reduction", None, "models"),
     ],
 )
 def test_what_is_wrong_is_named(path: str, value: Any, says: str) -> None:
@@ -58,6 +66,13 @@ def test_a_tile_that_is_all_margin_is_refused() -> None:
     content["patches"]["margin"] = 16
     with pytest.raises(BrokenManifest, match="more than twice"):
         parse(json.dumps(content).encode())
+
+
+def test_a_bundle_of_the_detector_alone_is_whole() -> None:
+    content = json.loads(changed("reduction", None))
+    content["models"] = {"detector": content["models"]["detector"]}
+    content["outputs"] = {"heat": "heat", "share": "share"}
+    assert parse(json.dumps(content).encode()).plan.reduction is None
 
 
 def test_no_json_is_refused() -> None:

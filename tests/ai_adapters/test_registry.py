@@ -13,6 +13,8 @@ from ai_adapters.manifest import BrokenManifest
 from ai_adapters.onnx_session import BrokenModel, open_session
 from ai_adapters.registry import BUILT_IN, RefusedBundle, UnknownBundle, add, read_bundle, registry
 
+OUTPUTS = {name: name for name in ("heat", "share", "chance", "offset", "density", "small")}
+
 
 def foreign(folder: Path, model: bytes | None = None, **changes: object) -> Path:
     """A copy of the built-in bundle under another name, with another model perhaps."""
@@ -46,7 +48,8 @@ def test_a_good_bundle_comes_in_once(tmp_path: Path) -> None:
     folder, into = foreign(tmp_path / "bundle"), tmp_path / "adapters"
     (folder / "surprise.py").write_text("raise SystemExit", encoding="utf-8")
     add(folder, into)
-    assert sorted(path.name for path in (into / "foreign_nodules").iterdir()) == ["detector.onnx", "manifest.json"]
+    copied = sorted(path.name for path in (into / "foreign_nodules").iterdir())
+    assert copied == ["detector.onnx", "manifest.json", "reduction.onnx", "small.onnx"]
     assert registry(into).get("foreign_nodules").manifest.name == "foreign_nodules"
     with pytest.raises(RefusedBundle, match="there already"):
         add(folder, into)
@@ -62,8 +65,9 @@ def test_a_bundle_cannot_take_a_built_in_name(tmp_path: Path) -> None:
     ("changes", "model", "says"),
     [
         ({}, b"\x00garbage", "does not load"),
-        ({"outputs": {"heat": "heat", "share": "mask"}}, None, "does not run"),
-        ({"outputs": {"heat": "share", "share": "heat"}}, None, "outputs have shapes"),
+        ({"outputs": {**OUTPUTS, "share": "mask"}}, None, "does not run"),
+        ({"outputs": {**OUTPUTS, "heat": "share", "share": "heat"}}, None, "outputs have shapes"),
+        ({"outputs": {**OUTPUTS, "chance": "offset", "offset": "chance"}}, None, "outputs are not chance"),
     ],
 )
 def test_a_bundle_that_does_not_run_stays_out(tmp_path: Path, changes: dict, model: bytes | None, says: str) -> None:

@@ -5,12 +5,15 @@ from pathlib import Path
 import pytest
 
 from ai_adapters.evaluation.froc import Found
-from benchmarks.nodules import Kept, Known, keep, kept, printed, table
+from benchmarks.nodule_text import printed
+from benchmarks.nodules import Kept, Known, keep, kept, table
 
 
 def scan(name: str, *, factor: float, false: tuple[float, ...]) -> Kept:
     """Two nodules: a large one found, its volume off by a factor, and a small one found with little confidence."""
-    large = Known(center_mm=(0, 0, 0), diameter_mm=10, volume_mm3=523.6, density="solid", attachment="pleura")
+    large = Known(
+        center_mm=(0, 0, 0), diameter_mm=10, volume_mm3=523.6, density="solid", attachment="pleura", margin="spiculated"
+    )
     small = Known(center_mm=(50, 0, 0), diameter_mm=4, volume_mm3=33.5, density="ground-glass", attachment="none")
     marked = Known(
         center_mm=(0, 50, 0), diameter_mm=8, volume_mm3=1, density="", attachment="", certain=False
@@ -28,6 +31,7 @@ def scan(name: str, *, factor: float, false: tuple[float, ...]) -> Kept:
         known=(large, small, marked),
         found=found,
         density=("solid" if factor > 1 else "part-solid", "", "solid", *("" for _ in false)),
+        margin=("spiculated" if factor > 1 else "", "", "", *("" for _ in false)),
         true_category="4A",
         found_category="4A" if factor > 1 else "3",
     )
@@ -52,5 +56,6 @@ def test_a_table_counts_what_is_there(tmp_path: Path) -> None:
     assert volumes["solid", "pleura"]["error_median"] == pytest.approx(0.15)
     assert volumes["solid", "pleura"]["ratio_median"] == pytest.approx(0.95)
     assert figures["densities"]["solid"] == {"solid": 1, "part-solid": 1, "ground-glass": 0}
+    assert figures["margins"] == {"spiculated": {"spiculated": 1, "none": 1}}
     assert figures["categories"] == {"scans": 2, "equal": 1, "other": {"4A called 3": 1}}
     assert "| solid | pleura | 2 | 15.0% | 0.95 |" in printed(figures)

@@ -70,7 +70,10 @@ def tiny_registry(folder: Path) -> Registry:
     name = "nodule_detection"
     manifest = json.loads((BUILT_IN / name / "manifest.json").read_text(encoding="utf-8"))
     content = model()
-    manifest["models"]["detector"]["sha256"] = hashlib.sha256(content).hexdigest()
+    manifest["models"] = {"detector": {"file": "detector.onnx", "sha256": hashlib.sha256(content).hexdigest()}}
+    manifest["outputs"] = {"heat": "heat", "share": "share"}
+    manifest.pop("reduction", None)
+    manifest["thresholds"] |= {"report": 0.5, "known": 0.25}
     manifest["repeatability"] = {"noise_percent": 25, "errors": [{"up_to_mm": 30, "log_volume_error": 0.1}]}
     (folder / name).mkdir(parents=True)
     (folder / name / "detector.onnx").write_bytes(content)
