@@ -14,6 +14,7 @@ import numpy.typing as npt
 from scipy import ndimage, sparse
 
 from ai_adapters.density import Density
+from ai_adapters.directions import directions
 from ai_adapters.lesion import Lesion
 from ai_adapters.measure import sphere_diameter
 from ai_adapters.tasks.crops import sampled
@@ -98,7 +99,7 @@ def told(seen: Outline) -> dict[Coding | None, float]:
 
 def outline(cube: Floats, middle: Floats, diameter: float, step: float) -> Outline:
     """The figures of a nodule of that diameter (mm) about ``middle`` (voxels of ``step`` mm) of a cube in HU."""
-    directions, cosines = _sphere()
+    cosines = _cosines()
     radii = _radii(cube, middle, diameter / 2 / step)
     base = np.array([np.median(radii[near]) for near in cosines > np.cos(np.radians(_AROUND))])
     free = base < _OPEN
@@ -109,15 +110,14 @@ def outline(cube: Floats, middle: Floats, diameter: float, step: float) -> Outli
         rough=float(spike.sum() / max(1, free.sum())),
         spikes=float(np.log1p(len(sizes) / max(share, 0.3))),
         widest=float(max(sizes, default=0)) / _DIRECTIONS,
-        uneven=_uneven(np.minimum(radii, _OPEN), directions, cosines, free & (radii < _OPEN)),
+        uneven=_uneven(np.minimum(radii, _OPEN), free & (radii < _OPEN)),
         size=float(np.log(diameter)),
     )
 
 
 def _radii(cube: Floats, middle: Floats, radius: float) -> Floats:
     """Where each direction falls half-way to lung, in radii."""
-    directions, _ = _sphere()
-    places = middle[:, None, None] + directions.T[:, :, None] * (_ALONG * radius)
+    places = middle[:, None, None] + directions(_DIRECTIONS).T[:, :, None] * (_ALONG * radius)
     seen = ndimage.map_coordinates(cube, places, order=1, mode="nearest", prefilter=False)
     half = (np.median(seen[:, _ALONG < 0.5]) + np.percentile(seen[:, _ALONG > 1.3], 25)) / 2
     below = seen < half
@@ -135,18 +135,18 @@ def _groups(spike: Mask) -> list[int]:
     chosen = np.flatnonzero(spike)
     if not len(chosen):
         return []
-    next_to = _sphere()[1][np.ix_(chosen, chosen)] > np.cos(np.radians(_NEXT))
+    next_to = _cosines()[np.ix_(chosen, chosen)] > np.cos(np.radians(_NEXT))
     _, group = sparse.csgraph.connected_components(sparse.csr_array(next_to), directed=False)
     return [int(count) for count in np.bincount(group) if count >= _LEAST_DIRECTIONS]
 
 
-def _uneven(radii: Floats, directions: Floats, cosines: Floats, free: Mask) -> float:
+def _uneven(radii: Floats, free: Mask) -> float:
     """How far the smoothed distances of the free surface lie from those of an ellipsoid (to first order)."""
     if free.sum() < _DIRECTIONS // 16:
         return 0.0
-    kernel = np.exp((cosines - 1) * _WIDTH)
+    kernel = np.exp((_cosines() - 1) * _WIDTH)
     smooth = kernel @ radii / kernel.sum(axis=1)
-    z, y, x = directions.T
+    z, y, x = directions(_DIRECTIONS).T
     terms = np.stack([np.ones_like(z), z, y, x, z * y, z * x, y * x, z * z - 1 / 3, y * y - 1 / 3], axis=1)
     weights = np.linalg.lstsq(terms[free], smooth[free], rcond=None)[0]
     low, high = np.percentile((smooth - terms @ weights)[free], (5, 95))
@@ -154,9 +154,7 @@ def _uneven(radii: Floats, directions: Floats, cosines: Floats, free: Mask) -> f
 
 
 @lru_cache(maxsize=1)
-def _sphere() -> tuple[Floats, Floats]:
-    """Evenly spread unit directions (n, 3) on a spiral, and the cosines between them (n, n)."""
-    number = np.arange(_DIRECTIONS) + 0.5
-    polar, around = np.arccos(1 - 2 * number / _DIRECTIONS), np.pi * (1 + 5**0.5) * number
-    directions = np.stack([np.cos(polar), np.sin(polar) * np.sin(around), np.sin(polar) * np.cos(around)], axis=1)
-    return directions.astype(np.float32), (directions @ directions.T).astype(np.float32)
+def _cosines() -> Floats:
+    """Between all directions."""
+    cosines: Floats = directions(_DIRECTIONS) @ directions(_DIRECTIONS).T
+    return cosines

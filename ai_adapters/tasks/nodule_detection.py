@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from ai_adapters.lung_mask import Mask, lung_mask
+from ai_adapters.tasks.ball import ball
 from ai_adapters.tasks.candidates import Place, peaks
 from ai_adapters.tasks.reduction import Judge, Look, Reduction, looks
 from ai_adapters.volume import UnusableSeries, Volume, resample
@@ -35,6 +36,8 @@ _AT_ONCE = 8
 _FILLED, _RIM = 0.5, 2.5
 #: The body of a nodule begins within this many voxels of its peak.
 _NEAR = 3.0
+#: A nodule of which the share map holds less than this part of the ball that the CT shows was not seen by the detector.
+_UNSEEN = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,7 +209,8 @@ def _second_reading(voxels: npt.NDArray[np.int16], seen: list[Look], network: Ne
     nodules = []
     for start in range(0, len(seen), _AT_ONCE):
         part = corners[start : start + _AT_ONCE]
-        images = normalised(np.stack([cut(voxels, low, np.full(3, plan.crop)) for low in part]), plan.window)
+        crops = [cut(voxels, low, np.full(3, plan.crop)) for low in part]
+        images = normalised(np.stack(crops), plan.window)
         heats, shares = [], []
         for view in _VIEWS:
             heat, share = network(np.ascontiguousarray(np.flip(images, view)))
@@ -217,18 +221,21 @@ def _second_reading(voxels: npt.NDArray[np.int16], seen: list[Look], network: Ne
                 np.mean([one[number] for one in heats], axis=0),
                 np.mean([one[number] for one in shares], axis=0),
             )
-            nodules.append(_nodule(seen[start + number], low, heat, share, plan))
+            look = seen[start + number]
+            own = _own_part(share, look.place - low)
+            if plan.reduction is not None:
+                own = _at_least_the_ball(own, crops[number], look.place - low)
+            nodules.append(_nodule(look, low, heat, own, plan))
     return nodules
 
 
-def _nodule(look: Look, low: npt.NDArray[np.int_], heat: Block, share: Block, plan: Plan) -> Nodule:
-    """What the maps of one crop (its corner at ``low``) say of the candidate in it."""
+def _nodule(look: Look, low: npt.NDArray[np.int_], heat: Block, own: Block, plan: Plan) -> Nodule:
+    """What the maps of one crop (its corner at ``low``) say of a candidate; ``own`` is its part of the share map."""
     confidence = look.chance
     if math.isnan(confidence):
         middle = np.indices(heat.shape).astype(np.float32) * 2 + 0.5
         away = np.sqrt(sum((axis - (p - c)) ** 2 for axis, p, c in zip(middle, look.place, low, strict=True)))
         confidence = float(heat[away * plan.spacing_mm <= plan.apart_mm].max(initial=0.0))
-    own = _own_part(share, look.place - low)
     z, y, x = (float(a + b) for a, b in zip(ndimage.center_of_mass(own), low, strict=True))
     return Nodule(
         confidence=confidence,
@@ -255,6 +262,12 @@ def _own_part(share: Block, center: npt.NDArray[np.float64]) -> Block:
     others = (parts > 0) & ~mine
     closer = to_mine < ndimage.distance_transform_edt(~others) if others.any() else np.ones_like(mine)
     return np.where((to_mine <= _RIM) & closer, share, 0).astype(np.float32)
+
+
+def _at_least_the_ball(own: Block, voxels: npt.NDArray[np.int16], middle: Place) -> Block:
+    """The share, or where it holds too little of it the ball that the CT shows where the second network points."""
+    shown = ball(voxels.astype(np.float32), middle)
+    return shown if shown is not None and float(own.sum()) < _UNSEEN * float(shown.sum()) else own
 
 
 def _distinct(nodules: list[Nodule], plan: Plan) -> list[Nodule]:
