@@ -142,7 +142,7 @@ def _known(**nodule: Any) -> Known:
         volume_mm3=nodule["volume_mm3"],
         density=nodule["density"],
         attachment=nodule["attachment"],
-        margin=nodule["margin"],
+        margin=nodule.get("margin", ""),
     )
 
 
