@@ -32,7 +32,7 @@ SPICULATED = Coding(value="112136", scheme="DCM", meaning="Spiculated")
 
 #: Edge of the cube that is looked at, voxels; its voxels' edge for nodules up to a diameter, and for larger ones.
 SIZE = 48
-_FINE_UP_TO_MM, _FINE_MM, _COARSE_MM = 17.0, 0.75, 1.5
+FINE_UP_TO_MM, _FINE_MM, _COARSE_MM = 17.0, 0.75, 1.5
 #: Below this nothing is told: the spread of the CT hides it.
 FROM_MM = 6.0
 #: Directions, and the distances along each that are looked at, in radii of the sphere of the nodule's volume.
@@ -54,7 +54,8 @@ _WEIGHTS = {
     SPICULATED: (np.array([1.84, 0.74, -0.58, -0.17, -0.3]), -0.74),
     None: (np.array([-1.56, -0.34, 0.06, 1.23, 0.29]), 0.43),
 }
-#: The chance from which each is told: on scans left out of the fit nine in ten are right so (README.md there).
+#: The chance from which each is told: on scans left out of the fit 85 % of spiculated are right so and 95 % of
+#: circumscribed (README.md there).
 _FROM = {CIRCUMSCRIBED: 0.7, SPICULATED: 0.5}
 
 
@@ -79,7 +80,7 @@ def margin(lesion: Lesion, kind: Density, volume: Volume) -> tuple[Coding, float
     diameter = sphere_diameter(lesion.volume_mm3)
     if kind.kind != SOLID or diameter < FROM_MM:
         return None
-    step = _FINE_MM if diameter <= _FINE_UP_TO_MM else _COARSE_MM
+    step = _FINE_MM if diameter <= FINE_UP_TO_MM else _COARSE_MM
     middle = np.array(ndimage.center_of_mass(lesion.region.share)) + lesion.region.origin
     cube = sampled(volume, middle * volume.spacing, SIZE, step)
     chances = told(outline(cube, np.full(3, (SIZE - 1) / 2), diameter, step))

@@ -13,15 +13,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
-from ai_adapters.margin import FROM_MM, outline
+from ai_adapters.margin import FINE_UP_TO_MM, FROM_MM, outline
 from training.cubes import DENSITIES, MARGINS, SPACINGS, Kind
 from training.patches import WINDOW
 
 Floats = npt.NDArray[np.float64]
 
 _ANSWERS = ("circumscribed", "spiculated", "other")
-#: Nodules larger than this are seen in the coarser cube, mm; how wrong middle (mm) and size are; the ridge.
-_FINE_UP_TO_MM, _OFF_MM, _OFF_SIZE, _RIDGE = 17.0, 0.3, 0.05, 0.003
+#: How wrong middle (mm) and size are; the ridge.
+_OFF_MM, _OFF_SIZE, _RIDGE = 0.3, 0.05, 0.003
 _FOLDS = 6
 
 
@@ -34,7 +34,7 @@ def read(folder: Path, rng: np.random.Generator) -> list[tuple[Floats, int]]:
     rows = []
     for number in np.flatnonzero(wanted):
         diameter = float(diameters[number] * np.exp(rng.normal(0, _OFF_SIZE)))
-        channel = 0 if diameter <= _FINE_UP_TO_MM else 1
+        channel = 0 if diameter <= FINE_UP_TO_MM else 1
         low, high = WINDOW
         cube = cubes[number, channel].astype(np.float32) * ((high - low) / 255) + low
         middle = (cube.shape[0] - 1) / 2 + (offsets[number] + rng.normal(0, _OFF_MM, 3)) / SPACINGS[channel]
