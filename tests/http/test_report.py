@@ -57,6 +57,9 @@ _LIT = """(() => {
 PICTURES = ROOT / "build/screenshots"
 PEER = Peer(name="pacs", ae_title="PACS", send_results=True)
 
+#: Where a page takes the slice of a lesion from.
+_KEY_IMAGE = r'<image href="/dicomweb/studies/[0-9.]+/series/[0-9.]+/instances/[0-9.]+/rendered'
+
 
 @pytest.fixture
 def reporter(way: Way, settings: Settings) -> Iterator[Reporter]:
@@ -135,6 +138,7 @@ def test_page_says_the_numbers_of_the_resources(address: str, way: Way, report_i
     assert numbers_in(facts) == quantities(way, report_id)
     assert {"en": "Category 4A", "zh": "Category 4A"}[language] in answer.text
     assert {"en": "not verified by a person", "zh": "未经人工审核"}[language] in answer.text
+    assert re.search(_KEY_IMAGE, answer.text)
     assert {"en": "Long Axis", "zh": "长径"}[language] in facts
 
 
@@ -234,6 +238,7 @@ def test_a_lesion_over_two_studies(way: Way, address: str, reporter: Reporter) -
     said = [[float(one.value) for one in point.numbers if one.concept == codes.VOLUME] for point in points]
     assert sorted(said) == [[368.0], [736.0]]
     text = httpx.get(f"{address}/lesion/{found.id}?lang=en").text
+    assert re.search(_KEY_IMAGE, text)
     curve = text.partition("Volume")[2].partition("</section>")[0]
     assert re.findall(r'class="value"[^>]*>([^<]*)<', curve) == [str(int(value[0])) for value in said]
     heights = [float(y) for y in re.findall(r'<circle cx="[^"]*" cy="([^"]*)"', curve)]
